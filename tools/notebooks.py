@@ -1,0 +1,154 @@
+"""Author, export and run the notebooks: `python tools/notebooks.py --help`.
+
+The notebooks in nbs/ are the source. `run` stores the outputs that are committed, with nbdev's own skips;
+`write` brings a py:percent text into its notebook, exports it and runs it, in one step.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NBS = ROOT / 'nbs'
+for variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMBA_NUM_THREADS'):
+    os.environ.setdefault(variable, '2')   # the same figures on every machine, whatever its number of cores
+
+
+def notebooks(names=()):
+    "The notebooks that `names` means (a path, a stem, or the start of one such as 05c); all of them where it is empty."
+    every = sorted(p for p in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+    if not names: return every
+    found = []
+    for name in names:
+        hits = [p for p in every if p.stem == Path(name).stem] or [p for p in every if p.stem.startswith(Path(name).stem)]
+        if not hits: raise SystemExit(f'no notebook {name!r} in nbs/; there are {", ".join(p.stem for p in every)}')
+        found += hits
+    return found
+
+
+def export(paths=None):
+    "Export `paths` (default all) into cryoseg/ and rebuild nbdev's index of the package."
+    from nbdev.config import add_init, get_config
+    from nbdev.doclinks import _build_modidx
+    from nbdev.export import nb_export
+    os.chdir(ROOT)
+    for path in paths or notebooks(): nb_export(path)
+    add_init(get_config().lib_path)
+    _build_modidx()
+
+
+def clean_outputs(nb):
+    "Drop what a stored notebook must not hold: stderr, live widget views, and the ids of objects in memory."
+    for cell in nb.cells:
+        if cell.cell_type != 'code': continue
+        kept = []
+        for output in cell.get('outputs', []):
+            if output['output_type'] == 'stream' and output['name'] == 'stderr': continue
+            if 'application/vnd.jupyter.widget-view+json' in output.get('data', {}): continue
+            kept.append(output)
+        cell.outputs = kept
+
+
+def run_here(path, slow=False, store=True):
+    "Run the notebook `path` in this process with nbdev's skips (and the slow cells where `slow`); `store` its outputs."
+    sys.path.insert(0, str(ROOT))
+    from execnb.nbio import read_nb, write_nb
+    from execnb.shell import CaptureShell
+    from nbdev.clean import _nbdev_clean
+    from nbdev.config import get_config
+    from nbdev.process import NBProcessor
+    os.environ['IN_TEST'] = '1'
+    skips = set(get_config(path=NBS).tst_flags.split()) - ({'slow'} if slow else set())
+    flags = NBProcessor(path, process=True).nb       # parsed apart: it takes the directives out of the cells
+    nb = read_nb(path)
+    shell = CaptureShell(mpl_format='png')
+    os.chdir(path.parent)
+    for marked, cell in zip(flags.cells, nb.cells):
+        directives = getattr(marked, 'directives_', None) or {}
+        if cell.cell_type != 'code' or skips & set(directives) or directives.get('eval:', [''])[0].lower() == 'false': continue
+        cell.outputs = []
+        shell.cell(cell)
+        if shell.exc:
+            lines = ''.join(traceback.format_exception(shell.exc)[-6:])
+            raise SystemExit(f'{path.name}: a cell failed\n--- cell\n{cell.source}\n--- error\n{lines}')
+    if not store: return
+    clean_outputs(nb)
+    nb.metadata = dict(kernelspec=dict(display_name='python3', language='python', name='python3'))
+    _nbdev_clean(nb)
+    write_nb(nb, path)
+
+
+def run(paths, slow=False):
+    "Run each notebook in a process of its own: settings of one must not leak into the next."
+    for path in paths:
+        print(f'running {path.name}', flush=True)
+        command = [sys.executable, __file__, 'run-here', str(path)] + (['--slow'] if slow else [])
+        if subprocess.run(command).returncode: raise SystemExit(1)
+
+
+def write(text, path):
+    "Bring the py:percent `text` into the notebook `path`, keeping ids and the outputs of unchanged cells."
+    update = ['--update'] if path.exists() else []
+    subprocess.run([sys.executable, '-m', 'jupytext', '--quiet', *update, '--to', 'ipynb', '-o', str(path), str(text)], check=True)
+    subprocess.run([sys.executable, '-c', 'import sys; from nbdev.clean import nbdev_clean; nbdev_clean.__wrapped__(sys.argv[1])', str(path)],
+                   check=True, cwd=ROOT)
+
+
+def figures(paths, folder):
+    "Save every stored figure of `paths` into `folder` as PNG, to be looked at."
+    import base64
+    from execnb.nbio import read_nb
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        images = [o['data']['image/png'] for c in read_nb(path).cells for o in c.get('outputs', []) if 'image/png' in o.get('data', {})]
+        for i, image in enumerate(images):
+            out = folder / f'{path.stem}_{i:02d}.png'
+            out.write_bytes(base64.b64decode(''.join(image)))
+            print(out, f'{out.stat().st_size // 1024} kB')
+
+
+def readme():
+    "Make README.md from nbs/index.ipynb (its hidden cells and directives left out)."
+    os.chdir(ROOT)
+    import nbconvert
+    import nbformat
+    from nbdev.processors import FilterDefaults
+    from execnb.nbio import read_nb, nb2str
+    nb = FilterDefaults()(read_nb(NBS / 'index.ipynb'))
+    for cell in nb.cells:
+        if cell.cell_type == 'code' and cell.source.lstrip().startswith('#|'):
+            cell.source = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
+    text, resources = nbconvert.MarkdownExporter().from_notebook_node(nbformat.reads(nb2str(nb), as_version=4))
+    (ROOT / 'README.md').write_text(text.strip() + '\n', encoding='utf-8')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='command', required=True)
+    for name, text in (('export', 'nbs/ -> cryoseg/'), ('run', 'run notebooks and store their outputs'), ('run-here', argparse.SUPPRESS), ('figures', 'save the stored figures as PNG')):
+        p = commands.add_parser(name, help=text)
+        p.add_argument('names', nargs='*', help='notebooks, for example 05c; all where none is named')
+        if name.startswith('run'): p.add_argument('--slow', action='store_true', help='run the slow cells too')
+        if name == 'run-here': p.add_argument('--check', action='store_true', help='store nothing')
+        if name == 'figures': p.add_argument('-o', type=Path, required=True, help='folder for the pictures')
+    commands.add_parser('readme', help='README.md from nbs/index.ipynb')
+    p = commands.add_parser('write', help='py:percent text -> notebook, exported and run')
+    p.add_argument('text', type=Path)
+    p.add_argument('notebook', type=Path, help='for example nbs/05c_merge.ipynb')
+    p.add_argument('--no-run', action='store_true')
+    args = parser.parse_args()
+    if args.command == 'export': export(notebooks(args.names))
+    elif args.command == 'run-here': run_here(Path(args.names[0]).resolve(), args.slow, store=not args.check)
+    elif args.command == 'run': run(notebooks(args.names), args.slow)
+    elif args.command == 'figures': figures(notebooks(args.names), args.o)
+    elif args.command == 'readme': readme()
+    elif args.command == 'write':
+        path = (ROOT / args.notebook).resolve()
+        write(args.text, path)
+        export([path])
+        if not args.no_run: run([path])
+
+
+if __name__ == '__main__': main()
