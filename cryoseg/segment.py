@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from skimage.morphology import skeletonize
 
-iou=None
+from .metrics import iou
 from .simulate import IntensityModel, SceneSettings, coloured_noise, draw_scene, fit_intensities, in_parallel, noise_spectrum
 from .unet import GeneralSet, GeneralSettings, TrainSettings, UNet, draw_crop, fit_net, fold_batchnorm, predict, prepare, to_batch
 

@@ -11,6 +11,7 @@ import bz2
 import contextlib
 import errno
 import gzip
+import logging
 import os
 import secrets
 import shutil
@@ -93,8 +94,8 @@ def atomic_write(path:str|Path, # the file to be; its folder is made where neede
     "Write beside the target, rename at the end: a reader sees the older file or the newer one, never half a file."
     target = Path(os.path.realpath(path))
     part = target.with_name(f'.{secrets.token_hex(4)}.tmp.{target.name}') # keeps the suffix: writers look at it
-    if target.is_dir(): raise VolumeError(f'{path}: is a folder; give the name of a file')
     try:
+        if target.is_dir(): raise VolumeError(f'{path}: is a folder; give the name of a file')
         target.parent.mkdir(parents=True, exist_ok=True)
         part.touch(exist_ok=False)
         yield part
@@ -228,18 +229,29 @@ def _tiff_voxel(tif):
 
 def _open_tiff(path):
     "A TIFF stack: memory-mapped where it is not compressed."
-    with tifffile.TiffFile(path) as tif:
-        voxel, colour = _tiff_voxel(tif), tif.series[0].axes.endswith('S')
-        ours = (tif.shaped_metadata or ({},))[0]
-    try: data = tifffile.memmap(path, mode='r')
-    except ValueError: data = _unpacked_tiff(path)
+    with _hushed('tifffile'):
+        with tifffile.TiffFile(path) as tif:
+            voxel, colour = _tiff_voxel(tif), tif.series[0].axes.endswith('S')
+            ours = (tif.shaped_metadata or ({},))[0]
+        try: data = tifffile.memmap(path, mode='r')
+        except ValueError: data = _unpacked_tiff(path)
     if colour: data = _gray(data)
     return _Found(data, 'TIFF', voxel, tuple(ours.get('origin_A', (0., 0., 0.))), tuple(ours.get('nstart', (0, 0, 0))))
+
+@contextlib.contextmanager
+def _hushed(library):
+    "Keep a library from logging what its error says as well."
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try: yield
+    finally: logger.setLevel(level)
 
 def _unpacked_tiff(path):
     "A compressed TIFF stack; Pillow knows the compressions that tifffile alone does not."
     try: return tifffile.imread(path)
-    except ValueError:
+    except ValueError as error:
+        if 'imagecodecs' not in str(error): raise
         with Image.open(path) as picture: return np.stack([np.asarray(page) for page in ImageSequence.Iterator(picture)])
 
 def _gray(image):
@@ -487,15 +499,16 @@ def write_volume(path:str|Path, # .mrc .rec .map .tif .tiff .npy .npz .png
 
 # %% ../nbs/00_volume.ipynb #e8c27fb7
 def guess_polarity(image:np.ndarray, # (Y,X) or (Z,Y,X), any unit
-                   sigma_vox:float=1.5, # scale of a membrane
+                   sigmas_vox:tuple=(1.5, 3.), # scales of a membrane, the finer first
                    )->str: # 'dark', 'bright' or 'unsure'
     "Guess whether membranes and proteins are dark, from the skewness of the smoothed slices."
     def blur(x, sigma): return ndimage.gaussian_filter(x, (0,)*(x.ndim - 2) + (sigma,)*2)
-    smooth = blur(np.asarray(image, np.float32), sigma_vox)
-    smooth = smooth - blur(smooth, 10*sigma_vox) # a level ground
-    spread = smooth.std()
-    skewness = float((((smooth - smooth.mean())/spread)**3).mean()) if spread > 0 else 0.
-    return 'dark' if skewness < -0.15 else 'bright' if skewness > 0.15 else 'unsure'
+    for sigma in sigmas_vox: # the first scale that decides
+        smooth = blur(np.asarray(image, np.float32), sigma)
+        smooth = smooth - blur(smooth, 10*sigma) # a level ground
+        skewness = ((smooth - smooth.mean())**3).mean()/max(smooth.std()**3, np.finfo(np.float32).tiny)
+        if abs(skewness) > 0.15: return 'dark' if skewness < 0 else 'bright'
+    return 'unsure'
 
 def describe(path:str|Path, # any file that `read_volume` reads
             )->dict: # facts, in the order in which a person wants them

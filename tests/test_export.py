@@ -33,7 +33,8 @@ def modules(folder):
 
 def first_difference(committed, made):
     "The first lines in which two texts differ."
-    return '\n'.join(list(difflib.unified_diff(committed.splitlines(), made.splitlines(), 'committed', 'made', lineterm='', n=1))[:12])
+    lines = difflib.unified_diff(committed.splitlines(), made.splitlines(), 'committed', 'made', lineterm='', n=1)
+    return '\n'.join(line[:160] for line in list(lines)[:12])
 
 
 def test_package_is_what_the_notebooks_export(copy):
@@ -70,7 +71,8 @@ def test_readme_is_made_from_the_index(copy):
 def test_ruff():
     "No undefined name, in notebooks too; no print in library code; no bare except."
     paths = [ROOT / name for name in ('cryoseg', 'tools', 'tests', 'benchmarks', 'nbs', 'setup.py') if (ROOT / name).exists()]
-    run = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--no-cache', '--output-format', 'concise', '--config', ROOT / 'ruff.toml', *paths], capture_output=True, text=True)
+    command = [sys.executable, '-m', 'ruff', 'check', '--no-cache', '--output-format', 'concise', '--config', ROOT / 'ruff.toml', *paths]
+    run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode: pytest.fail(run.stdout + run.stderr, pytrace=False)
 
 

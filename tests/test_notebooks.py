@@ -52,7 +52,8 @@ def faults(nb):
         if cell['cell_type'] != 'code': continue
         code = parse(source)
         if code and 'export' in directives(source) and mixes_imports(code): found.append(f'{where}: imports stand alone in their cell')
-        if code and draws(code) and not any(pictures(o) for o in cell['outputs']): found.append(f'{where}: it draws, but no picture is stored; run the notebook')
+        drawn = any(pictures(output) for output in cell['outputs'])
+        if code and draws(code) and not drawn: found.append(f'{where}: it draws, but no picture is stored; run the notebook')
         found += [f'{where}: {fault}' for output in cell['outputs'] for fault in output_faults(output)]
     return found
 

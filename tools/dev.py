@@ -177,7 +177,8 @@ def install(arguments):
 
 def clean(arguments):
     "Remove what the other commands made; .venv stays."
-    caches = [p for folder in ('cryoseg', 'tools', 'tests', 'benchmarks', 'nbs') for p in (ROOT / folder).rglob('*') if p.name in ('__pycache__', '.ipynb_checkpoints')]
+    folders = [ROOT / name for name in ('cryoseg', 'tools', 'tests', 'benchmarks', 'nbs')]
+    caches = [p for folder in folders for p in folder.rglob('*') if p.name in ('__pycache__', '.ipynb_checkpoints')]
     made = [ROOT / name for name in ('demo', '_docs', 'build', 'dist', '.pytest_cache', '.ruff_cache', '.hypothesis')]
     for path in [*made, *caches]: shutil.rmtree(path, ignore_errors=True)
     say('clean')

@@ -6,26 +6,13 @@ import ast
 import os
 import re
 import shutil
-from pathlib import Path
 
-from execnb.nbio import mk_cell, read_nb, write_nb
-from nbdev.config import get_config
-from nbdev.processors import FilterDefaults
+import nbformat
+from nbformat.v4 import new_markdown_cell
 
-from notebooks import NBS, ROOT, notebooks
+from notebooks import NBS, ROOT, filtered, notebooks
 
 OUT = ROOT / '_docs'
-NOT_HERE = {'FrontmatterProc', 'insert_warning', 'add_show_docs', 'clean_show_doc', 'exec_show_docs', 'mv_exports', 'add_fold', 'rm_export'}
-
-
-def drop_hidden(cell):
-    "Drop hidden cells, as nbdev does; exported source stays: it is the text of this book."
-    if cell.directives_.keys() & {'hide', 'default_exp'}: del cell['source']
-
-
-class Book(FilterDefaults):
-    "nbdev's filter of notebooks, less what runs cells or drops exported source."
-    def base_procs(self): return [drop_hidden, *(p for p in super().base_procs() if p.__name__ not in NOT_HERE)]
 
 
 def page_name(path):
@@ -34,60 +21,66 @@ def page_name(path):
     return relative.with_name(re.sub(r'^\d+[a-z]*_', '', relative.stem)).as_posix()
 
 
-def with_anchors(nb):
-    "Put a target before each cell that defines public names, so that links to functions arrive."
-    cells = []
-    for cell in nb.cells:
-        try: names = [n.name for n in ast.parse(cell.source).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != '_'] if cell.cell_type == 'code' else []
-        except SyntaxError: names = []
-        if names: cells.append(mk_cell(''.join(f'<a id="{name}"></a>' for name in names), 'markdown'))
-        cells.append(cell)
-    nb.cells = cells
+def public_names(source):
+    "The names of the functions and classes that a cell defines for its readers."
+    try: return [n.name for n in ast.parse(source).body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != '_']
+    except SyntaxError: return []      # a cell with a magic
 
 
-def page(path):
-    "The notebook `path` as a page: filtered, with anchors, its links within this site."
-    nb = read_nb(path)
-    Book()(nb)
-    with_anchors(nb)
-    home = get_config().doc_host + get_config().doc_baseurl
-    up = '../' * (len(path.relative_to(NBS).parts) - 1)
-    for cell in nb.cells:
-        if cell.cell_type == 'markdown': cell.source = cell.source.replace(home.rstrip('/') + '/', up)
-    return nb
+def anchored(cells):
+    "Yield `cells` with a target before each one that defines names, for links to arrive at."
+    for cell in cells:
+        names = public_names(cell.source) if cell.cell_type == 'code' else []
+        if names: yield new_markdown_cell(''.join(f'<a id="{name.lower()}"></a>' for name in names))
+        yield cell
+
+
+def link(cell, home, up):
+    "Link the names in backticks to the pages that explain them, and notebooks to their pages; `up` leads to the first page."
+    from nbdev.doclinks import NbdevLookup
+    linked = NbdevLookup().linkify(cell.source)
+    linked = re.sub(r'\]\(((?:\.\./|\w+/)*)\d+[a-z]*_(\w+\.ipynb)', r'](\1\2', linked)
+    cell.source = re.sub(rf'\[(`[^`]+`)\]\({re.escape(home)}/([^)]+)\)', rf'<a href="{up}\2">\1</a>', linked)
 
 
 def contents(pages):
     "The table of contents, a cell for the foot of the first page."
-    groups = [('The paper, section by section', [p for p in pages if '/' not in p and p != 'index']), ('Tutorials', [p for p in pages if '/' in p])]
-    return mk_cell('\n\n'.join('```{toctree}\n:caption: ' + caption + '\n\n' + '\n'.join(names) + '\n```' for caption, names in groups if names), 'markdown')
+    groups = {'The paper, section by section': [p for p in pages if '/' not in p and p != 'index'], 'Tutorials': [p for p in pages if '/' in p]}
+    lists = ['\n'.join(['```{toctree}', f':caption: {caption}', ':maxdepth: 1', '', *names, '```']) for caption, names in groups.items() if names]
+    return new_markdown_cell('\n\n'.join(lists))
 
 
 def write_pages(folder):
-    "Write every page, filtered, into `folder`."
+    "Write every notebook as a page into `folder`."
+    from nbdev.config import get_config
+    home = (get_config().doc_host + get_config().doc_baseurl).rstrip('/')
     paths = notebooks()
     for path in paths:
-        nb, out = page(path), folder / f'{page_name(path)}.ipynb'
-        if page_name(path) == 'index': nb.cells.append(contents([page_name(p) for p in paths]))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_nb(nb, out)
+        nb, name = filtered(path), page_name(path)
+        nb.cells = list(anchored(nb.cells))
+        for cell in nb.cells:
+            if cell.cell_type == 'markdown': link(cell, home, '../' * name.count('/'))
+        if name == 'index': nb.cells.append(contents([page_name(p) for p in paths]))
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nb, folder / f'{name}.ipynb')
 
 
 def main():
+    from nbdev.config import get_config
     from sphinx.application import Sphinx
     os.chdir(ROOT)
-    source, config = OUT / '.pages', get_config()
+    config, pages = get_config(), OUT / '.pages'
     shutil.rmtree(OUT, ignore_errors=True)
-    write_pages(source)
-    options = dict(project=config.title, author=config.author, copyright=config.copyright, release=config.version, html_title=config.title, html_theme='furo',
-                   extensions=['myst_nb'], nb_execution_mode='off', myst_enable_extensions=['dollarmath', 'amsmath'], html_show_sourcelink=False,
-                   suppress_warnings=['mystnb.unknown_mime_type'])
-    app = Sphinx(str(source), None, str(OUT), str(OUT / '.doctrees'), 'html', confoverrides=options, status=None)
+    write_pages(pages)
+    options = dict(project=config.title, author=config.author, copyright=config.copyright, release=config.version,
+                   extensions=['myst_nb'], nb_execution_mode='off', myst_enable_extensions=['dollarmath', 'amsmath'],
+                   html_theme='furo', html_title=config.title, html_show_sourcelink=False, html_copy_source=False)
+    app = Sphinx(str(pages), None, str(OUT), str(OUT / '.doctrees'), 'html', confoverrides=options, status=None)
     app.build()
-    for made in ('.pages', '.doctrees', '.jupyter_cache'): shutil.rmtree(OUT / made, ignore_errors=True)
-    (OUT / '.nojekyll').touch()
+    for made in ('.pages', '.doctrees'): shutil.rmtree(OUT / made)
+    (OUT / '.nojekyll').touch()         # or GitHub leaves out the folders that begin with an underscore
     if app.statuscode: raise SystemExit(app.statuscode)
-    print((OUT / 'index.html').relative_to(Path.cwd()))
+    print((OUT / 'index.html').relative_to(ROOT))
 
 
 if __name__ == '__main__': main()

@@ -39,14 +39,28 @@ def export(paths=None):
     _build_modidx()
 
 
+def small_png(data, limit=30_000):
+    "The base64 PNG `data` with fewer colours where it is larger than `limit` bytes: noise does not compress."
+    import base64
+    import io
+    from PIL import Image
+    raw = base64.b64decode(data)
+    if len(raw) <= limit: return data
+    out = io.BytesIO()
+    Image.open(io.BytesIO(raw)).convert('RGB').quantize(40, dither=Image.Dither.NONE).save(out, 'PNG', optimize=True)
+    return base64.b64encode(min(raw, out.getvalue(), key=len)).decode()
+
+
 def clean_outputs(nb):
-    "Drop what a stored notebook must not hold: stderr, live widget views, and the ids of objects in memory."
+    "Drop what a stored notebook must not hold (stderr, live widget views), and shrink the pictures."
     for cell in nb.cells:
         if cell.cell_type != 'code': continue
         kept = []
         for output in cell.get('outputs', []):
             if output['output_type'] == 'stream' and output['name'] == 'stderr': continue
-            if 'application/vnd.jupyter.widget-view+json' in output.get('data', {}): continue
+            data = output.get('data', {})
+            if 'application/vnd.jupyter.widget-view+json' in data: continue
+            if 'image/png' in data: data['image/png'] = small_png(''.join(data['image/png']))
             kept.append(output)
         cell.outputs = kept
 
@@ -109,19 +123,44 @@ def figures(paths, folder):
             print(out, f'{out.stat().st_size // 1024} kB')
 
 
-def readme():
-    "Make README.md from nbs/index.ipynb (its hidden cells and directives left out)."
-    os.chdir(ROOT)
-    import nbconvert
-    import nbformat
+def filtered(path):
+    """The notebook `path` as its readers see it: nbdev's filters, less those that write front matter and links to the
+    published site, run cells, or drop exported source; then `echo: false` and the directives taken out."""
+    from execnb.nbio import nb2str, read_nb
     from nbdev.processors import FilterDefaults
-    from execnb.nbio import read_nb, nb2str
-    nb = FilterDefaults()(read_nb(NBS / 'index.ipynb'))
+    import nbformat
+
+    def drop_hidden(cell):
+        if cell.directives_.keys() & {'hide', 'default_exp'}: del cell['source']
+
+    class Filter(FilterDefaults):
+        def base_procs(self): return [drop_hidden, *(p for p in super().base_procs() if p.__name__ not in skipped)]
+
+    skipped = {'FrontmatterProc', 'insert_warning', 'add_links', 'add_show_docs', 'clean_show_doc', 'exec_show_docs', 'mv_exports', 'add_fold', 'rm_export'}
+    nb = read_nb(path)
+    Filter()(nb)               # works in place
+    nb = nbformat.reads(nb2str(nb), as_version=4)
+    nb.metadata['language_info'] = dict(name='python', pygments_lexer='python')
     for cell in nb.cells:
-        if cell.cell_type == 'code' and cell.source.lstrip().startswith('#|'):
-            cell.source = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
-    text, resources = nbconvert.MarkdownExporter().from_notebook_node(nbformat.reads(nb2str(nb), as_version=4))
-    (ROOT / 'README.md').write_text(text.strip() + '\n', encoding='utf-8')
+        if cell.cell_type != 'code': continue
+        cell.source = '' if '#| echo: false' in cell.source else '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
+    return nb
+
+
+def readme(folder=ROOT):
+    "Make README.md (and the pictures it shows, in nbs/images) from nbs/index.ipynb."
+    import re
+    import nbconvert
+    os.chdir(ROOT)
+    text, resources = nbconvert.MarkdownExporter().from_notebook_node(filtered(NBS / 'index.ipynb'))
+    images = folder / 'nbs' / 'images'
+    for i, (name, data) in enumerate(sorted(resources['outputs'].items())):
+        images.mkdir(parents=True, exist_ok=True)
+        (images / f'index_{i}.png').write_bytes(data)
+        text = text.replace(f']({name})', f'](nbs/images/index_{i}.png)')
+    text = re.sub(r'\]\((\w+\.ipynb)\)', r'](nbs/\1)', text).replace('](../', '](')
+    text = re.sub(r'```python\s*```\s*', '', text)
+    (folder / 'README.md').write_text(re.sub(r'\n{3,}', '\n\n', text).strip() + '\n', encoding='utf-8')
 
 
 def main():

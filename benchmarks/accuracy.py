@@ -1,0 +1,127 @@
+"""Accuracy on data that nobody here made: `python benchmarks/accuracy.py --data DIR`.
+
+The data's own README says what each file is. Settings are the defaults of the command line; the scale of the real slices,
+whose voxel size is not known, was chosen on the two lower-numbered images of each group and is reported on the other two.
+"""
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import cKDTree
+from skimage.io import imread
+from skimage.metrics import adapted_rand_error
+
+from cryoseg.merge import MergeSettings, connect_membranes
+from cryoseg.metrics import skeleton_f1
+from cryoseg.segment import SegmentSettings, segment_volume
+from cryoseg.surface import fit_surface
+from cryoseg.select import select_points
+from cryoseg.unet import load_weights
+from cryoseg.volume import read_volume
+from cryoseg.workflow import run_tomogram, fit_surfaces
+from _tables import arguments, finish, print_table
+
+SPHERES = {'A': ((9.3, 14.1, 86.7), 20.7), 'B': ((36.6, 107.2, 14.6), 33.0), 'C': ((58.2, 36.1, 163.2), 26.2), 'D': ((94.6, 125.5, 44.6), 22.5)}
+SLICE_SCALE = 1.5     # of the real slices; chosen on the lower-numbered half
+VISIBLE = np.cos(np.radians(45))
+
+
+def sphere_points(centre, radius, shape, n=4000):
+    "Points of a sphere that are inside the volume and visible (normal at least 45° from the beam)."
+    i = np.arange(n) + .5
+    z, a = 1 - 2 * i / n, np.pi * (1 + 5 ** .5) * i
+    u = np.stack([z, np.sqrt(1 - z * z) * np.sin(a), np.sqrt(1 - z * z) * np.cos(a)], 1)
+    p = np.asarray(centre) + radius * u
+    return p[(np.abs(z) <= VISIBLE) & (p >= 0).all(1) & (p <= np.array(shape) - 1).all(1)]
+
+
+def polnet_rows(data, snr):
+    "One row a true vesicle: the ids on it and the distances of its surface, voxels, where visible."
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_tomogram(data / 'polnet' / f'liposomes_snr{snr}.mrc', Path(folder))
+    truth = np.load(data / 'polnet' / 'liposomes_truth.npz')['labels']
+    surfaces = {s.id: s for s in fit_surfaces(run.membranes)}
+    middle, normal_z = distances_to_spheres(run.membranes.shape)
+    visible = (np.abs(middle) < .75) & (normal_z <= VISIBLE)
+    found = run.labels == 1
+    voxels = dict(precision=float((np.abs(middle)[found] <= 2.5 + 1.5).mean()), recall=float((distance_transform_edt(~found)[visible] <= 1.5).mean()))
+    rows, used = [], set()
+    for name, (centre, radius) in SPHERES.items():
+        near = [i for i, s in surfaces.items() if len(s.vertices_vox) and np.median(np.abs(np.linalg.norm(s.vertices_vox - centre, axis=1) - radius)) < 6]
+        used |= set(near)
+        row = dict(snr=snr, vesicle=name, ids=len(near), status=surfaces[near[0]].status if near else 'not found', to_truth_vox=None, from_truth_vox=None)
+        if near:
+            s, points = surfaces[near[0]], sphere_points(centre, radius, run.membranes.shape)
+            v = s.vertices_vox
+            seen = (np.abs(v[:, 0] - centre[0]) / np.linalg.norm(v - centre, axis=1) <= VISIBLE) & (v >= 0).all(1) & (v <= np.array(run.membranes.shape) - 1).all(1)
+            row['to_truth_vox'] = float(np.abs(np.linalg.norm(v[seen] - centre, axis=1) - radius).mean())
+            dense = np.concatenate([v, v[s.faces].mean(1)])
+            row['from_truth_vox'] = float(cKDTree(dense).query(points)[0].mean())
+        rows.append(row)
+    ribosomes = distance_transform_edt(truth != 2)
+    extra = [i for i in surfaces if i not in used and len(surfaces[i].vertices_vox)]
+    on_ribosome = sum((ribosomes[tuple(np.clip(surfaces[i].vertices_vox.round().astype(int), 0, np.array(truth.shape) - 1).T)] < 3).mean() > .3 for i in extra)
+    rows.append(dict(snr=snr, vesicle='(other surfaces)', ids=len(extra), status=f'{on_ribosome} on ribosomes', to_truth_vox=None, from_truth_vox=None))
+    return rows, dict(snr=snr, **voxels)
+
+
+def distances_to_spheres(shape):
+    "Signed distance of each voxel to the nearest true sphere, and |z| of that sphere's normal."
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing='ij'), -1).astype(np.float32)
+    best, normal_z = np.full(shape, 1e9, np.float32), np.ones(shape, np.float32)
+    for centre, radius in SPHERES.values():
+        q = np.linalg.norm(grid - np.array(centre, np.float32), axis=-1)
+        nearer = np.abs(q - radius) < np.abs(best)
+        best[nearer], normal_z[nearer] = (q - radius)[nearer], (np.abs(grid[..., 0] - centre[0]) / np.maximum(q, 1e-6))[nearer]
+    return best, normal_z
+
+
+def slice_rows(data):
+    "Skeleton F1 of each group of hand-traced real slices: the half used for choosing and the other half."
+    net, scores = load_weights(), {}
+    for path in sorted((data / 'slices_masked').glob('*_image.png')):
+        image, mask = imread(path).astype(np.float32), imread(path.with_name(path.name.replace('_image', '_mask'))) > 127
+        found, _ = segment_volume(image[None], net, SegmentSettings(scale=SLICE_SCALE))
+        scores.setdefault(path.name[0], []).append([skeleton_f1(found[0] == 1, mask, t) for t in (2, 3)])
+    rows = [dict(group=g, images=len(v), f1_2px_chosen_on=float(np.mean([s[0] for s in v[:2]])), f1_2px_other=float(np.mean([s[0] for s in v[2:]])),
+                 f1_3px_other=float(np.mean([s[1] for s in v[2:]]))) for g, v in scores.items()]
+    return rows + [dict(group='mean', images=sum(r['images'] for r in rows), **{k: float(np.mean([r[k] for r in rows])) for k in list(rows[0])[2:]})]
+
+
+def mask_rows(data):
+    "Real 3-D masks through connect and surface: pieces in, membranes out, status of the surfaces."
+    rows = []
+    for name, values in (('wrapped_autophagic_body_middle', (1, 2)), ('vesicle_t74', (1,)), ('microsome_tomo22_ves4', (1,)), ('phagophore_middle', (1, 2, 3)),
+                         ('phagophore_vacuole_contact', (1, 2, 3)), ('golgi_vesicles_filled', (1,)), ('thylakoid_T1S4M8', (1,))):
+        path = data / 'segmentations' / f'{name}.npz'
+        volume = read_volume(path, check=False)
+        labels = np.asarray(volume.data)
+        membranes, table = connect_membranes(np.isin(labels, values).astype(np.uint8), volume.voxel_size_A, MergeSettings())[:2]
+        both = (membranes > 0) & (labels > 0)
+        error = float(adapted_rand_error(labels[both], membranes[both])[0]) if len(values) > 1 and both.any() else None
+        surfaces = [fit_surface(select_points(membranes, row['id']), membranes.shape, id=row['id']) for row in table[:6]]
+        rows.append(dict(mask=name, labels_used=str(values), membranes=len(table), largest=str([row['n_voxels'] for row in table[:4]]), adapted_rand=error,
+                         surfaces=', '.join(s.status for s in surfaces)))
+    return rows
+
+
+def main():
+    args = arguments(__doc__, data=True).parse_args()
+    if not args.data.is_dir(): raise SystemExit(f'no data at {args.data}; give --data DIR')
+    tables, voxels = [], []
+    for snr in ('1.0', '0.3'):
+        rows, row = polnet_rows(args.data, snr)
+        voxels.append(row)
+        tables.append((f'PolNet liposomes, SNR {snr}: surfaces against the true spheres, mean distance where visible, voxels of 10 Å', rows))
+        print_table(*tables[-1])
+    tables.append(('PolNet liposomes: membrane voxels, tolerance 1.5 voxels; recall where visible', voxels))
+    print_table(*tables[-1])
+    tables.append(('real slices with hand-made masks: skeleton F1', slice_rows(args.data)))
+    print_table(*tables[-1])
+    tables.append(('real 3-D masks: single membranes and surfaces', mask_rows(args.data)))
+    print_table(*tables[-1])
+    finish(tables, args.json)
+
+
+if __name__ == '__main__': main()

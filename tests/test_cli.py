@@ -1,0 +1,235 @@
+"""The command line on good and bad input: exit codes, one clear line, nothing lost."""
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from typer.testing import CliRunner
+
+from cryoseg.cli import app
+from cryoseg.volume import read_volume
+from cryoseg.workflow import read_record, read_table, COLUMNS
+
+runner = CliRunner()
+COMMANDS = 'run', 'segment', 'connect', 'surface', 'simulate', 'train', 'evaluate', 'info', 'demo'
+
+
+def cryoseg(*words):
+    "Run a command line in this process."
+    return runner.invoke(app, [str(w) for w in words])
+
+
+def refused(*words, naming=()):
+    "The command must end with exit code 2 and one line that names each of `naming`."
+    result = cryoseg(*words)
+    assert result.exit_code == 2, (words, result.exit_code, result.output, result.exception)
+    line = [text for text in result.stderr.strip().splitlines() if 'warning:' not in text]
+    assert len(line) == 1 and line[0].startswith('cryoseg: '), result.stderr
+    assert 'Traceback' not in result.output + result.stderr
+    for name in naming: assert str(name) in line[0], (name, line[0])
+    return line[0]
+
+
+@pytest.fixture(scope='module')
+def phantom(tmp_path_factory):
+    "A small phantom and a whole run on it."
+    folder = tmp_path_factory.mktemp('cli')
+    assert cryoseg('simulate', '-o', folder / 'sim', '--shape', '40,96,96', '--vesicles', 2, '--seed', 3, '-q').exit_code == 0
+    result = cryoseg('run', folder / 'sim/tomogram.mrc', '-o', folder / 'out', '-q')
+    assert result.exit_code == 0, result.output + result.stderr
+    return folder
+
+
+def write_mrc(path, data, voxel_size=10.):
+    "Write a plain MRC file."
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with mrcfile.new(path, overwrite=True) as file:
+            file.set_data(data)
+            file.voxel_size = voxel_size
+    return path
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help(command):
+    result = cryoseg(command, '--help')
+    assert result.exit_code == 0 and 'Usage' in result.stdout
+
+
+def test_run_writes_all_files(phantom):
+    out = phantom / 'out'
+    for name in ('run.toml', 'labels.mrc', 'membranes.mrc', 'membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'surfaces', 'report.html'):
+        assert (out / name).exists(), name
+    for name, mode in (('labels', 0), ('membranes', 6), ('membranes_closed', 6), ('lumen', 6), ('sigma', 2)):
+        with mrcfile.open(out / f'{name}.mrc') as file:
+            assert int(file.header.mode) == mode and abs(float(file.voxel_size.x) - 10) < 1e-4
+    rows = read_table(out / 'membranes.csv')
+    assert rows and tuple(rows[0]) == COLUMNS
+    assert {r['status'] for r in rows} <= {'closed', 'open', 'truncated', 'refused'}
+    assert len(list((out / 'surfaces').glob('membrane_*.ply'))) == sum(r['status'] != 'refused' for r in rows)
+
+
+def test_run_again_keeps_everything(phantom):
+    before = {p: p.stat().st_mtime_ns for p in (phantom / 'out').glob('*.mrc')}
+    result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', phantom / 'out')
+    assert result.exit_code == 0 and 'already done' in result.stdout
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_run_toml_is_a_config(phantom, tmp_path):
+    result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', '--config', phantom / 'out/run.toml', '-q')
+    assert result.exit_code == 0, result.stderr
+    assert read_record(tmp_path / 'o')['settings'] == read_record(phantom / 'out')['settings']
+    assert (tmp_path / 'o/membranes.mrc').read_bytes()[1024:] == (phantom / 'out/membranes.mrc').read_bytes()[1024:]
+
+
+def test_other_settings_are_refused_and_the_run_stays(phantom):
+    before = (phantom / 'out/membranes.csv').read_bytes()
+    refused('run', phantom / 'sim/tomogram.mrc', '-o', phantom / 'out', '--min-area-A2', 5e6, naming=('min_area_A2', '--overwrite'))
+    assert (phantom / 'out/membranes.csv').read_bytes() == before
+
+
+def test_a_killed_stage_is_done_again(phantom, tmp_path):
+    shutil.copytree(phantom / 'out', tmp_path / 'o')
+    record = (tmp_path / 'o/run.toml').read_text()
+    (tmp_path / 'o/run.toml').write_text(record.replace('surface = true\n', '', 1))
+    (tmp_path / 'o/sigma.mrc').unlink()
+    result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o')
+    assert result.exit_code == 0 and 'segment, connect: already done' in result.stdout
+    assert (tmp_path / 'o/sigma.mrc').exists()
+
+
+def test_segment_and_threads(phantom, tmp_path):
+    for n in (1, 2): assert cryoseg('segment', phantom / 'sim/tomogram.mrc', '-o', tmp_path / str(n), '--threads', n, '--dtype', 'float32', '--z-range', '10:16', '-q').exit_code == 0
+    one, two = (read_volume(tmp_path / str(n) / 'tomogram.mrc', check=False) for n in (1, 2))
+    assert one.shape == (6, 96, 96) and (np.asarray(one.data) == np.asarray(two.data)).all()
+    assert one.corner_A[2] == pytest.approx(read_volume(phantom / 'sim/tomogram.mrc').corner_A[2] + 100)     # ten slices of 10 Å were left out
+
+
+def test_several_inputs(phantom, tmp_path):
+    for name in ('a', 'b'): shutil.copy(phantom / 'sim/tomogram.mrc', tmp_path / f'{name}.mrc')
+    (tmp_path / 'c.mrc').write_text('not a tomogram at all')
+    result = cryoseg('segment', *sorted(tmp_path.glob('*.mrc')), '-o', tmp_path / 'out', '--z-range', '10:12', '-q')
+    assert result.exit_code == 1 and 'c.mrc' in result.stderr and '1 of 3' in result.stderr
+    assert sorted(p.name for p in (tmp_path / 'out').glob('*.mrc')) == ['a.mrc', 'b.mrc']
+
+
+def test_equal_stems(phantom, tmp_path):
+    (tmp_path / 'x').mkdir()
+    shutil.copy(phantom / 'sim/tomogram.mrc', tmp_path / 'x/tomogram.mrc')
+    refused('run', phantom / 'sim/tomogram.mrc', tmp_path / 'x/tomogram.mrc', '-o', tmp_path / 'o', naming=('x/tomogram.mrc', 'sim/tomogram.mrc'))
+
+
+def test_surface_refuses_to_write_over_its_input(phantom):
+    refused('surface', phantom / 'out/membranes_closed.mrc', '-o', phantom / 'out', naming=('membranes_closed.mrc', '-o'))
+
+
+def test_connect_membrane_values(phantom, tmp_path):
+    data = np.asarray(read_volume(phantom / 'out/labels.mrc', check=False).data)
+    write_mrc(tmp_path / 'other.mrc', np.where(data == 1, 7, 0).astype(np.int16))
+    assert cryoseg('connect', tmp_path / 'other.mrc', '-o', tmp_path / 'o', '--membrane-values', '7', '-q').exit_code == 0
+    assert (tmp_path / 'o/membranes.mrc').read_bytes()[1024:] == (phantom / 'out/membranes.mrc').read_bytes()[1024:]
+    refused('connect', tmp_path / 'other.mrc', '-o', tmp_path / 'o2', '--membrane-values', 'x', naming=('x', '1,2'))
+
+
+def test_evaluate_json(phantom):
+    result = cryoseg('evaluate', phantom / 'out', phantom / 'sim', '--json')
+    assert result.exit_code == 0, result.stderr
+    scores = json.loads(result.stdout)
+    assert set(scores) == {'voxel', 'instances', 'surfaces'}
+    assert set(scores['voxel']) == {'membrane_iou', 'dice', 'precision', 'recall', 'surface_dice'}
+    assert set(scores['instances']) == {'are', 'voi_split_bits', 'voi_merge_bits', 'pq', 'n_true', 'n_found'}
+    assert cryoseg('evaluate', phantom / 'out', phantom / 'sim').exit_code == 0
+
+
+def test_no_membranes_is_no_error(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(12, 64, 64)).astype(np.float32)
+    result = cryoseg('run', write_mrc(tmp_path / 'noise.mrc', noise), '-o', tmp_path / 'o')
+    assert result.exit_code == 0 and 'no membranes found' in result.stdout
+    assert read_table(tmp_path / 'o/membranes.csv') == [] and (tmp_path / 'o/report.html').exists()
+
+
+def test_one_slice(tmp_path):
+    from PIL import Image
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(tmp_path / 'slice.png')
+    assert cryoseg('segment', tmp_path / 'slice.png', '-o', tmp_path / 'o', '-q').exit_code == 0
+    assert read_volume(tmp_path / 'o/slice.mrc', check=False).shape == (1, 64, 64)
+
+
+def bad_files(folder):
+    "Files that no tomogram is, by name."
+    good = write_mrc(folder / 'good.mrc', np.random.default_rng(0).normal(size=(16, 32, 32)).astype(np.float32))
+    (folder / 'truncated.mrc').write_bytes(good.read_bytes()[:20_000])
+    (folder / 'text.mrc').write_text('this is a letter, not a tomogram\n' * 100)
+    (folder / 'empty.mrc').write_bytes(b'')
+    nan = np.zeros((8, 16, 16), np.float32) + np.arange(16, dtype=np.float32)
+    nan[2, 3, 4], nan[0, 0, 0] = np.nan, np.inf
+    write_mrc(folder / 'nan.mrc', nan)
+    write_mrc(folder / 'constant.mrc', np.ones((8, 16, 16), np.float32))
+    np.save(folder / 'four.npy', np.random.default_rng(0).normal(size=(2, 3, 8, 8)))
+    np.save(folder / 'line.npy', np.arange(10.))
+    np.save(folder / 'complex.npy', np.ones((4, 8, 8), complex))
+    (folder / 'film.avi').write_bytes(b'RIFF')
+    return [folder / name for name in ('missing.mrc', 'truncated.mrc', 'text.mrc', 'empty.mrc', 'nan.mrc', 'constant.mrc', 'four.npy', 'line.npy', 'complex.npy', 'film.avi')]
+
+
+def test_bad_input_is_refused_in_one_line(tmp_path):
+    for path in bad_files(tmp_path):
+        for command in ('run', 'segment'):
+            refused(command, path, '-o', tmp_path / 'o', naming=(path.name,))
+    assert not (tmp_path / 'o').exists() or not any((tmp_path / 'o').iterdir())
+
+
+def test_bad_options(phantom, tmp_path):
+    tomogram = phantom / 'sim/tomogram.mrc'
+    refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '9:3', naming=('9:3',))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '90:99', naming=('40',))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--voxel-size', '-1', naming=('-1',))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--surface', 'magic', naming=('magic', 'displacement'))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--dtype', 'int3', naming=('int3',))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--config', tmp_path / 'none.toml', naming=('none.toml',))
+    (tmp_path / 'bad.toml').write_text('[settings.segment]\ntreshold = 0.5\n')
+    refused('run', tomogram, '-o', tmp_path / 'o', '--config', tmp_path / 'bad.toml', naming=('treshold', 'threshold'))
+    write_mrc(tmp_path / 'mask.mrc', np.ones((3, 4, 5), np.int8))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--mask', tmp_path / 'mask.mrc', naming=('(3, 4, 5)', 'mask.mrc'))
+    (tmp_path / 'file').write_text('')
+    refused('segment', tomogram, '-o', tmp_path / 'file', naming=('file',))
+    refused('segment', tomogram, '-o', tmp_path / 'o', '--weights', phantom / 'out/run.toml', naming=('run.toml',))
+    save_file({'weight': np.zeros(3, np.float32)}, tmp_path / 'other.safetensors')
+    refused('segment', tomogram, '-o', tmp_path / 'o', '--weights', tmp_path / 'other.safetensors', naming=('other.safetensors', '--weights'))
+    refused('simulate', '-o', tmp_path / 's', '--shape', '4', naming=('4', '64,160,160'))
+    refused('train', tomogram, '-o', tmp_path / 'w.pt', naming=('w.pt', '.safetensors'))
+    refused('evaluate', tmp_path / 'none', phantom / 'sim', naming=('none',))
+    assert cryoseg('run', tomogram).exit_code == 2 and cryoseg('fly').exit_code == 2
+
+
+def test_missing_voxel_size_is_said(tmp_path):
+    path = write_mrc(tmp_path / 'unknown.mrc', np.random.default_rng(0).normal(size=(6, 32, 32)).astype(np.float32), 0)
+    result = cryoseg('segment', path, '-o', tmp_path / 'o')
+    assert result.exit_code == 0 and '--voxel-size' in result.stderr
+    result = cryoseg('segment', path, '-o', tmp_path / 'o2', '--voxel-size', 12)
+    assert '--voxel-size' not in result.stderr and read_volume(tmp_path / 'o2/unknown.mrc', check=False).voxel_size_A == 12
+
+
+def test_unwritable_output_leaves_old_results(phantom, tmp_path, monkeypatch):
+    shutil.copytree(phantom / 'out', tmp_path / 'o')
+    before = {p.name: p.read_bytes() for p in (tmp_path / 'o').iterdir() if p.is_file()}
+    import cryoseg.volume as volume
+    def full(*_): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(volume.os, 'replace', full)
+    refused('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', '--overwrite', naming=('No space left',))
+    monkeypatch.undo()
+    after = {p.name: p.read_bytes() for p in (tmp_path / 'o').iterdir() if p.is_file()}
+    assert {k: after[k] for k in before if k.endswith(('.mrc', '.csv'))} == {k: before[k] for k in before if k.endswith(('.mrc', '.csv'))}
+
+
+def test_the_installed_command():
+    result = subprocess.run([sys.executable, '-c', 'from cryoseg.cli import main; main()', '--version'], capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.startswith('cryoseg ')
+    assert Path(sys.executable).with_name('cryoseg').exists() or Path(sys.executable).with_name('cryoseg.exe').exists()

@@ -1,0 +1,98 @@
+"""What is written round the code says what the code does: commands, workflows, pins, version, and the pages of the book."""
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import dev
+from notebooks import NBS, ROOT, notebooks
+
+WORKFLOWS = sorted((ROOT / '.github' / 'workflows').glob('*.yml'))
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding='utf-8')
+
+
+def check(*command):
+    "Run a module's command; fail with what it says."
+    run = subprocess.run([sys.executable, '-m', *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    if run.returncode: pytest.fail(run.stdout + run.stderr, pytrace=False)
+
+
+def test_workflows_are_valid():
+    assert {p.stem for p in WORKFLOWS} == {'test', 'release', 'docs'}
+    check('yamllint', '--strict', '.yamllint', '.github')
+    check('check_jsonschema', '--builtin-schema', 'vendor.github-workflows', *WORKFLOWS)
+
+
+def test_one_set_of_commands():
+    "make, CI, the workflows and the documents call tools/dev.py, and only with commands that it has."
+    targets, = re.findall(r'^\.PHONY: (.*)$', read('Makefile'), re.MULTILINE)
+    assert set(targets.split()) == set(dev.COMMANDS)
+    assert re.search(r'^make test$', read('.ci/run'), re.MULTILINE)
+    jobs = {p.stem: yaml.safe_load(p.read_text(encoding='utf-8'))['jobs'].values() for p in WORKFLOWS}
+    steps = {name: [step['run'] for job in some for step in job['steps'] if 'run' in step] for name, some in jobs.items()}
+    assert steps['test'] == ['python tools/dev.py test', 'python tools/dev.py demo']
+    assert steps['docs'] == ['python tools/dev.py site'] and 'python tools/dev.py test' in steps['release']
+    for name in ('README.md', 'CONTRIBUTING.md', *(p.relative_to(ROOT) for p in WORKFLOWS)):
+        said = set(re.findall(r'(?:`|^|run: )(?:make|python tools/dev\.py) ([a-z-]+)', read(name), re.MULTILINE))
+        assert said <= set(dev.COMMANDS), f'{name} names {said - set(dev.COMMANDS)}'
+    for command in ('make demo', 'make test'): assert command in read('README.md'), f'README.md does not give {command}'
+
+
+def test_the_workflows_cover_the_systems():
+    matrix = yaml.safe_load(read('.github/workflows/test.yml'))['jobs']['test']['strategy']['matrix']
+    assert {name.split('-')[0] for name in matrix['os']} == {'ubuntu', 'macos', 'windows'}
+    assert matrix['python'][0] == dev.settings()['min_python']
+
+
+def test_every_requirement_is_pinned():
+    pins = {canonicalize_name(name): version for name, version in re.findall(r'^([\w.-]+)==(\S+)$', read('constraints.txt'), re.MULTILINE)}
+    for key in ('requirements', 'notebook_requirements', 'dev_requirements'):
+        for wanted in map(Requirement, dev.settings()[key].split()):
+            pin = pins.get(canonicalize_name(wanted.name))
+            assert pin, f'constraints.txt has no pin for {wanted.name} ({key} of settings.ini)'
+            assert pin in wanted.specifier, f'constraints.txt pins {wanted.name} {pin}, settings.ini asks for {wanted.specifier}'
+    assert '+' not in ''.join(pins.values()), 'a local build such as +cpu exists on one index only'
+
+
+def test_the_version_is_in_the_changes():
+    assert re.search(rf'^## {re.escape(dev.settings()["version"])}\b', read('CHANGELOG.md'), re.MULTILINE)
+
+
+def test_the_pages_of_the_book(tmp_path):
+    "Every notebook becomes a page that shows exported source, hides what is hidden, and whose links arrive."
+    import make_site
+    make_site.write_pages(tmp_path)
+    pages = {p.relative_to(tmp_path).with_suffix('').as_posix(): json.loads(p.read_text(encoding='utf-8')) for p in tmp_path.rglob('*.ipynb')}
+    assert set(pages) == {make_site.page_name(p) for p in notebooks()}
+    for path in notebooks():
+        name = make_site.page_name(path)
+        shown = '\n'.join(''.join(c['source']) for c in pages[name]['cells'])
+        assert shown.startswith('# ') and not re.search(r'^#\|', shown, re.MULTILINE), f'{name}: title first, no directives'
+        for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+            source = ''.join(cell['source'])
+            body = re.sub(r'^#\|.*\n?', '', source, flags=re.MULTILINE)
+            if cell['cell_type'] == 'code' and source.startswith('#| hide') and len(body) > 40: assert body not in shown, f'{name} shows a hidden cell'
+            if source.startswith('#| export'): assert body.strip() in shown, f'{name} does not show {body[:60]!r}'
+        for link in re.findall(r'href="([\w/.]+)\.html', shown) + re.findall(r'\]\(([\w/.-]+)\.ipynb', shown):
+            assert (tmp_path / name).parent.joinpath(f'{link}.ipynb').resolve().exists(), f'{name} links to {link}, which is no page'
+
+
+def test_the_links_of_the_readme_arrive():
+    for link in re.findall(r'\]\((?!https?:|#)([^)#\s]+)', read('README.md')): assert (ROOT / link).exists(), f'README.md links to {link}, which is not there'
+
+
+def test_the_index_shows_every_room():
+    "The front page leads to each notebook."
+    index = NBS / 'index.ipynb'
+    assert index.exists(), 'nbs/index.ipynb is missing'
+    text = index.read_text(encoding='utf-8')
+    missing = [p.stem for p in notebooks() if p != index and p.stem not in text]
+    assert not missing, f'nbs/index.ipynb does not name {missing}'
