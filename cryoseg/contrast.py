@@ -57,7 +57,8 @@ def bilateral(image:np.ndarray, # (Y,X) intensities, any real dtype
     image = _finite(image)
     noise = noise_sigma(image) if noise is None else noise
     if noise == 0: return image # a constant image
-    return cv2.bilateralFilter(image, 2*_radius(sigma_space_vox) + 1, sigma_color*noise, sigma_space_vox, borderType=cv2.BORDER_REFLECT_101)
+    across = 2*_radius(sigma_space_vox) + 1
+    return cv2.bilateralFilter(image, across, sigma_color*noise, sigma_space_vox, borderType=cv2.BORDER_REFLECT_101)
 
 # %% ../nbs/03_contrast.ipynb #9556a355
 def clahe(image:np.ndarray, # (Y,X) intensities, any real dtype
@@ -86,7 +87,9 @@ class ContrastSettings:
 
     def __post_init__(self):
         for name in ('sigma_space_vox', 'sigma_color', 'clip_limit', 'tile_vox'):
-            if not getattr(self, name) > 0: raise VolumeError(f'{name} must be a positive number, got {getattr(self, name)}; to leave a step out set bilateral or clahe to false')
+            if not getattr(self, name) > 0:
+                raise VolumeError(f'{name} must be a positive number, got {getattr(self, name)}; '
+                                  'to leave a step out set bilateral or clahe to false')
 
 # %% ../nbs/03_contrast.ipynb #b819797c
 def enhance(image:np.ndarray|Volume, # (Y,X), (Z,Y,X) intensities, or a Volume
@@ -94,7 +97,8 @@ def enhance(image:np.ndarray|Volume, # (Y,X), (Z,Y,X) intensities, or a Volume
             )->np.ndarray|Volume: # as given, float32: 0 to 1 after CLAHE, else in units of the noise
     "Enhance each slice; one scale for the whole volume, so that neighbouring slices stay alike."
     if isinstance(image, Volume): return image.with_data(enhance(image.data, settings))
-    if np.ndim(image) not in (2, 3): raise VolumeError(f'an image (Y,X) or a volume (Z,Y,X) is needed, got shape {np.shape(image)}')
+    if np.ndim(image) not in (2, 3):
+        raise VolumeError(f'an image (Y,X) or a volume (Z,Y,X) is needed, got shape {np.shape(image)}')
     slices = image if np.ndim(image) == 3 else image[None]
     sample = slices[::max(1, len(slices)//16)].astype(np.float32)
     centre, noise = float(np.median(sample)), noise_sigma(sample)

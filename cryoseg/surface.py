@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SurfaceSettings', 'Surface', 'face_normals', 'vertex_normals', 'mesh_area', 'mesh_volume', 'split_mesh',
-           'clip_to_volume', 'bin_displacements', 'low_harmonics', 'StarShape', 'fit_star', 'zero_set', 'largest_parts',
-           'fit_sheet', 'why_not_closed', 'fit_surface', 'inside_mesh', 'rasterize', 'write_surface_ply',
-           'read_surface_ply', 'write_scene_glb']
+           'clip_to_volume', 'bin_displacements', 'low_harmonics', 'StarShape', 'label_noise', 'fit_star', 'zero_set',
+           'largest_parts', 'fit_sheet', 'why_not_closed', 'fit_surface', 'inside_mesh', 'rasterize',
+           'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
 
 # %% ../nbs/06b_surface.ipynb #4334fd44
 from collections.abc import Callable
@@ -32,7 +32,11 @@ class SurfaceSettings:
     method:str = 'auto' # auto, displacement or paper
     n_directions:int = 600 # the sphere of directions is cut into so many cells, one displacement each
     n_voxels:int = 700 # paper: so many averaged voxels condition the process
-    kernel:str = 'squared_exponential' # of the displacement
+    kernel:str = 'matern52' # of the displacement
+    label_sigma_vox:float = .5 # error of the labels that neighbouring voxels share: a net is off by stretches, not voxel by voxel
+    label_length_vox:float = 8. # a stretch
+    flat_sigma_vox:float = 2.5 # the same where the membrane lies flat (normal along the beam) and the missing wedge smears it
+    shared_sigma_vox:float = .3 # error that all voxels share, such as labels that are too far out everywhere
     edge_vox:float = 2. # length of a mesh edge
     samples:int = 32 # posterior samples behind the errors of area and volume
     min_points:int = 50 # fewer say nothing
@@ -207,6 +211,14 @@ class StarShape:
         return [self.ellipsoid.at(u, mean + half @ rng.standard_normal(len(u))) for _ in range(n)], faces
 
 
+def label_noise(ellipsoid:Ellipsoid, directions:np.ndarray, # (n,3) unit
+                settings)->np.ndarray: # (n,) variances, voxels²
+    "Variance of each direction's displacement from the labels' shared errors, as large as if the cells of one stretch were independent."
+    flat = np.clip((np.abs(ellipsoid.normals(ellipsoid.at(directions))[:, 0]) - .6)/.4, 0, 1)
+    cells = np.pi*settings.label_length_vox**2*settings.n_directions/(4*np.pi*ellipsoid.radius**2)     # that one stretch covers
+    return (settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2)*max(1., cells)
+
+
 def fit_star(points:np.ndarray, # (n,3) pruned
              settings:SurfaceSettings=SurfaceSettings(),
              )->StarShape:
@@ -216,17 +228,18 @@ def fit_star(points:np.ndarray, # (n,3) pruned
     r = ellipsoid.radius
     trend = lambda at: low_harmonics(at/r)
     learn = farthest_points(directions, 350)
-    options = dict(kernel=settings.kernel, trend=trend, trend_variance=100.)
+    options = dict(kernel=settings.kernel, trend=trend, trend_variance=9.)
     weight = 1/counts + .02
     fit = fit_gp(directions[learn]*r, displacement[learn], noise_weight=weight[learn], start=((.3*r, 1., .5), (r, 1., .5)),
                  bounds=((.1*r, 2*r), (.15**2, (.5*r)**2), (.01, 25.)), scale_prior=(.7*r, .7), **options)
-    noise = weight*fit.noise[0]/weight[learn][0]
-    return StarShape(ellipsoid, GaussianProcess(directions*r, displacement, noise, settings.kernel, fit.scale, fit.amplitude, trend, 100.))
+    noise = weight*fit.noise[0]/weight[learn][0] + label_noise(ellipsoid, directions, settings)
+    return StarShape(ellipsoid, GaussianProcess(directions*r, displacement, noise, settings.kernel, fit.scale, fit.amplitude, trend, 9.))
 
 # %% ../nbs/06b_surface.ipynb #472c762a
 def _star_surface(star, id, shape, settings, method, n_points):
     "Mesh, cut and measure a star-shaped body."
     _, vertices, faces, sigma = star.mesh(settings.edge_vox)
+    sigma = np.hypot(sigma, settings.shared_sigma_vox)
     samples, coarse = star.sample_meshes(settings.samples, np.random.default_rng(settings.seed))
     beyond = max(-(vertices + .5).min(), (vertices - (np.array(shape) - .5)).max())
     if beyond > 1:

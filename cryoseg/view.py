@@ -478,13 +478,14 @@ def show_surfaces(surfaces:list[Surface], # may be empty
                   voxel_size_A:float|None=None, # Å
                   size_in:tuple=(5.0, 4.0), # width and height of the figure, inches
                   dpi:int=90, # dots per inch
+                  bar:bool=True, # draw a colour bar where the colour is sigma
                   **keywords, # as `draw_surfaces`
                   )->Figure:
-    "Show surfaces in a figure of their own, with a colour bar where they are coloured by sigma."
+    "Show surfaces in a figure of their own."
     fig = Figure(figsize=size_in, dpi=dpi)
     ax = fig.add_axes((0, 0, 1, 1), projection='3d')
     scale = draw_surfaces(ax, surfaces, shape, voxel_size_A, **keywords)
-    if scale is not None:
+    if scale is not None and bar:
         fig.colorbar(scale, cax=fig.add_axes((0.9, 0.25, 0.025, 0.5)), label=f'σ ({"Å" if voxel_size_A else "voxels"})')
     return fig
 
@@ -557,7 +558,7 @@ def scene(surfaces:list[Surface], # may be empty
     if volume is not None: data, voxel_size_A = _array_and_voxel(volume, voxel_size_A)
     scale, unit = (voxel_size_A / 10, 'nm') if voxel_size_A else (1.0, 'voxels')
     share = max_faces / max(1, sum(len(s.faces) for s in surfaces))
-    plot = k3d.plot(height=height_px, axes=[rf'{a}\ ({unit})' for a in 'xyz'], camera_up_axis='z', grid_visible=data is None, camera_fov=40, camera_auto_fit=data is None)
+    plot = k3d.plot(height=height_px, axes=[rf'{a}\ ({unit})' for a in 'xyz'], camera_up_axis='z', grid_visible=data is None, camera_fov=40, colorbar_object_id=-1 if color_by == 'sigma' else 0, camera_auto_fit=data is None)
     lo, hi = sigma_limits(surfaces, voxel_size_A)
     for s in surfaces:
         if not len(s.faces): continue

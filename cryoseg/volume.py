@@ -47,7 +47,9 @@ class Volume:
     path:Path|None=None # the file it came from
 
     def __post_init__(self):
-        if np.ndim(self.data) != 3: raise VolumeError(f'a volume has three axes (z,y,x), got shape {np.shape(self.data)}; make one slice a volume with image[None]')
+        if np.ndim(self.data) != 3:
+            raise VolumeError(f'a volume has three axes (z,y,x), got shape {np.shape(self.data)}; '
+                              'make one slice a volume with image[None]')
         _check_size(self.voxel_size_A)
 
     @property
@@ -85,7 +87,8 @@ class Volume:
         return f'Volume: {z} x {y} x {x} voxels (z,y,x) of {self.data.dtype}, {self.voxel_size_A:g} Å, origin ({at}) Å'
 
 def _check_size(voxel_size_A):
-    if not (np.isfinite(voxel_size_A) and voxel_size_A > 0): raise VolumeError(f'the voxel size must be a positive number of Å, got {voxel_size_A}')
+    if not (np.isfinite(voxel_size_A) and voxel_size_A > 0):
+        raise VolumeError(f'the voxel size must be a positive number of Å, got {voxel_size_A}')
 
 # %% ../nbs/00_volume.ipynb #e12003b1
 @contextlib.contextmanager
@@ -104,7 +107,8 @@ def atomic_write(path:str|Path, # the file to be; its folder is made where neede
         os.replace(part, target)
     except OSError as error:
         if error.errno not in _CANNOT_WRITE: raise
-        raise VolumeError(f'{path}: cannot be written ({error.strerror}); nothing was changed: free space or choose another output folder') from error
+        raise VolumeError(f'{path}: cannot be written ({error.strerror}); '
+                          'nothing was changed: free space or choose another output folder') from error
     finally:
         with contextlib.suppress(OSError): part.unlink()
 
@@ -127,23 +131,29 @@ def _six(value):
     return float(f'{float(value):.6g}') if np.isfinite(value) else 0.
 
 _MODES = {0: 'int8', 1: 'int16', 2: 'float32', 6: 'uint16', 12: 'float16'}
-_REFUSED_MODES = {3: 'complex int16, a Fourier transform', 4: 'complex float32, a Fourier transform', 16: 'RGB colour', 101: '4-bit numbers'}
+_REFUSED_MODES = {3: 'complex int16, a Fourier transform', 4: 'complex float32, a Fourier transform',
+                  16: 'RGB colour', 101: '4-bit numbers'}
 _PACKED = {'.gz': gzip.open, '.bz2': bz2.open}
 
 def _check_mrc(path):
     "Refuse, by its first 1024 bytes, what is no MRC volume."
     with _PACKED.get(path.suffix.lower(), open)(path, 'rb') as file: first = file.read(1024)
-    if len(first) < 1024: raise VolumeError(f'{path}: {len(first)} bytes, and an MRC header alone has 1024; copy the file again')
+    if len(first) < 1024:
+        raise VolumeError(f'{path}: {len(first)} bytes, and an MRC header alone has 1024; copy the file again')
     headers = [np.frombuffer(first, HEADER_DTYPE.newbyteorder(order))[0] for order in '<>']
-    modes = [int(h['mode']) for h in headers if all(0 < h[n] < 2**20 for n in ('nx', 'ny', 'nz')) and 0 <= h['nsymbt'] < 2**28]
-    if not modes: raise VolumeError(f'{path}: not an MRC file (it starts with {first[:12]!r}); give it the suffix of what it is')
+    modes = [int(h['mode']) for h in headers
+             if all(0 < h[n] < 2**20 for n in ('nx', 'ny', 'nz')) and 0 <= h['nsymbt'] < 2**28]
+    if not modes:
+        raise VolumeError(f'{path}: not an MRC file (it starts with {first[:12]!r}); give it the suffix of what it is')
     for mode in set(modes) & set(_REFUSED_MODES):
-        raise VolumeError(f'{path}: MRC mode {mode} ({_REFUSED_MODES[mode]}) is no tomogram; convert it, for example with IMOD newstack -mode 2')
-    if not set(modes) & set(_MODES): raise VolumeError(f'{path}: MRC mode {modes[0]} is unknown; modes {", ".join(map(str, _MODES))} can be read')
+        raise VolumeError(f'{path}: MRC mode {mode} ({_REFUSED_MODES[mode]}) is no tomogram; '
+                          'convert it, for example with IMOD newstack -mode 2')
+    if not set(modes) & set(_MODES):
+        raise VolumeError(f'{path}: MRC mode {modes[0]} is unknown; modes {", ".join(map(str, _MODES))} can be read')
 
 # %% ../nbs/00_volume.ipynb #eaef181a
 _STACKS = ('.mrcs', '.st', '.ali', '.preali')
-_SERIALEM = {1: 2, 2: 6, 4: 4, 8: 2, 16: 2, 32: 4} # flag: bytes a section; flag 1 is the tilt angle, in hundredths of a degree
+_SERIALEM = {1: 2, 2: 6, 4: 4, 8: 2, 16: 2, 32: 4} # flag: bytes a section; flag 1 is the tilt angle, in degrees/100
 
 def _tilt_angles(mrc):
     "The tilt angle of each section in degrees, where an extended header holds them."
@@ -163,8 +173,10 @@ def _why_stack(mrc, path):
     header, labels, angles = mrc.header, ' '.join(mrc.get_labels()).lower(), _tilt_angles(mrc)
     if header.nz == 1: return ''
     if path.suffix.lower() in _STACKS: return f'its suffix is {path.suffix}'
-    if angles.size > 1 and np.ptp(angles) > 5: return f'its extended header holds tilt angles from {angles.min():.0f} to {angles.max():.0f} degrees'
-    if ('tilt axis angle' in labels or 'tilt series' in labels) and 'reconstruct' not in labels: return 'its labels speak of a tilt series'
+    if angles.size > 1 and np.ptp(angles) > 5:
+        return f'its extended header holds tilt angles from {angles.min():.0f} to {angles.max():.0f} degrees'
+    if ('tilt axis angle' in labels or 'tilt series' in labels) and 'reconstruct' not in labels:
+        return 'its labels speak of a tilt series'
     if header.ispg == 0 and header.mz == 1: return 'its header says so (ispg 0, mz 1)'
     return ''
 
@@ -176,17 +188,22 @@ def _open_mrc(path):
         warnings.simplefilter('always')
         opener = mrcfile.open if path.suffix.lower() in _PACKED else mrcfile.mmap
         with opener(path, permissive=True) as mrc: header, data, why = mrc.header.copy(), mrc.data, _why_stack(mrc, path)
-    if data is None: raise VolumeError(f'{path}: truncated: its header promises {_mrc_bytes(header)} bytes, the file has {path.stat().st_size}; copy it again')
-    if why: raise VolumeError(f"{path}: a stack of images, for example a tilt series, not a tomogram: {why}; reconstruct it first "
-                              "(if it is a tomogram after all, rename it to .mrc or mend its header: mrcfile.open(path, 'r+').set_volume())")
-    if data.ndim > 3: raise VolumeError(f'{path}: a stack of {len(data)} volumes (ispg {header.ispg}); give them one by one')
+    if data is None:
+        raise VolumeError(f'{path}: truncated: its header promises {_mrc_bytes(header)} bytes, '
+                          f'the file has {path.stat().st_size}; copy it again')
+    if why:
+        raise VolumeError(f'{path}: a stack of images, for example a tilt series, not a tomogram: {why}; reconstruct it first '
+                          "(if it is one after all, rename it to .mrc, or mrcfile.open(path, 'r+').set_volume())")
+    if data.ndim > 3:
+        raise VolumeError(f'{path}: a stack of {len(data)} volumes (ispg {header.ispg}); give them one by one')
     for text in dict.fromkeys(str(w.message) for w in heard): _warn(f'{path}: {text}')
     if header.mode == 0 and _unsigned_bytes(header, path): data = data.view(np.uint8)
     return _Found(data, f'MRC mode {header.mode}', *_mrc_place(header, path))
 
 def _mrc_bytes(header):
     "Length of the whole file that an MRC header promises."
-    return 1024 + int(header.nsymbt) + int(header.nx)*int(header.ny)*int(header.nz)*np.dtype(_MODES[int(header.mode)]).itemsize
+    voxels = int(header.nx)*int(header.ny)*int(header.nz)
+    return 1024 + int(header.nsymbt) + voxels*np.dtype(_MODES[int(header.mode)]).itemsize
 
 def _mrc_place(header, path):
     "Voxel size, origin and nstart along x,y,z, and the axes, from an MRC header."
@@ -209,7 +226,8 @@ def _unsigned_bytes(header, path):
     return True
 
 # %% ../nbs/00_volume.ipynb #9cb32d7c
-_UNITS_A = {'å': 1, 'a': 1, 'angstrom': 1, 'ångström': 1, 'nm': 10, 'nanometer': 10, 'µm': 1e4, 'μm': 1e4, 'um': 1e4, 'micron': 1e4, 'micrometer': 1e4, 'mm': 1e7, 'cm': 1e8}
+_UNITS_A = {'å': 1, 'a': 1, 'angstrom': 1, 'ångström': 1, 'nm': 10, 'nanometer': 10, 'µm': 1e4, 'μm': 1e4, 'um': 1e4,
+            'micron': 1e4, 'micrometer': 1e4, 'mm': 1e7, 'cm': 1e8}
 
 def _unit_A(name): return _UNITS_A.get(str(name).lower().replace('\\u00b5', 'µ').replace('\\u00c5', 'å'), 0)
 
@@ -224,7 +242,8 @@ def _tiff_voxel(tif):
         return across, across, _six(unit*imagej['spacing']) if 'spacing' in imagej else across
     if tif.is_ome:
         pixels = next(e for e in ElementTree.fromstring(tif.ome_metadata).iter() if e.tag.endswith('}Pixels'))
-        return tuple(_six(_unit_A(pixels.get(f'PhysicalSize{a}Unit', 'µm'))*float(pixels.get(f'PhysicalSize{a}', 0))) for a in 'XYZ')
+        size = {a: float(pixels.get(f'PhysicalSize{a}', 0)) for a in 'XYZ'}
+        return tuple(_six(size[a]*_unit_A(pixels.get(f'PhysicalSize{a}Unit', 'µm'))) for a in 'XYZ')
     return 0., 0., 0.
 
 def _open_tiff(path):
@@ -287,11 +306,14 @@ def _which_array(values, path):
     images = [k for k, v in values.items() if v.ndim > 1]
     images = [k for k in images if values[k].ndim == 3] or images
     named = [k for k in _NAMES if k in images]
-    if len(images) != 1 and not named: raise VolumeError(f'{path}: which array is the volume? It holds {", ".join(values) or "none"}; name one of them {" or ".join(_NAMES[:3])}')
+    if len(images) != 1 and not named:
+        raise VolumeError(f'{path}: which array is the volume? It holds {", ".join(values) or "none"}; '
+                          f'name one of them {" or ".join(_NAMES[:3])}')
     return named[0] if named else images[0]
 
-_READERS = (dict.fromkeys(('.mrc', '.rec', '.map', '.ccp4', *_STACKS), _open_mrc) | dict.fromkeys(('.tif', '.tiff'), _open_tiff)
-            | {'.npy': _open_npy, '.npz': _open_npz} | dict.fromkeys(('.png', '.jpg', '.jpeg'), _open_picture))
+_READERS = (dict.fromkeys(('.mrc', '.rec', '.map', '.ccp4', *_STACKS), _open_mrc)
+            | {'.tif': _open_tiff, '.tiff': _open_tiff, '.npy': _open_npy, '.npz': _open_npz}
+            | dict.fromkeys(('.png', '.jpg', '.jpeg'), _open_picture))
 
 def _suffix(path):
     "The suffix that says the format: .mrc for a.mrc and for a.mrc.gz."
@@ -300,17 +322,21 @@ def _suffix(path):
 def _open(path):
     "What `path` holds; every way in which a file can be bad ends in a VolumeError."
     reader = _READERS.get(_suffix(path))
-    if path.is_dir(): raise VolumeError(f'{path}: is a folder; give a file' + (', for example OME-Zarr converted to .mrc' if path.suffix == '.zarr' else ''))
+    if path.is_dir():
+        zarr = ' (OME-Zarr converted to .mrc)' if path.suffix == '.zarr' else ''
+        raise VolumeError(f'{path}: is a folder; give a file{zarr}')
     if not path.exists(): raise VolumeError(f'{path}: no such file; check the name')
     if path.stat().st_size == 0: raise VolumeError(f'{path}: is empty (0 bytes); copy it again')
     if reader is None: raise VolumeError(f'{path}: unknown suffix {path.suffix!r}; {" ".join(_READERS)} can be read')
     try: return reader(path)
     except (VolumeError, VolumeWarning): raise
     except PermissionError as error: raise VolumeError(f'{path}: may not be read; change its permissions') from error
-    except MemoryError as error: raise VolumeError(f'{path}: does not fit into memory; save it as .mrc, which is read piece by piece') from error
+    except MemoryError as error:
+        raise VolumeError(f'{path}: does not fit into memory; save it as .mrc, which is read piece by piece') from error
     except Exception as error: # five formats, many libraries: each fails in its own way, and each time the file is bad
         why = ' '.join(str(error).split()) or type(error).__name__
-        raise VolumeError(f'{path}: cannot be read as {_suffix(path)} ({why}); is it damaged, or another format under this name?') from error
+        raise VolumeError(f'{path}: cannot be read as {_suffix(path)} ({why}); '
+                          'is it damaged, or another format under this name?') from error
 
 # %% ../nbs/00_volume.ipynb #2f42e28f
 def _to_zyx(found, path):
@@ -318,10 +344,14 @@ def _to_zyx(found, path):
     data, (column, row, section) = found.data, found.axes
     while data.ndim > 3 and data.shape[0] == 1: data = data[0]
     if data.ndim == 2: data = data[None]
-    if data.ndim != 3: raise VolumeError(f'{path}: {data.ndim} axes, shape {data.shape}; a volume has three (z,y,x): save one channel or one time alone')
+    if data.ndim != 3:
+        raise VolumeError(f'{path}: {data.ndim} axes, shape {data.shape}; '
+                          'a volume has three (z,y,x): save one channel or one time alone')
     if data.size == 0: raise VolumeError(f'{path}: no voxels, shape {data.shape}; is it the right file?')
     if data.dtype == bool: data = data.view(np.uint8)
-    if data.dtype.kind not in 'iuf': raise VolumeError(f'{path}: voxels of dtype {data.dtype}; whole or real numbers are needed: save the real part or the modulus')
+    if data.dtype.kind not in 'iuf':
+        raise VolumeError(f'{path}: voxels of dtype {data.dtype}; '
+                          'whole or real numbers are needed: save the real part or the modulus')
     return data.transpose([(section, row, column).index(a) for a in (3, 2, 1)])
 
 def _upright(found, thin_axis):
@@ -334,7 +364,8 @@ def _upright(found, thin_axis):
         three[i], three[2] = three[2], three[i]
         return tuple(three)
     axes = tuple({i + 1: 3, 3: i + 1}.get(a, a) for a in found.axes)
-    return replace(found, voxel_A=swapped(found.voxel_A), origin_A=swapped(found.origin_A), nstart=swapped(found.nstart), axes=axes)
+    return replace(found, voxel_A=swapped(found.voxel_A), origin_A=swapped(found.origin_A), nstart=swapped(found.nstart),
+                   axes=axes)
 
 # %% ../nbs/00_volume.ipynb #3b936f18
 def _voxel_size(found, shape, given, path):
@@ -346,11 +377,15 @@ def _voxel_size(found, shape, given, path):
     if not known:
         _warn(f'{path}: no voxel size in the file; 1 Å taken, so lengths are in voxels: give --voxel-size (voxel_size_A=)')
         return 1.
-    if max(known) > 1.01*min(known): raise VolumeError(f'{path}: voxels of {" x ".join(f"{v:g}" for v in found.voxel_A)} Å (x,y,z) are no cubes; '
-                                                       'resample the volume or, where the header is wrong, give --voxel-size (voxel_size_A=)')
+    if max(known) > 1.01*min(known):
+        raise VolumeError(f'{path}: voxels of {" x ".join(f"{v:g}" for v in found.voxel_A)} Å (x,y,z) are no cubes; '
+                          'resample the volume or, where the header is wrong, give --voxel-size (voxel_size_A=)')
     size = known[0] if len(set(known)) == 1 else _six(np.mean(known))
-    if size == 1: _warn(f'{path}: a voxel size of exactly 1 Å, which programs write when they do not know: give --voxel-size (voxel_size_A=)')
-    elif not 0.1 < size < 1000: _warn(f'{path}: a voxel size of {size:g} Å is unlikely for a tomogram: give --voxel-size (voxel_size_A=)')
+    if size == 1:
+        _warn(f'{path}: a voxel size of exactly 1 Å, which programs write when they do not know: give --voxel-size '
+              '(voxel_size_A=)')
+    elif not 0.1 < size < 1000:
+        _warn(f'{path}: a voxel size of {size:g} Å is unlikely for a tomogram: give --voxel-size (voxel_size_A=)')
     return size
 
 # %% ../nbs/00_volume.ipynb #45cac232
@@ -372,8 +407,12 @@ def check_voxels(volume:Volume, # an image
         elif low < high: break # whole numbers that differ: nothing else can be wrong
         if slab.size: low, high = min(low, slab.min()), max(high, slab.max())
     name = volume.path or 'volume'
-    if bad: raise VolumeError(f'{name}: {bad} of {data.size} voxels are NaN or infinite; cut them off, or fill them: numpy.nan_to_num(data, nan=numpy.nanmean(data))')
-    if low >= high: raise VolumeError(f'{name}: all {data.size} voxels are {low:g}, a constant image; is it the right file (and --z-range)?')
+    if bad:
+        raise VolumeError(f'{name}: {bad} of {data.size} voxels are NaN or infinite; '
+                          'cut them off, or fill them: numpy.nan_to_num(data, nan=numpy.nanmean(data))')
+    if low >= high:
+        raise VolumeError(f'{name}: all {data.size} voxels are {low:g}, a constant image; '
+                          'is it the right file (and --z-range)?')
 
 # %% ../nbs/00_volume.ipynb #d677a861
 def cut_slices(volume:Volume,
@@ -382,7 +421,8 @@ def cut_slices(volume:Volume,
     "Some slices of a volume, in their place in space; the others are not read."
     (start, stop), n = z_range, volume.shape[0]
     first, last, _ = slice(start, stop).indices(n)
-    if first >= last or max(start or 0, stop or 0) > n: raise VolumeError(f'z range {start}:{stop} is not within the slices 0:{n}; give start < stop <= {n}')
+    if first >= last or max(start or 0, stop or 0) > n:
+        raise VolumeError(f'z range {start}:{stop} is not within the slices 0:{n}; give start < stop <= {n}')
     corner = volume.to_xyz_A((first, 0, 0))
     return replace(volume, data=volume.data[first:last], origin_A=tuple(corner.tolist()), nstart=(0, 0, 0))
 
@@ -423,7 +463,8 @@ def read_volume(path:str|Path, # .mrc .rec .map (also .gz, .bz2), .tif, .npy, .n
     data = _to_zyx(found, path)
     volume = Volume(data, _voxel_size(found, data.shape, voxel_size_A, path), found.origin_A, found.nstart, found.axes, path)
     z, y, x = data.shape
-    if thin_axis is None and 1 < 2*y <= min(z, x): _warn(f'{path}: {y} voxels along y but {z} along z; if the beam runs along y, give --thin-axis y (thin_axis=)')
+    if thin_axis is None and 1 < 2*y <= min(z, x):
+        _warn(f'{path}: {y} voxels along y but {z} along z; if the beam runs along y, give --thin-axis y (thin_axis=)')
     if z_range is not None: volume = cut_slices(volume, z_range)
     if not data.dtype.isnative: volume = volume.with_data(volume.data.astype(data.dtype.newbyteorder('=')))
     if check: check_voxels(volume)
@@ -431,7 +472,8 @@ def read_volume(path:str|Path, # .mrc .rec .map (also .gz, .bz2), .tif, .npy, .n
     return volume.with_data(invert_polarity(volume.data)) if invert else volume
 
 # %% ../nbs/00_volume.ipynb #7da1c3f1
-_MRC_DTYPES = {'bool': 'int8', 'int8': 'int8', 'int16': 'int16', 'uint8': 'uint16', 'uint16': 'uint16', 'float16': 'float16', 'float32': 'float32', 'float64': 'float32'}
+_MRC_DTYPES = {'bool': 'int8', 'int8': 'int8', 'int16': 'int16', 'uint8': 'uint16', 'uint16': 'uint16',
+               'float16': 'float16', 'float32': 'float32', 'float64': 'float32'}
 
 def _as_dtype(data, dtype, path):
     "Voxels as `dtype`, refused where a value would not fit; real numbers are rounded to whole ones."
@@ -439,7 +481,9 @@ def _as_dtype(data, dtype, path):
     if dtype == data.dtype: return data
     if dtype.kind in 'iu' and data.size and data.dtype.kind != 'b':
         low, high, info = data.min(), data.max(), np.iinfo(dtype)
-        if not (low >= info.min and high <= info.max): raise VolumeError(f'{path}: values from {low:g} to {high:g} do not fit {dtype} ({info.min} to {info.max}); choose a wider dtype or another format')
+        if not (low >= info.min and high <= info.max):
+            raise VolumeError(f'{path}: values from {low:g} to {high:g} do not fit {dtype} ({info.min} to {info.max}); '
+                              'choose a wider dtype or another format')
         if data.dtype.kind == 'f': data = np.rint(data)
     return data.astype(dtype)
 
@@ -447,7 +491,8 @@ def _mrc_dtype(data, path):
     "The dtype of the MRC mode that holds `data` without loss (but float64 becomes float32)."
     name = data.dtype.name
     if name in _MRC_DTYPES: return _MRC_DTYPES[name]
-    if data.dtype.kind not in 'iu': raise VolumeError(f'{path}: no MRC mode holds {name}; write the real part or the modulus')
+    if data.dtype.kind not in 'iu':
+        raise VolumeError(f'{path}: no MRC mode holds {name}; write the real part or the modulus')
     return 'int16' if data.size == 0 or data.max() < 2**15 else 'uint16'
 
 def _write_mrc(part, volume, dtype, path):
@@ -467,26 +512,33 @@ def _write_mrc(part, volume, dtype, path):
 def _write_tiff(part, volume, dtype, path):
     data = _as_dtype(volume.data, dtype or volume.data.dtype, path)
     place = dict(axes='ZYX', voxel_size_A=volume.voxel_size_A, origin_A=list(volume.origin_A), nstart=list(volume.nstart))
-    tifffile.imwrite(part, data.view(np.uint8) if data.dtype == bool else data, photometric='minisblack', software='cryoseg', metadata=place,
+    if data.dtype == bool: data = data.view(np.uint8)
+    tifffile.imwrite(part, data, photometric='minisblack', software='cryoseg', metadata=place,
                      resolution=(1e8/volume.voxel_size_A,)*2, resolutionunit='CENTIMETER')
 
 def _write_npy(part, volume, dtype, path):
-    with open(part, 'wb') as file: np.save(file, _as_dtype(volume.data, dtype or volume.data.dtype, path), allow_pickle=False)
+    data = _as_dtype(volume.data, dtype or volume.data.dtype, path)
+    with open(part, 'wb') as file: np.save(file, data, allow_pickle=False)
 
 def _write_npz(part, volume, dtype, path):
     data = _as_dtype(volume.data, dtype or volume.data.dtype, path)
     with open(part, 'wb') as file:
-        np.savez_compressed(file, data=data, voxel_size_A=volume.voxel_size_A, origin_A=np.array(volume.origin_A, float), nstart=np.array(volume.nstart, int))
+        np.savez_compressed(file, data=data, voxel_size_A=volume.voxel_size_A,
+                            origin_A=np.array(volume.origin_A, float), nstart=np.array(volume.nstart, int))
 
 def _write_png(part, volume, dtype, path):
     data, kind = volume.data, volume.data.dtype.kind
-    if volume.shape[0] != 1: raise VolumeError(f'{path}: a PNG holds one slice, the volume has {volume.shape[0]}; write .tif or .mrc')
-    if dtype is None and kind == 'f': raise VolumeError(f"{path}: a PNG holds whole numbers, got {data.dtype}; scale it and give dtype='uint8', or write .tif")
+    if volume.shape[0] != 1:
+        raise VolumeError(f'{path}: a PNG holds one slice, the volume has {volume.shape[0]}; write .tif or .mrc')
+    if dtype is None and kind == 'f':
+        raise VolumeError(f"{path}: a PNG holds whole numbers, got {data.dtype}; "
+                          "scale it and give dtype='uint8', or write .tif")
     small = kind == 'b' or not data.size or data.max() < 256
     Image.fromarray(_as_dtype(data, dtype or ('uint8' if small else 'uint16'), path)[0]).save(part, format='PNG')
 
 # %% ../nbs/00_volume.ipynb #df234272
-_WRITERS = dict.fromkeys(('.mrc', '.rec', '.map'), _write_mrc) | {'.tif': _write_tiff, '.tiff': _write_tiff, '.npy': _write_npy, '.npz': _write_npz, '.png': _write_png}
+_WRITERS = {'.mrc': _write_mrc, '.rec': _write_mrc, '.map': _write_mrc, '.tif': _write_tiff, '.tiff': _write_tiff,
+            '.npy': _write_npy, '.npz': _write_npz, '.png': _write_png}
 
 def write_volume(path:str|Path, # .mrc .rec .map .tif .tiff .npy .npz .png
                  volume:Volume,
@@ -494,7 +546,8 @@ def write_volume(path:str|Path, # .mrc .rec .map .tif .tiff .npy .npz .png
                  )->None:
     "Write a volume by its suffix, all or nothing; an MRC file gets back the order of axes that it was read with."
     writer = _WRITERS.get(Path(path).suffix.lower())
-    if writer is None: raise VolumeError(f'{path}: unknown suffix {Path(path).suffix!r}; {" ".join(_WRITERS)} can be written')
+    if writer is None:
+        raise VolumeError(f'{path}: unknown suffix {Path(path).suffix!r}; {" ".join(_WRITERS)} can be written')
     with atomic_write(path) as part: writer(part, volume, dtype, path)
 
 # %% ../nbs/00_volume.ipynb #e8c27fb7
@@ -516,12 +569,15 @@ def describe(path:str|Path, # any file that `read_volume` reads
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter('always')
         found, volume = _open(Path(path)), read_volume(path, check=False)
-    n, texts = volume.shape[0], list(dict.fromkeys(str(w.message) for w in heard))
-    sample = np.stack([np.asarray(volume.data[k], np.float32) for k in sorted({round(f*(n - 1)) for f in (0.3, 0.4, 0.5, 0.6, 0.7)})])
+    data, n, texts = volume.data, volume.shape[0], list(dict.fromkeys(str(w.message) for w in heard))
+    sample = np.stack([np.asarray(data[round(f*(n - 1))], np.float32) for f in (0.3, 0.4, 0.5, 0.6, 0.7)])
     finite = sample[np.isfinite(sample)]
     if finite.size < sample.size: texts.append(f'{path}: NaN or infinite voxels')
     if finite.size == 0 or finite.min() == finite.max(): texts.append(f'{path}: the sampled slices are constant')
     low, mean, high = (float(f(finite)) for f in (np.min, np.mean, np.max)) if finite.size else (None,)*3
-    return dict(path=str(path), format=found.kind, shape_zyx=volume.shape, dtype=volume.data.dtype.name, byte_order='big' if found.data.dtype.byteorder == '>' else 'little',
-                voxel_size_A=volume.voxel_size_A, size_xyz_A=tuple(n*volume.voxel_size_A for n in volume.shape[::-1]), origin_xyz_A=volume.origin_A, nstart_xyz=volume.nstart,
-                axes_on_disk=''.join('xyz'[a - 1] for a in volume.axes), minimum=low, mean=mean, maximum=high, polarity=guess_polarity(np.nan_to_num(sample)), warnings=texts)
+    return dict(path=str(path), format=found.kind, shape_zyx=volume.shape, dtype=data.dtype.name,
+                byte_order='big' if found.data.dtype.byteorder == '>' else 'little',
+                axes_on_disk=''.join('xyz'[a - 1] for a in volume.axes),
+                voxel_size_A=volume.voxel_size_A, size_xyz_A=tuple(_six(n*volume.voxel_size_A) for n in volume.shape[::-1]),
+                origin_xyz_A=volume.origin_A, nstart_xyz=volume.nstart, minimum=low, mean=mean, maximum=high,
+                polarity=guess_polarity(np.nan_to_num(sample)), warnings=texts)

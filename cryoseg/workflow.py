@@ -6,7 +6,7 @@
 __all__ = ['STAGES', 'STAGE_SETTINGS', 'STAGE_FILES', 'HARMLESS', 'COLUMNS', 'InputSettings', 'RunSettings', 'settings_to_dict',
            'settings_from_dict', 'checksum', 'write_record', 'read_record', 'differences', 'stages_done', 'read_input',
            'read_mask', 'label_tomogram', 'fit_surfaces', 'membrane_table', 'write_table', 'write_surfaces', 'Run',
-           'run_tomogram', 'surface_stage', 'read_table', 'read_surfaces']
+           'run_tomogram', 'surface_stage']
 
 # %% ../nbs/02_workflow.ipynb #d66a3b38
 import csv
@@ -23,10 +23,11 @@ import tomli_w
 
 from . import __version__
 from .contrast import ContrastSettings, enhance
+from .evaluate import read_table
 from .merge import MergeSettings, connect_membranes
 from .segment import SegmentSettings, choose_dtype, segment_volume
 from .select import select_points
-from .surface import Surface, SurfaceSettings, fit_surface, rasterize, read_surface_ply, write_scene_glb, write_surface_ply
+from .surface import SurfaceSettings, fit_surface, rasterize, write_scene_glb, write_surface_ply
 from .unet import load_weights
 from .volume import Volume, VolumeError, atomic_write, read_volume, write_volume
 
@@ -290,24 +291,6 @@ def surface_stage(membranes, volume, folder, settings, confidence, progress=None
     rows = membrane_table(surfaces, volume, counts, {int(k): v for k, v in confidence.items()})
     write_surfaces(folder, surfaces, volume, rows)
     return rows
-
-
-def read_table(path)->list: # of dict
-    "Read a CSV table; every value is text."
-    with open(path, newline='', encoding='utf-8') as file: return list(csv.DictReader(file))
-
-
-def read_surfaces(folder, volume:Volume)->list: # of Surface, those that were drawn
-    "Read the surfaces of a run back from its PLY files and membranes.csv."
-    surfaces, a = [], volume.voxel_size_A
-    number = lambda text: float(text) if text else np.nan
-    for row in read_table(Path(folder) / 'membranes.csv'):
-        path = Path(folder) / 'surfaces' / f'membrane_{int(row["id"]):04d}.ply'
-        if not path.exists(): continue
-        xyz_A, faces, sigma_A = read_surface_ply(path)
-        surfaces.append(Surface(int(row['id']), volume.to_zyx_vox(xyz_A), faces[:, ::-1], sigma_A / a, row['status'], row['reason'], row['method'],
-                                number(row['area_A2']) / a ** 2, number(row['area_sd_A2']) / a ** 2, number(row['volume_A3']) / a ** 3, number(row['volume_sd_A3']) / a ** 3))
-    return surfaces
 
 
 def _forget(folder, stages):
