@@ -344,7 +344,7 @@ def info(file: Annotated[Path, typer.Argument(help='A volume in any format that 
 
 
 @app.command()
-def demo(output: Out, threads: Threads = None, seed: Annotated[int, typer.Option()] = 0, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
+def demo(output: Out, threads: Threads = None, seed: Annotated[int, typer.Option(help='Of the phantom; 7 has a double membrane, whole vesicles and cut ones.')] = 7, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
     "Simulate a small tomogram, run everything on it, score it against its truth and write a report."
     _Talk.level = verbose - quiet
     with plain_errors():
@@ -361,7 +361,7 @@ def demo(output: Out, threads: Threads = None, seed: Annotated[int, typer.Option
         show_run(result, report)
 
 
-DEMO = PhantomSettings(shape=(80, 160, 160), n_vesicles=4, cnr=2.)
+DEMO = PhantomSettings(shape=(96, 176, 176), n_vesicles=5, cnr=2.)
 
 
 def main():

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['fibonacci_sphere', 'icosphere', 'average_in_cells', 'farthest_points', 'prune_sparse', 'Ellipsoid', 'fit_ellipsoid',
-           'local_planes', 'orient_normals', 'project_to_sheet']
+           'local_planes', 'orient_normals', 'project_to_sheet', 'spherical_harmonics', 'harmonic_degrees']
 
 # %% ../nbs/00b_geometry.ipynb #32138466
 from dataclasses import dataclass
@@ -328,3 +328,36 @@ def project_to_sheet(points:np.ndarray, # (n,3) to be moved
         counts = np.zeros(len(points), int); counts[able] = used.astype(int)
         slab[able] = np.maximum(radius/2, 1.)
     return points, normals, counts
+
+# %% ../nbs/00b_geometry.ipynb #95b80a05
+@njit(cache=True)
+def _harmonics(directions, degree):
+    out = np.zeros((len(directions), (degree + 1)**2))
+    for i in range(len(directions)):
+        z, y, x = directions[i]
+        top, re, im = 1/np.sqrt(4*np.pi), 1., 0.                    # P_mm over sin^m, and (x + iy)^m
+        for m in range(degree + 1):
+            before, here = 0., top
+            for l in range(m, degree + 1):
+                if l > m:
+                    a = np.sqrt((4.*l*l - 1)/(l*l - m*m))
+                    b = np.sqrt(((l - 1.)**2 - m*m)/(4.*(l - 1)**2 - 1))
+                    before, here = here, a*(z*here - b*before)
+                twice = 1. if m == 0 else np.sqrt(2.)
+                out[i, l*l + l + m] = twice*here*re
+                if m > 0: out[i, l*l + l - m] = twice*here*im
+            top *= np.sqrt((2.*m + 3)/(2.*m + 2))
+            re, im = re*x - im*y, re*y + im*x
+    return out
+
+
+def spherical_harmonics(directions:np.ndarray, # (n,3) unit vectors, z,y,x; the first is the polar axis
+                        degree:int, # the finest
+                        )->np.ndarray: # (n,(degree+1)**2), degree by degree, real and orthonormal
+    "Evaluate the real spherical harmonics up to a degree."
+    return _harmonics(_as_points(directions, name='directions'), int(degree))
+
+
+def harmonic_degrees(degree:int)->np.ndarray: # ((degree+1)**2,)
+    "The degree of each column of `spherical_harmonics`."
+    return np.repeat(np.arange(degree + 1), 2*np.arange(degree + 1) + 1)

@@ -12,7 +12,8 @@ __all__ = ['DEMO', 'FINE', 'star_radius', 'sphere_quadrature', 'Body', 'bilayer_
 # %% ../nbs/01_phantom.ipynb #76fd43c6
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,12 @@ from scipy.special import erfc, legendre_p
 from .geometry import fibonacci_sphere, icosphere
 from .volume import Volume, VolumeError, atomic_write, read_volume, write_volume
 
-# %% ../nbs/01_phantom.ipynb #871383b4
+# %% ../nbs/01_phantom.ipynb #61ad470a
+def _length(vectors):
+    "Lengths (n,) of (n,3) vectors; several times as fast as np.linalg.norm along an axis."
+    return np.sqrt(np.einsum('ij,ij->i', vectors, vectors))
+
+
 def star_radius(directions:np.ndarray, # (n,3) unit vectors, z,y,x
                 axes_vox:tuple, # semi-axes of the ellipsoid, voxels
                 rotation:tuple, # (3,3), its rows are the ellipsoid's axes as unit vectors z,y,x
@@ -33,7 +39,7 @@ def star_radius(directions:np.ndarray, # (n,3) unit vectors, z,y,x
     "Radius of a star-shaped body in each direction, and its slope with the direction."
     stretch = np.transpose(rotation)/np.asarray(axes_vox)
     local = directions@stretch
-    ellipsoid = 1/np.linalg.norm(local, axis=1)
+    ellipsoid = 1/_length(local)
     swell, swell_slope = np.ones(len(directions)), np.zeros(directions.shape)
     for degree, height, *axis in bumps:
         value, slope = legendre_p(int(degree), directions@np.array(axis), diff_n=1)
@@ -71,25 +77,25 @@ class Body:
     def at(self, directions:np.ndarray)->tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Surface points (n,3), outward unit normals (n,3) and area per unit solid angle (n,) in the given directions."
         rho, slope = star_radius(directions, self.axes_vox, self.rotation, self.bumps)
-        across = slope - (slope*directions).sum(1, keepdims=True)*directions
+        across = slope - np.einsum('ij,ij->i', slope, directions)[:, None]*directions
         normals = directions - across/rho[:, None]
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        return self.centre_vox + rho[:, None]*directions, normals, rho**2/(normals*directions).sum(1)
+        normals /= _length(normals)[:, None]
+        return self.centre_vox + rho[:, None]*directions, normals, rho**2/np.einsum('ij,ij->i', normals, directions)
 
     def signed_distance(self, points:np.ndarray, # (..., 3) z,y,x, voxels
-                        rounds:int=6, # of the foot-point search
+                        rounds:int=4, # of the foot-point search
                         )->np.ndarray: # (...) voxels, negative inside
         "Distance of each point to the surface: exact near it, an upper bound in size far away, the sign right everywhere."
         x = np.asarray(points, float).reshape(-1, 3)
         v = x - self.centre_vox
-        r = np.linalg.norm(v, axis=1)
+        r = _length(v)
         u = np.where(r[:, None] > 1e-9, v/np.maximum(r, 1e-9)[:, None], [1., 0., 0.])
         inside, best = r < self.radius(u), np.full(len(x), np.inf)
         for _ in range(rounds):
             foot, normals, _ = self.at(u)
-            best = np.minimum(best, np.linalg.norm(x - foot, axis=1))
-            v = x - ((x - foot)*normals).sum(1, keepdims=True)*normals - self.centre_vox
-            u = v/np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9)
+            best = np.minimum(best, _length(x - foot))
+            v = x - np.einsum('ij,ij->i', x - foot, normals)[:, None]*normals - self.centre_vox
+            u = v/np.maximum(_length(v), 1e-9)[:, None]
         return np.where(inside, -best, best).reshape(np.shape(points)[:-1])
 
     def surface(self, n:int=2000)->tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,7 +148,7 @@ class PhantomSettings:
     elongation: float = 1.5               # largest ratio of two semi-axes of an ellipsoid
     bumpiness: float = .04                # typical height of the bumps of a bumpy one, relative to its radius
     double: float = .25                   # probability of a second membrane inside (where it has room)
-    double_gap_A: tuple = (130., 200.)    # least and largest distance between the mid-surfaces of a double membrane
+    double_gap_A: tuple = (110., 180.)    # least and largest distance between the mid-surfaces of a double membrane
     gap_A: float = 60.                    # least free space between the faces of two vesicles; 0 lets them touch
     truncated: bool = True                # vesicles may be cut by the volume's edge (at most by 60 % of their surface)
     thickness_A: float = 60.              # of a bilayer, face to face: voxels that near to the mid-surface get label 1
@@ -151,14 +157,14 @@ class PhantomSettings:
     core_density: float = 0.              # between the leaflets
     proteins_per_vesicle: tuple = (4, 14) # least and most membrane proteins wanted on each outer face
     protein_diameter_A: float = 100.      # of the globular head (ATP synthase: 100)
-    protein_stalk_A: float = 25.          # length of the thin stalk between membrane and head
-    protein_density: float = -1.2
+    protein_stalk_A: float = 15.          # length of the thin stalk between membrane and head
+    protein_density: float = -.8
     n_ribosomes: int = 4                  # dense clumps away from the membranes: background (label 0)
     ribosome_diameter_A: float = 250.
-    ribosome_density: float = -1.6
+    ribosome_density: float = -1.
     n_gold: int = 0                       # gold beads: background too, with strong streaks
     gold_diameter_A: float = 100.
-    gold_density: float = -12.
+    gold_density: float = -8.
     tilt_deg: float = 60.                 # the specimen is tilted from -tilt_deg to +tilt_deg about y
     tilt_step_deg: float = 2.             # between two images
     cnr: float = 1.                       # |mean membrane - mean background| / sd of the background; inf = no noise
@@ -179,15 +185,21 @@ def _check(s):
     "Refuse settings that make no phantom, with the value and the remedy."
     def need(good, name, remedy):
         if not good: raise VolumeError(f'{name} = {getattr(s, name)!r}: {remedy}')
-    def ordered(pair): return len(pair) == 2 and 0 <= pair[0] <= pair[1]
-    need(len(s.shape) == 3 and all(int(n) == n and n >= 16 for n in s.shape), 'shape', 'give (Z,Y,X) as three whole numbers, each at least 16 voxels')
+    def numbers(values): return all(isinstance(v, Real) and math.isfinite(v) for v in values)
+    def ordered(pair): return len(pair) == 2 and numbers(pair) and 0 <= pair[0] <= pair[1]
+    for f in fields(s):
+        kind = {bool: bool, int: Integral, float: Real, tuple: tuple}.get(type(f.default), Real | None)
+        value = getattr(s, f.name)
+        need(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), f.name, f'give a value like {f.default!r}')
+        need(not isinstance(value, Real) or math.isfinite(value) or f.name == 'cnr', f.name, f'give a finite value like {f.default!r}')
+    need(len(s.shape) == 3 and all(isinstance(n, Integral) and n >= 16 for n in s.shape), 'shape', 'give (Z,Y,X) as three whole numbers, each at least 16 voxels')
     need(s.voxel_size_A > 0, 'voxel_size_A', 'give the edge of a voxel in Å, for example 10')
     for name in ('radius_A', 'double_gap_A', 'proteins_per_vesicle'): need(ordered(getattr(s, name)), name, 'give (least, largest), both at least 0')
     for name in ('n_vesicles', 'n_ribosomes', 'n_gold', 'gap_A', 'bumpiness', 'protein_stalk_A', 'noise_blur_vox', 'defocus_um'): need(getattr(s, name) >= 0, name, 'must not be negative')
     for name in ('protein_diameter_A', 'ribosome_diameter_A', 'gold_diameter_A', 'tilt_step_deg', 'cnr', 'voltage_kV'): need(getattr(s, name) > 0, name, 'must be positive')
     need(s.snr is None or s.snr > 0, 'snr', 'must be positive, or None to use cnr')
     need(s.kinds and set(s.kinds) <= {'sphere', 'ellipsoid', 'bumpy'}, 'kinds', 'choose from sphere, ellipsoid, bumpy')
-    need(len(s.kind_probabilities) == len(s.kinds) and min(s.kind_probabilities) >= 0 and sum(s.kind_probabilities) > 0, 'kind_probabilities', f'give one number at least 0 for each of {s.kinds}, not all 0')
+    need(len(s.kind_probabilities) == len(s.kinds) and numbers(s.kind_probabilities) and min(s.kind_probabilities) >= 0 and sum(s.kind_probabilities) > 0, 'kind_probabilities', f'give one number at least 0 for each of {s.kinds}, not all 0')
     need(s.elongation >= 1, 'elongation', 'must be at least 1 (1 = spheres)')
     need(s.bumpiness <= .15, 'bumpiness', 'must be at most 0.15, or the body is no longer a star')
     need(0 <= s.double <= 1, 'double', 'is a probability: give 0 to 1')
@@ -201,7 +213,7 @@ def _check(s):
 
 DEMO = PhantomSettings(shape=(64, 128, 128), n_vesicles=4, radius_A=(150., 280.), n_ribosomes=2)
 
-# %% ../nbs/01_phantom.ipynb #999f3c58
+# %% ../nbs/01_phantom.ipynb #57e100ad
 def _random_rotation(rng):
     "A random orthonormal matrix as nested tuples."
     return tuple(map(tuple, np.linalg.qr(rng.standard_normal((3, 3)))[0].tolist()))
@@ -224,12 +236,14 @@ def random_body(rng:np.random.Generator, kind:str, radius_vox:float, settings:Ph
 
 def _apart(body, points, others, gap_vox):
     "Whether the body, with these surface points, keeps `gap_vox` from each (body, points) of others, outside of them."
-    reach = np.linalg.norm(points - body.centre_vox, axis=1).max()
+    radii = _length(points - body.centre_vox)
+    doubtful = []
     for other, other_points in others:
-        other_reach = np.linalg.norm(other_points - other.centre_vox, axis=1).max()
-        if np.linalg.norm(np.subtract(body.centre_vox, other.centre_vox)) > reach + other_reach + gap_vox: continue
-        if min(other.signed_distance(points).min(), body.signed_distance(other_points).min()) < gap_vox: return False
-    return True
+        other_radii = _length(other_points - other.centre_vox)
+        away = np.linalg.norm(np.subtract(body.centre_vox, other.centre_vox)) - gap_vox
+        if away < radii.min() + other_radii.min(): return False
+        if away < radii.max() + other_radii.max(): doubtful.append((other, other_points))
+    return all(min(b.signed_distance(points).min(), body.signed_distance(p).min()) >= gap_vox for b, p in doubtful)
 
 
 def _inner_body(outer, gap_vox, id):
@@ -264,7 +278,7 @@ def place_bodies(rng:np.random.Generator, settings:PhantomSettings)->tuple[Body,
         body = _find_place(rng, body, placed, settings)
         if body is None:
             raise VolumeError(f'only {fitted} of {settings.n_vesicles} vesicles of radius {settings.radius_A[0]:g} to {settings.radius_A[1]:g} Å found room '
-                              f'in {settings.shape} voxels of {h:g} Å; ask for n_vesicles={fitted}, a smaller radius_A or gap_A, or a larger shape')
+                              f'in {settings.shape} voxels of {h:g} Å; ask for ' + (f'n_vesicles={fitted}, ' if fitted else '') + 'a smaller radius_A or gap_A, or a larger shape')
         placed.append((body, body.surface(400)[0]))
         gap = rng.uniform(*settings.double_gap_A)/h
         if rng.random() < settings.double and min(body.axes_vox) - gap > 1.5*settings.thickness_A/h:
@@ -304,10 +318,19 @@ def _ribosome(rng, centre, diameter_vox):
                     tuple((*(centre + offset*diameter_vox).tolist(), float(r*diameter_vox)) for offset, r in parts))
 
 
-def _free(centre, radius, bodies, particles, half_vox):
-    "Whether a ball is outside of every body and clear of every particle."
-    clear_of_membranes = all(b.signed_distance(centre) > radius + half_vox for b in bodies)
-    return clear_of_membranes and all(np.linalg.norm(np.subtract(centre, p.centre_vox)) > radius + p.radius_vox for p in particles)
+def _add_free(wanted, candidates, particles, bodies, half_vox):
+    "Add up to `wanted` of the candidates that overlap no membrane and no particle; return how many."
+    if not candidates: return 0
+    centres, radius = np.array([c.centre_vox for c in candidates]), candidates[0].radius_vox
+    clear = np.ones(len(candidates), bool)
+    for body in bodies: clear[clear] = body.signed_distance(centres[clear]) > radius + half_vox
+    added = 0
+    for candidate in (c for c, good in zip(candidates, clear) if good):
+        if added == wanted: break
+        if any(math.dist(candidate.centre_vox, p.centre_vox) < radius + p.radius_vox for p in particles): continue
+        particles.append(candidate)
+        added += 1
+    return added
 
 
 def place_particles(rng:np.random.Generator, settings:PhantomSettings, bodies:tuple)->tuple[Particle, ...]:
@@ -316,18 +339,15 @@ def place_particles(rng:np.random.Generator, settings:PhantomSettings, bodies:tu
     outers, particles = [b for b in bodies if b.role != 'inner'], []
     for body in outers:
         points, normals, area = body.surface(500)
-        wanted = rng.integers(settings.proteins_per_vesicle[0], settings.proteins_per_vesicle[1] + 1)
-        for i in rng.choice(500, min(3*wanted, 500), replace=False, p=area/area.sum()):
-            protein = _protein(points[i], normals[i], body.id, settings)
-            if sum(p.membrane == body.id for p in particles) < wanted and _free(protein.centre_vox, protein.radius_vox, outers, particles, half): particles.append(protein)
-    for kind, count, diameter in (('ribosome', settings.n_ribosomes, settings.ribosome_diameter_A), ('gold', settings.n_gold, settings.gold_diameter_A)):
-        for done in range(count):
-            spots = rng.uniform(0, np.array(settings.shape) - 1., (500, 3))
-            spot = next((s for s in spots if _free(s, diameter/2/h, outers, particles, half)), None)
-            if spot is None:
-                raise VolumeError(f'only {done} of {count} particles of kind {kind} found room in {settings.shape} voxels of {h:g} Å; ask for fewer of them, fewer vesicles or a larger shape')
-            particles.append(_ribosome(rng, spot, diameter/h) if kind == 'ribosome' else
-                             Particle('gold', tuple(spot.tolist()), diameter/2/h, ((*spot.tolist(), diameter/2/h),)))
+        wanted = int(rng.integers(settings.proteins_per_vesicle[0], settings.proteins_per_vesicle[1] + 1))
+        feet = rng.choice(500, min(3*wanted, 500), replace=False, p=area/area.sum())
+        _add_free(wanted, [_protein(points[i], normals[i], body.id, settings) for i in feet], particles, outers, half)
+    for kind, count, diameter in (('ribosome', settings.n_ribosomes, settings.ribosome_diameter_A/h), ('gold', settings.n_gold, settings.gold_diameter_A/h)):
+        spots = rng.uniform(0, np.array(settings.shape) - 1., (100*count, 3))
+        make = {'ribosome': lambda c: _ribosome(rng, c, diameter), 'gold': lambda c: Particle('gold', tuple(c.tolist()), diameter/2, ((*c.tolist(), diameter/2),))}[kind]
+        added = _add_free(count, [make(c) for c in spots], particles, outers, half)
+        if added < count:
+            raise VolumeError(f'only {added} of {count} particles of kind {kind} found room in {settings.shape} voxels of {h:g} Å; ask for fewer of them, fewer vesicles or a larger shape')
     return tuple(particles)
 
 # %% ../nbs/01_phantom.ipynb #a2f4b2d2
@@ -339,15 +359,14 @@ def _shell(body, shape, reach_vox):
     if (low >= high).any(): return np.zeros((3, 0), int), np.zeros(0)
     grid = np.stack(np.meshgrid(*map(np.arange, low, high), indexing='ij'), -1).reshape(-1, 3)
     v = grid - body.centre_vox
-    r = np.linalg.norm(v, axis=1)
-    radii = np.linalg.norm(points - body.centre_vox, axis=1)
+    r, radii = _length(v), _length(points - body.centre_vox)
     steepest = (normals*(points - body.centre_vox)).sum(1)/radii
-    slack = 1.2*reach_vox/steepest.min() + 1                     # how far along a ray the reach can extend
+    slack = 1.1*reach_vox/steepest.min() + .5                     # how far along a ray the reach can extend
     keep = (r > radii.min() - slack) & (r < radii.max() + slack)
     grid, v, r = grid[keep], v[keep], r[keep]
     keep = np.abs(r - body.radius(v/np.maximum(r, 1e-9)[:, None])) < slack
     grid = grid[keep]
-    distance = body.signed_distance(grid)
+    distance = body.signed_distance(grid, rounds=3)
     near = np.abs(distance) <= reach_vox
     return grid[near].T, distance[near]
 
@@ -375,8 +394,8 @@ def scene_margin(settings:PhantomSettings, bodies:tuple, particles:tuple=())->tu
     half = settings.thickness_A/settings.voxel_size_A
     extremes = [(b.surface(500)[0].min(0) - half, b.surface(500)[0].max(0) + half) for b in bodies]
     extremes += [(np.subtract(p.centre_vox, p.radius_vox + 2), np.add(p.centre_vox, p.radius_vox + 2)) for p in particles]
-    over = [np.maximum(-low, high - np.array(settings.shape) + 1) for low, high in extremes]
-    z, _, x = np.maximum(np.ceil(np.max(over, axis=0, initial=0)), 2).astype(int).tolist()
+    over = [np.full(3, 2.), *(np.maximum(-low, high - np.array(settings.shape) + 1) for low, high in extremes)]
+    z, _, x = np.ceil(np.max(over, axis=0)).astype(int).tolist()
     return z, (16 if settings.defocus_um else 0), x   # rows along y never mix, unless the optics blurs across them
 
 
@@ -585,7 +604,7 @@ def visible(normals:np.ndarray, # (n,3) z,y,x, any length
     steep = np.abs(normals[:, 0]) <= math.cos(math.pi/4)*np.linalg.norm(normals, axis=1) + 1e-9
     return steep & ((points >= -.5) & (points <= np.array(shape) - .5)).all(1)
 
-# %% ../nbs/01_phantom.ipynb #15ff1da4
+# %% ../nbs/01_phantom.ipynb #3ad23370
 def _toml(value):
     "A value in TOML's notation; floats to the last bit."
     if isinstance(value, bool): return str(value).lower()
@@ -635,7 +654,8 @@ def read_phantom_truth(folder:str|Path)->Phantom: # its bodies equal those writt
     try:
         bodies = tuple(Body(**{k: _tuples(v) for k, v in b.items()}) for b in table.get('body', []))
         particles = tuple(Particle(**{k: _tuples(v) for k, v in p.items()}) for p in table.get('particle', []))
-    except TypeError as error: raise VolumeError(f'{folder/"truth.toml"} does not fit this version ({error}); simulate it again') from error
+        settings = {k: _tuples(v) for k, v in table['settings'].items()}
+    except (TypeError, KeyError) as error: raise VolumeError(f'{folder/"truth.toml"} does not fit this version ({error}); simulate it again') from error
     labels = np.asarray(read_volume(folder/'truth_labels.mrc').data).astype(np.uint8)
     membranes = np.asarray(read_volume(folder/'truth_membranes.mrc').data).astype(np.uint16)
-    return Phantom(read_volume(folder/'tomogram.mrc'), labels, membranes, bodies, particles, {k: _tuples(v) for k, v in table['settings'].items()})
+    return Phantom(read_volume(folder/'tomogram.mrc'), labels, membranes, bodies, particles, settings)

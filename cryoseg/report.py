@@ -516,7 +516,7 @@ header p { color: var(--soft); margin: 8px 0 0; font-size: 14px; overflow-wrap: 
 nav { margin: 20px 0 0; font-size: 14px; } nav a { display: inline-block; margin: 0 18px 4px 0; } a { color: var(--accent); text-decoration: none; } a:hover { text-decoration: underline; }
 section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 24px 28px 26px; margin: 22px 0; }
 h2 { font-size: 20px; margin: 0 0 12px; } h3 { font-size: 16px; margin: 22px 0 8px; } p { margin: 8px 0 12px; } .lead { font-size: 17px; max-width: 75ch; margin-top: 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 12px; margin-top: 20px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(112px, 1fr)); gap: 12px; margin-top: 20px; }
 .tile { border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; border-top: 4px solid var(--soft); } .tile b { display: block; font-size: 28px; line-height: 1.2; font-variant-numeric: tabular-nums; } .tile span { color: var(--soft); font-size: 14px; }
 .tile.closed { border-top-color: var(--closed); } .tile.truncated { border-top-color: var(--truncated); } .tile.open { border-top-color: var(--open); } .tile.refused { border-top-color: var(--refused); } .tile.protein { border-top-color: #0072b2; }
 .warn { background: var(--warn); border: 1px solid var(--open); border-radius: 12px; padding: 14px 28px; margin: 22px 0; } .warn ul { margin: 6px 0 0; padding-left: 20px; overflow-wrap: anywhere; }

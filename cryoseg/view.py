@@ -540,7 +540,7 @@ def _slice_texture(k3d, data, lengths):
     from matplotlib.image import imsave
     image, file = take_slice(data, data.shape[0] // 2, thickness=3), io.BytesIO()
     lo, hi = contrast_limits(image)
-    imsave(file, image, cmap=GRAY, vmin=lo, vmax=hi, origin='lower', format='png')
+    imsave(file, image, cmap=GRAY, vmin=lo, vmax=hi, format='png')      # k3d takes the first row as the lowest y
     x, y, z = lengths
     return k3d.texture(binary=file.getvalue(), file_format='png', scaling=(x, y, 1), translation=(x / 2, y / 2, z / 2), name='middle slice', visible=False)
 
@@ -584,6 +584,7 @@ def scene(surfaces:list[Surface], # may be empty
     return plot
 
 
+_OFFLINE = "default-src 'unsafe-inline' 'unsafe-eval' data: blob:"      # a browser then refuses to fetch anything
 _SWITCH = """const all = Object.values(K3DInstance.getWorld().ObjectsListJson).concat();
 window.addEventListener('message', event => { const show = event.data || {};
   for (const o of all) { const wanted = o.name in show ? show[o.name] : o.group in show ? show[o.group] : null;
@@ -596,4 +597,5 @@ def snapshot_html(plot, # k3d.Plot, as `scene` makes
     "Turn a scene into one HTML page that works without a network and without Python."
     plot.snapshot_type = 'full'
     page = plot.get_snapshot(9, additional_js_code=_SWITCH)
-    return re.sub(r'<title>.*?</title>', f'<title>{title}</title>', page, count=1)
+    head = f'<title>{title}</title><meta http-equiv="Content-Security-Policy" content="{_OFFLINE}">'
+    return re.sub(r'<title>.*?</title>', lambda _: head, page, count=1)

@@ -157,11 +157,11 @@ def label_tomogram(volume:Volume, settings:RunSettings=RunSettings(),
                    progress:Callable=None, # called as progress(done, total)
                    )->tuple: # labels (Z,Y,X) uint8, membrane probability (Z,Y,X) float16
     "Stage 1: contrast (§3, where asked for) and the U-Net (§4.3)."
+    outside = ~read_mask(settings.input.mask, volume) if settings.input.mask else None
     net = load_weights(settings.weights or None)
     data = enhance(volume.data, settings.contrast) if settings.input.enhance else volume.data
     labels, probability = segment_volume(data, net, settings.segment, volume.voxel_size_A, progress)
-    if settings.input.mask:
-        outside = ~read_mask(settings.input.mask, volume)
+    if outside is not None:
         labels[outside] = 0
         probability[outside] = 0
     return labels, probability
