@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['KERNELS', 'gaussian', 'squared_exponential', 'matern32', 'matern52', 'thin_plate_2d', 'thin_plate_3d', 'box_diagonal',
-           'GaussianProcess', 'log_likelihood_and_gradient', 'fit_gp', 'zero_density', 'positional_sigma']
+           'GaussianProcess', 'log_likelihood_and_gradient', 'fit_gp', 'zero_density', 'positional_sigma',
+           'FeatureProcess', 'fit_features']
 
 # %% ../nbs/05e_gp.ipynb #6204749e
 from dataclasses import dataclass, field
@@ -215,3 +216,81 @@ def positional_sigma(variance:np.ndarray, # (n,) posterior variance of f at poin
                      )->np.ndarray: # (n,) standard deviation of the zero set's position, the unit of the points
     "Turn the uncertainty of f into that of the surface: σ / |∇μ|."
     return np.sqrt(variance)/np.linalg.norm(gradient, axis=1)
+
+# %% ../nbs/05e_gp.ipynb #7a81f40d
+@dataclass(frozen=True)
+class FeatureProcess:
+    "f(x) = features(x) @ coefficients with Gaussian coefficients: a Gaussian process of kernel features(x) C features(x')ᵀ."
+    features:Callable # (n,d) points -> (n,p)
+    coefficients:np.ndarray # (p,) posterior mean
+    covariance:np.ndarray # (p,p) of the coefficients
+    noise:float = 0. # variance of a value of weight 1
+    theta:np.ndarray = field(default_factory=lambda: np.zeros(0)) # the fitted hyper-parameters
+
+    def mean(self, query): # (m,d) -> (m,)
+        return self.features(query) @ self.coefficients
+
+    def variance(self, query): # (m,d) -> (m,)
+        f = self.features(query)
+        return ((f @ self.covariance)*f).sum(1).clip(0)
+
+    def sample(self, query, n, rng): # (m,d) -> (n,m) draws of the function
+        size, vectors = np.linalg.eigh(self.covariance)
+        draws = self.coefficients + rng.standard_normal((n, len(size)))*np.sqrt(size.clip(0)) @ vectors.T
+        return draws @ self.features(query).T
+
+
+def _feature_posterior(log_variance, gram, right, noise):
+    "Posterior mean and covariance of the coefficients, and the log determinant that the likelihood needs."
+    half = np.exp(log_variance/2)
+    inner = half[:, None]*gram*half/noise
+    inner[np.diag_indices_from(inner)] += 1
+    cholesky = np.linalg.cholesky(inner)
+    root = solve_triangular(cholesky, np.diag(half), lower=True, check_finite=False)
+    covariance = root.T @ root
+    return covariance @ right/noise, covariance, 2*np.log(np.diag(cholesky)).sum()
+
+
+def fit_features(features:Callable, # (n,d) points -> (n,p)
+                 points:np.ndarray, # (n,d)
+                 values:np.ndarray, # (n,)
+                 weights:np.ndarray, # (n,) a value's noise variance is the common one over this
+                 prior:Callable, # hyper-parameters (k,) -> log prior variance of each coefficient (p,), its derivatives (k,p)
+                 start:np.ndarray, # (k+1,) hyper-parameters and log noise variance to begin from
+                 bounds:list, # (k+1) pairs
+                 centre:np.ndarray, # (k+1,) of a Gaussian prior on them
+                 spread:np.ndarray, # (k+1,) its standard deviations, inf for none
+                 )->FeatureProcess:
+    "Fit the coefficients by Bayesian regression, averaged over the hyper-parameters by their marginal likelihood."
+    design = features(points)
+    gram, right, square = design.T @ (design*weights[:, None]), design.T @ (values*weights), (values*values*weights).sum()
+
+    def cost(theta):
+        noise, (log_variance, slope) = np.exp(theta[-1]), prior(theta[:-1])
+        mean, covariance, logdet = _feature_posterior(log_variance, gram, right, noise)
+        value = .5*(square - mean @ right)/noise + .5*logdet + .5*len(values)*theta[-1]                # minus the log marginal likelihood
+        by_variance = .5*(1 - (mean**2 + np.diag(covariance))/np.exp(log_variance))
+        residual = square - 2*mean @ right + mean @ gram @ mean
+        by_noise = .5*(len(values) - (residual + (covariance*gram).sum())/noise)
+        z = (theta - centre)/spread
+        return value + .5*z @ z, np.r_[slope @ by_variance, by_noise] + z/spread
+
+    best = minimize(cost, start, jac=True, method='L-BFGS-B', bounds=bounds, options=dict(maxiter=60)).x
+    nodes = _nodes(cost, best, np.array(bounds, float))
+    weight = np.array([-cost(theta)[0] for theta in nodes])
+    weight = np.exp(weight - weight.max())/np.exp(weight - weight.max()).sum()
+    parts = [_feature_posterior(prior(theta[:-1])[0], gram, right, np.exp(theta[-1])) for theta in nodes]
+    mean = sum(w*m for w, (m, _, _) in zip(weight, parts))
+    covariance = sum(w*(c + np.outer(m - mean, m - mean)) for w, (m, c, _) in zip(weight, parts))
+    return FeatureProcess(features, mean, covariance, float(np.exp(best[-1])), best)
+
+
+def _nodes(cost, best, bounds, reach=(-1.2, 0., 1.2)):
+    "Hyper-parameters round the best, along the axes of their posterior (the noise, known well, stays)."
+    step, k = 1e-3, len(best) - 1
+    hessian = np.array([(cost(best + step*e)[1] - cost(best - step*e)[1])[:k]/(2*step) for e in np.eye(k + 1)[:k]])
+    size, axes = np.linalg.eigh((hessian + hessian.T)/2)
+    scale = 1/np.sqrt(np.maximum(size, .25))                        # at most two units of log: a flat likelihood says nothing
+    grid = np.array(np.meshgrid(*[reach]*k)).reshape(k, -1).T
+    nodes = np.column_stack([best[:k] + (grid*scale) @ axes.T, np.full(len(grid), best[-1])])
+    return np.clip(nodes, bounds[:, 0], bounds[:, 1])

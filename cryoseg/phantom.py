@@ -441,8 +441,13 @@ def tilt_angles(tilt_deg:float=60., step_deg:float=2.)->np.ndarray: # (n,) degre
 
 def detector_width(shape:tuple, angles_deg:np.ndarray)->int: # pixels, a good size for FFTs
     "Detector pixels that hold every tilted view of a (Z,Y,X) volume whole."
+    return fft.next_fast_len(_shadow_width(shape, angles_deg) + 8, real=True)
+
+
+def _shadow_width(shape, angles_deg):
+    "Pixels along x of the widest shadow of a (Z,Y,X) volume."
     angles = np.deg2rad(angles_deg)
-    return fft.next_fast_len(math.ceil((shape[2]*np.cos(angles) + shape[0]*np.abs(np.sin(angles))).max()) + 8, real=True)
+    return math.ceil((shape[2]*np.cos(angles) + shape[0]*np.abs(np.sin(angles))).max())
 
 
 def project(volume:np.ndarray, # (Z,Y,X) density
@@ -453,9 +458,9 @@ def project(volume:np.ndarray, # (Z,Y,X) density
     volume = np.asarray(volume, np.float32)
     if volume.ndim != 3: raise VolumeError(f'the volume has shape {volume.shape}; give (Z,Y,X)')
     Z, Y, X = volume.shape
-    needed = detector_width(volume.shape, angles_deg)
-    width = width or needed
-    if width < needed - 8: raise VolumeError(f'width = {width}: the tilted volume needs a detector of {needed} pixels')
+    width = width or detector_width(volume.shape, angles_deg)
+    needed = _shadow_width(volume.shape, angles_deg)
+    if width < needed: raise VolumeError(f'width = {width}: the tilted volume needs a detector of {needed} pixels')
     planes = np.ascontiguousarray(volume.transpose(0, 2, 1)).reshape(Z*X, Y)
     blur = np.sinc(np.fft.rfftfreq(width)/FINE).astype(np.float32)**2
     images = np.empty((len(angles_deg), Y, width), np.float32)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SurfaceSettings', 'Surface', 'face_normals', 'vertex_normals', 'mesh_area', 'mesh_volume', 'split_mesh',
-           'clip_to_volume', 'bin_displacements', 'low_harmonics', 'StarShape', 'label_noise', 'fit_star', 'zero_set',
-           'largest_parts', 'fit_sheet', 'why_not_closed', 'fit_surface', 'inside_mesh', 'rasterize',
+           'clip_to_volume', 'bin_displacements', 'StarShape', 'smoothness_prior', 'label_noise', 'fit_star',
+           'zero_set', 'largest_parts', 'fit_sheet', 'why_not_closed', 'fit_surface', 'inside_mesh', 'rasterize',
            'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
 
 # %% ../nbs/06b_surface.ipynb #4334fd44
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numba import njit
-from scipy.ndimage import binary_dilation, zoom
+from scipy.ndimage import binary_dilation
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
-from .geometry import (Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere, fit_ellipsoid, icosphere, local_planes,
-                              orient_normals, project_to_sheet, prune_sparse)
-from .gp import GaussianProcess, box_diagonal, fit_gp, positional_sigma
+from .geometry import (Ellipsoid, farthest_points, fibonacci_sphere, fit_ellipsoid, harmonic_degrees, icosphere, local_planes,
+                              orient_normals, project_to_sheet, prune_sparse, spherical_harmonics)
+from .gp import FeatureProcess, GaussianProcess, fit_features, fit_gp, positional_sigma
 from .volume import Volume, atomic_write
 
 # %% ../nbs/06b_surface.ipynb #f9e7797a
@@ -30,12 +30,12 @@ from .volume import Volume, atomic_write
 class SurfaceSettings:
     "How the surface of one membrane is fitted."
     method:str = 'auto' # auto, displacement or paper
-    n_directions:int = 600 # the sphere of directions is cut into so many cells, one displacement each
+    n_directions:int = 3000 # the sphere of directions is cut into at most so many cells, one displacement each
+    degree:int = 12 # of the finest spherical harmonic of the displacement
     n_voxels:int = 700 # paper: so many averaged voxels condition the process
-    kernel:str = 'matern52' # of the displacement
     label_sigma_vox:float = .5 # error of the labels that neighbouring voxels share: a net is off by stretches, not voxel by voxel
     label_length_vox:float = 8. # a stretch
-    flat_sigma_vox:float = 2.5 # the same where the membrane lies flat (normal along the beam) and the missing wedge smears it
+    flat_sigma_vox:float = 4. # the same where the membrane lies flat (normal along the beam) and the missing wedge smears it
     shared_sigma_vox:float = .3 # error that all voxels share, such as labels that are too far out everywhere
     edge_vox:float = 2. # length of a mesh edge
     samples:int = 32 # posterior samples behind the errors of area and volume
@@ -144,6 +144,14 @@ def clip_to_volume(vertices:np.ndarray, # (n,3) of a closed mesh
     return *_compact(vertices, faces[kept], sigma), volume
 
 # %% ../nbs/06b_surface.ipynb #c1517da4
+def _group_median(values, group, n):
+    "The median of the values of each of `n` groups (nan where empty)."
+    order = np.lexsort((values, group))
+    counts = np.bincount(group, minlength=n)
+    start = np.cumsum(counts) - counts
+    return np.where(counts > 0, values[order][np.minimum(start + counts//2, len(values) - 1)], np.nan)
+
+
 def bin_displacements(ellipsoid:Ellipsoid,
                       points:np.ndarray, # (n,3)
                       n_directions:int, # cells of the sphere
@@ -154,86 +162,95 @@ def bin_displacements(ellipsoid:Ellipsoid,
     near = off < max(8*1.4826*np.median(off), 4.)
     u, d = u[near], d[near]
     cell = cKDTree(fibonacci_sphere(n_directions)).query(u)[1]
-    order = np.argsort(cell, kind='stable')
-    directions, means, counts = [], [], []
-    for members in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
-        off = np.abs(d[members] - np.median(d[members]))
-        members = members[off < max(3*1.4826*np.median(off), .5)]
-        if len(members) < 3: continue
-        directions.append(u[members].mean(0)/np.linalg.norm(u[members].mean(0)))
-        means.append(d[members].mean())
-        counts.append(len(members))
-    return np.array(directions).reshape(-1, 3), np.array(means), np.array(counts)
+    off = np.abs(d - _group_median(d, cell, n_directions)[cell])
+    spread = _group_median(off, cell, n_directions)
+    good = off <= np.maximum(3*1.4826*spread, .5)[cell]
+    u, d, cell = u[good], d[good], cell[good]
+    counts = np.bincount(cell, minlength=n_directions)
+    used = counts > (2 if len(points) > 6*n_directions else 0)     # where there are many, a cell of one or two is a stray
+    sums = np.column_stack([np.bincount(cell, weights=x, minlength=n_directions) for x in (*u.T, d)])[used]
+    return sums[:, :3]/np.linalg.norm(sums[:, :3], axis=1, keepdims=True), sums[:, 3]/counts[used], counts[used]
 
-
-def low_harmonics(directions:np.ndarray, # (n,3) unit
-                  )->np.ndarray: # (n,9)
-    "The smooth functions on the sphere up to degree 2: shifts, stretches and shears of the ellipsoid."
-    z, y, x = directions.T
-    return np.column_stack([np.ones(len(z)), z, y, x, z*y, z*x, y*x, z*z - y*y, 3*x*x - 1])
-
-
+# %% ../nbs/06b_surface.ipynb #bbdf1852
 @dataclass(frozen=True)
 class StarShape:
     "An ellipsoid and a Gaussian process of the displacement along its rays."
     ellipsoid:Ellipsoid
-    process:GaussianProcess # over directions times the ellipsoid's radius
+    process:FeatureProcess # over directions
 
     def displacement(self, directions): # (n,3) unit -> mean (n,), sd (n,)
-        at = directions*self.ellipsoid.radius
-        return self.process.mean(at), np.sqrt(self.process.variance(at))
+        return self.process.mean(directions), np.sqrt(self.process.variance(directions))
 
     def distance(self, points): # (n,3) -> (n,) first order, negative inside
-        return self.ellipsoid.signed_distance(points) - self.process.mean(self.ellipsoid.directions(points)*self.ellipsoid.radius)
+        blocks = np.array_split(points, max(1, len(points)//20000))
+        return np.concatenate([self.ellipsoid.signed_distance(p) - self.process.mean(self.ellipsoid.directions(p)) for p in blocks])
 
     def mesh(self, edge_vox): # -> directions (n,3), vertices (n,3), faces (m,3), sigma (n,)
-        splits = int(np.clip(np.round(np.log2(1.1*self.ellipsoid.radius/edge_vox)), 2, 7))
-        u, faces = icosphere(splits)
-        coarse = u[:min(len(u), 10242)]                             # the first vertices are those of the coarser sphere
-        sd = self.displacement(coarse)[1]
-        if len(u) > len(coarse):
-            gap, near = cKDTree(coarse).query(u, k=3)
-            weight = 1/(gap + 1e-6)
-            sd = (sd[near]*weight).sum(1)/weight.sum(1)
-        vertices = self.ellipsoid.at(u, self.process.mean(u*self.ellipsoid.radius))
-        if np.linalg.det(self.ellipsoid.matrix) < 0: faces = faces[:, ::-1]
-        ray = self.ellipsoid.at(u, 1.) - self.ellipsoid.at(u)       # how far a vertex moves per unit of displacement
+        u, faces = icosphere(int(np.clip(np.round(np.log2(1.1*self.ellipsoid.radius/edge_vox)), 2, 7)))
+        mean, sd = (np.concatenate(x) for x in zip(*[self.displacement(b) for b in np.array_split(u, max(1, len(u)//10000))]))
+        vertices = self.ellipsoid.at(u, mean)
+        ray = self.ellipsoid.at(u, 1.) - self.ellipsoid.at(u)       # how far a vertex moves for a displacement of one
         return u, vertices, faces, sd*np.abs((ray*vertex_normals(vertices, faces)).sum(1))
 
-    def sample_meshes(self, n, rng, splits=3): # -> n vertex sets (k,3) and their faces
+    def sample_meshes(self, n, rng, splits=3): # -> n vertex sets (k,3), their faces
         u, faces = icosphere(splits)
-        at = u*self.ellipsoid.radius
-        covariance = self.process.covariance(at)
-        size, vectors = np.linalg.eigh((covariance + covariance.T)/2)
-        half = vectors*np.sqrt(size.clip(0))
-        if np.linalg.det(self.ellipsoid.matrix) < 0: faces = faces[:, ::-1]
-        mean = self.process.mean(at)
-        return [self.ellipsoid.at(u, mean + half @ rng.standard_normal(len(u))) for _ in range(n)], faces
+        return [self.ellipsoid.at(u, d) for d in self.process.sample(u, n, rng)], faces
 
 
-def label_noise(ellipsoid:Ellipsoid, directions:np.ndarray, # (n,3) unit
-                settings)->np.ndarray: # (n,) variances, voxels²
-    "Variance of each direction's displacement from the labels' shared errors, as large as if the cells of one stretch were independent."
+def smoothness_prior(degree:int, # finest harmonic
+                     vague:float, # standard deviation of the coefficients that an ellipsoid's fit leaves open, voxels
+                     )->Callable: # (2,) logarithms of size and decay -> log variances (p,), derivatives (2,p)
+    "Prior of the displacement: anything up to degree 2, then less and less with each degree."
+    l = harmonic_degrees(degree)
+    high = l > 2
+    def prior(theta):
+        size, decay = theta[0], np.exp(theta[1])
+        log_variance = np.where(high, 2*size - 2*decay*(l - 3), 2*np.log(vague))
+        return log_variance, np.vstack([2.*high, -2*decay*(l - 3)*high])
+    return prior
+
+
+def label_noise(ellipsoid:Ellipsoid,
+                directions:np.ndarray, # (n,3) unit
+                cells:int, # into which the sphere is cut
+                settings:SurfaceSettings)->np.ndarray: # (n,) variances, voxels²
+    "Variance of the displacements from errors that neighbouring voxels share, as large as if the cells of one stretch were independent."
     flat = np.clip((np.abs(ellipsoid.normals(ellipsoid.at(directions))[:, 0]) - .6)/.4, 0, 1)
-    cells = np.pi*settings.label_length_vox**2*settings.n_directions/(4*np.pi*ellipsoid.radius**2)     # that one stretch covers
-    return (settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2)*max(1., cells)
+    in_stretch = np.pi*settings.label_length_vox**2*cells/(4*np.pi*ellipsoid.radius**2)
+    return (settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2)*max(1., in_stretch)
+
+
+def label_noise(ellipsoid:Ellipsoid,
+                directions:np.ndarray, # (n,3) unit
+                settings:SurfaceSettings,
+                n_cells:int, # of the whole sphere
+                )->np.ndarray: # (n,) variances, voxels²
+    "Variance of each cell's displacement from the errors that neighbouring labels share, as large as if the cells of one stretch were independent."
+    flat = np.clip((np.abs(ellipsoid.normals(ellipsoid.at(directions))[:, 0]) - .6)/.4, 0, 1)
+    stretch = np.pi*settings.label_length_vox**2*n_cells/(4*np.pi*ellipsoid.radius**2)        # cells that it covers
+    return (settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2)*max(1., stretch)
 
 
 def fit_star(points:np.ndarray, # (n,3) pruned
              settings:SurfaceSettings=SurfaceSettings(),
              )->StarShape:
-    "Fit a robust ellipsoid, then the displacement from it by a Gaussian process of maximal marginal likelihood."
+    "Fit a robust ellipsoid, then the displacement from it as a Gaussian process on the sphere."
     ellipsoid = fit_ellipsoid(points, seed=settings.seed)
-    directions, displacement, counts = bin_displacements(ellipsoid, points, settings.n_directions)
-    r = ellipsoid.radius
-    trend = lambda at: low_harmonics(at/r)
-    learn = farthest_points(directions, 350)
-    options = dict(kernel=settings.kernel, trend=trend, trend_variance=9.)
-    weight = 1/counts + .02
-    fit = fit_gp(directions[learn]*r, displacement[learn], noise_weight=weight[learn], start=((.3*r, 1., .5), (r, 1., .5)),
-                 bounds=((.1*r, 2*r), (.15**2, (.5*r)**2), (.01, 25.)), scale_prior=(.7*r, .7), **options)
-    noise = weight*fit.noise[0]/weight[learn][0] + label_noise(ellipsoid, directions, settings)
-    return StarShape(ellipsoid, GaussianProcess(directions*r, displacement, noise, settings.kernel, fit.scale, fit.amplitude, trend, 9.))
+    cells = int(np.clip(len(points)//4, 100, settings.n_directions))
+    directions, displacement, counts = bin_displacements(ellipsoid, points, cells)
+    shared = label_noise(ellipsoid, directions, settings, cells)
+    degree, r = settings.degree, ellipsoid.radius
+    features, prior = lambda u: spherical_harmonics(u, degree), smoothness_prior(degree, r/4)
+    limits = np.log([(.01, r), (.15, 2.), (.01, 25.)])
+    centre, spread = np.array([0, np.log(.4), 0]), np.array([np.inf, .5, np.inf])
+
+    process = fit_features(features, directions, displacement, counts, prior, np.array([1., np.log(.5), -.5]), limits, centre, spread)
+    noise = process.noise/counts                                    # of the voxels; then that of the labels is added
+    good = np.abs(displacement - process.mean(directions)) < 4*np.sqrt(noise + process.variance(directions))
+    limits[2] = np.log(process.noise)
+    process = fit_features(features, directions[good], displacement[good], process.noise/(noise + shared)[good], prior,
+                           process.theta, limits, centre, spread)
+    return StarShape(ellipsoid, process)
 
 # %% ../nbs/06b_surface.ipynb #472c762a
 def _star_surface(star, id, shape, settings, method, n_points):
