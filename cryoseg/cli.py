@@ -32,11 +32,10 @@ from .evaluate import evaluate, format_evaluation
 from .merge import connect_membranes
 from .phantom import PhantomSettings, simulate_phantom, write_phantom
 from .report import write_report
-from .segment import SegmentSettings, train_on_tomogram
+from .segment import train_on_tomogram
 from .unet import load_weights, save_weights
 from .volume import VolumeError, atomic_write, describe, read_volume, write_volume
-from .workflow import (InputSettings, RunSettings, label_tomogram, read_input, run_tomogram, settings_from_dict, settings_to_dict,
-                              surface_stage)
+from .workflow import RunSettings, label_tomogram, read_input, run_tomogram, settings_from_dict, surface_stage
 
 # %% ../nbs/10_cli.ipynb #84a749b4
 app = typer.Typer(name='cryoseg', help='Membranes in cryo-electron tomograms: labels, single membranes, closed surfaces with error bars.',

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LINK_COLUMNS', 'region_distance', 'half_neighbours', 'merge_breadth_first', 'merge_union_find', 'MergeSettings',
            'Scale', 'sheet_thickness', 'Piece', 'shell_seen', 'with_body', 'describe_piece', 'likely_spheres',
-           'grow_body', 'find_bodies', 'wall_missing', 'split_piece', 'on_shell', 'one_body_cost', 'Join', 'joined',
-           'join_on_bodies', 'rim_cells', 'patch_cost', 'join_across_gaps', 'Connection', 'find_membranes',
-           'connect_membranes']
+           'grow_body', 'find_bodies', 'wall_missing', 'split_piece', 'on_shell', 'quadric_misses', 'one_body_cost',
+           'Join', 'joined', 'join_on_bodies', 'rim_cells', 'patch_cost', 'join_across_gaps', 'Connection',
+           'find_membranes', 'connect_membranes']
 
 # %% ../nbs/05c_merge.ipynb #c56dcf3e
 from dataclasses import dataclass, field, fields, replace
@@ -227,7 +227,7 @@ def shell_seen(body:Ellipsoid,
 def _ellipsoid(points, scale, penalty=.3):
     "A robust ellipsoid, or None where the points define none."
     if len(points) < 30: return None
-    try: return fit_ellipsoid(points, robust_scale=scale.tolerance/2, shape_penalty=penalty, most=600)
+    try: return fit_ellipsoid(points, robust_scale=scale.tolerance/2, shape_penalty=penalty, most=400)
     except (ValueError, np.linalg.LinAlgError): return None
 
 
@@ -246,7 +246,7 @@ def describe_piece(voxels:np.ndarray, # (n,3) z,y,x of one region
     thickness = sheet_thickness(voxels)
     cell = max(2., (len(voxels)/4000)**.5)
     cells, counts = average_in_cells(voxels, cell)
-    support = voxels if len(voxels) <= 200_000 else voxels[np.random.default_rng(0).choice(len(voxels), 200_000, replace=False)]
+    support = np.random.default_rng(0).permutation(voxels)[:max(20_000, len(voxels)//3)]
     normals, flatness, near = local_planes(cells, max(scale.plane, 2*min(thickness, 10.)), support)
     weights = counts/counts.sum()
     compact = len(voxels) < 10*thickness**3                 # as thick as it is wide
@@ -283,7 +283,7 @@ def grow_body(cells:np.ndarray, # (m,3) z,y,x
               scale:Scale)->Ellipsoid|None:
     "Grow a sphere into the ellipsoid of the cells near it."
     near = np.abs(np.linalg.norm(cells - centre, axis=1) - radius) < .2*radius
-    for reach in (2., 1.5, 1., 1.):
+    for reach in (2., 1., 1.):
         body = _ellipsoid(cells[near], scale, penalty=1.)
         if body is None: return None
         near = np.abs(body.signed_distance(cells)) < reach*scale.tolerance
@@ -352,12 +352,26 @@ def on_shell(body:Ellipsoid, piece:Piece, scale:Scale)->tuple: # share 0..1, rms
     return float(piece.weights[on].sum()), float(np.sqrt(np.average(distance[on]**2, weights=piece.weights[on]))) if on.any() else np.inf
 
 
+def quadric_misses(a:Piece, b:Piece, scale:Scale)->bool:
+    "Does even the best quadric surface miss one of the pieces? Then no ellipsoid will do, and none need be fitted."
+    few = [p.cells[farthest_points(p.cells, 300)] for p in (a, b)]
+    x = np.vstack(few)
+    size = x.std()
+    x = (x - x.mean(0))/size
+    terms = np.column_stack([x**2, x[:, [1, 2, 0]]*x[:, [2, 0, 1]], x, np.ones(len(x))])
+    q = np.linalg.eigh(terms.T @ terms)[1][:, 0]
+    slope = x @ np.array([[2*q[0], q[5], q[4]], [q[5], 2*q[1], q[3]], [q[4], q[3], 2*q[2]]]) + q[6:9]
+    distance = np.abs(terms @ q)/np.maximum(np.linalg.norm(slope, axis=1), 1e-9)*size
+    return min((d <= 2*scale.tolerance).mean() for d in np.split(distance, [len(few[0])])) < .7
+
+
 def one_body_cost(a:Piece, b:Piece, scale:Scale)->float: # 0 perfect, below 1 accepted, inf refused
     "How badly one ellipsoid carries both pieces."
     small, large = sorted((a, b), key=lambda p: len(p.voxels))
     trusted = large.body is not None and large.fitted >= .7 and large.seen >= .35
     if small.area < .1*large.area or (large.fitted > .9 and large.seen > .9):
         body, pieces = large.body if trusted else None, (small,)                # it must lie on the body that is there
+    elif quadric_misses(a, b, scale): return np.inf
     else: body, pieces = _ellipsoid(np.vstack([p.cells[farthest_points(p.cells, 600)] for p in (a, b)]), scale), (a, b)
     if body is None or body.radius < scale.min_radius or body.axes[0] > min(3*body.axes[2], 2*np.linalg.norm(scale.shape)): return np.inf
     found = [on_shell(body, p, scale) for p in pieces]

@@ -54,7 +54,7 @@ def precision_recall(predicted, true)->tuple: # precision, recall; 1 where nothi
     tp, fp, fn = _counts(predicted, true)
     return tp / (tp + fp) if tp + fp else 1., tp / (tp + fn) if tp + fn else 1.
 
-
+# %% ../nbs/00c_metrics.ipynb #aba6947d
 def _skeleton(mask): return skeletonize(np.asarray(mask) != 0)
 
 
@@ -78,7 +78,7 @@ def surface_dice(predicted, true, ignore=None)->float: # 0..1
     a, b = t[sp].mean(), p[st].mean()
     return float(2 * a * b / (a + b)) if a + b else 0.
 
-# %% ../nbs/00c_metrics.ipynb #5f1bacf2
+# %% ../nbs/00c_metrics.ipynb #891b15d3
 def adapted_rand(predicted, true)->float: # 0 = perfect
     "Adapted Rand error of two instance labellings over the voxels where the truth is not 0."
     _same_shape(predicted, true)
@@ -106,7 +106,7 @@ def panoptic_quality(predicted, true)->float: # 0..1
     matched = [c / (size_p[a] + size_t[b] - c) for (a, b), c in zip(pairs.T, n) if a > 0 and b > 0 and c / (size_p[a] + size_t[b] - c) > .5]
     return float(sum(matched) / (len(matched) + .5 * (len(size_p) - len(matched)) + .5 * (len(size_t) - len(matched))))
 
-
+# %% ../nbs/00c_metrics.ipynb #38038b6d
 def surface_distances(a:np.ndarray, b:np.ndarray)->dict: # assd, hd95, hausdorff in the points' unit
     "Symmetric distances of two surfaces given as dense points."
     d, e = cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]

@@ -267,25 +267,34 @@ def _find_place(rng, body, placed, settings, tries=400):
     return None
 
 
-def place_bodies(rng:np.random.Generator, settings:PhantomSettings)->tuple[Body, ...]: # ids 1, 2, …
-    "Choose the membranes of a phantom; refuse, with a remedy, more vesicles than find room."
+def _arrange(rng, settings):
+    "One try to place all vesicles, the largest first: the bodies, and how many vesicles they are."
     h = settings.voxel_size_A
     radii = np.sort(rng.uniform(*settings.radius_A, settings.n_vesicles))[::-1]/h
     share = np.array(settings.kind_probabilities, float)/sum(settings.kind_probabilities)
     placed, bodies = [], []
-    for fitted, radius in enumerate(radii):
+    for radius in radii:
         body = random_body(rng, settings.kinds[rng.choice(len(share), p=share)], radius, settings, len(bodies) + 1)
         body = _find_place(rng, body, placed, settings)
-        if body is None:
-            raise VolumeError(f'only {fitted} of {settings.n_vesicles} vesicles of radius {settings.radius_A[0]:g} to {settings.radius_A[1]:g} Å found room '
-                              f'in {settings.shape} voxels of {h:g} Å; ask for ' + (f'n_vesicles={fitted}, ' if fitted else '') + 'a smaller radius_A or gap_A, or a larger shape')
+        if body is None: break
         placed.append((body, body.surface(400)[0]))
         gap = rng.uniform(*settings.double_gap_A)/h
         if rng.random() < settings.double and min(body.axes_vox) - gap > 1.5*settings.thickness_A/h:
             body = replace(body, role='outer', partner=body.id + 1)
             bodies += [body, _inner_body(body, gap, body.id + 1)]
         else: bodies.append(body)
-    return tuple(bodies)
+    return tuple(bodies), len(placed)
+
+
+def place_bodies(rng:np.random.Generator, settings:PhantomSettings, arrangements:int=8)->tuple[Body, ...]: # ids 1, 2, …
+    "Choose the membranes of a phantom; refuse, with a remedy, more vesicles than find room in some `arrangements`."
+    best = 0
+    for _ in range(arrangements):
+        bodies, fitted = _arrange(rng, settings)
+        if fitted == settings.n_vesicles: return bodies
+        best = max(best, fitted)
+    raise VolumeError(f'only {best} of {settings.n_vesicles} vesicles of radius {settings.radius_A[0]:g} to {settings.radius_A[1]:g} Å found room '
+                      f'in {settings.shape} voxels of {settings.voxel_size_A:g} Å; ask for ' + (f'n_vesicles={best}, ' if best else '') + 'a smaller radius_A or gap_A, or a larger shape')
 
 # %% ../nbs/01_phantom.ipynb #611cdc74
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['SurfaceSettings', 'Surface', 'face_normals', 'vertex_normals', 'mesh_area', 'mesh_volume', 'split_mesh',
            'clip_to_volume', 'bin_displacements', 'StarShape', 'smoothness_prior', 'label_noise', 'fit_star',
-           'zero_set', 'largest_parts', 'fit_sheet', 'why_not_closed', 'fit_surface', 'inside_mesh', 'rasterize',
-           'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
+           'zero_set', 'largest_parts', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd', 'fit_sheet', 'ray_anchors',
+           'ellipsoid_anchors', 'fit_anchored', 'sign_changes', 'why_not_closed', 'fit_surface', 'inside_mesh',
+           'rasterize', 'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
 
 # %% ../nbs/06b_surface.ipynb #4334fd44
 from collections.abc import Callable
@@ -20,9 +21,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
-from .geometry import (Ellipsoid, farthest_points, fibonacci_sphere, fit_ellipsoid, harmonic_degrees, icosphere, local_planes,
+from .geometry import (Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere, fit_ellipsoid, harmonic_degrees, icosphere, local_planes,
                               orient_normals, project_to_sheet, prune_sparse, spherical_harmonics)
-from .gp import FeatureProcess, GaussianProcess, fit_features, fit_gp, positional_sigma
+from .gp import FeatureProcess, GaussianProcess, box_diagonal, fit_features, fit_gp, positional_sigma
 from .volume import Volume, atomic_write
 
 # %% ../nbs/06b_surface.ipynb #f9e7797a
@@ -32,6 +33,7 @@ class SurfaceSettings:
     method:str = 'auto' # auto, displacement or paper
     n_directions:int = 3000 # the sphere of directions is cut into at most so many cells, one displacement each
     degree:int = 12 # of the finest spherical harmonic of the displacement
+    anchors:str = 'rays' # paper: rays or ellipsoid, where the outer anchors lie
     n_voxels:int = 700 # paper: so many averaged voxels condition the process
     label_sigma_vox:float = .5 # error of the labels that neighbouring voxels share: a net is off by stretches, not voxel by voxel
     label_length_vox:float = 8. # a stretch
@@ -48,6 +50,7 @@ class SurfaceSettings:
     def __post_init__(self):
         if self.method not in ('auto', 'displacement', 'paper'):
             raise ValueError(f"no surface method {self.method!r}; there are auto, displacement and paper")
+        if self.anchors not in ('rays', 'ellipsoid'): raise ValueError(f"no anchors {self.anchors!r}; there are rays and ellipsoid")
 
 
 @dataclass(frozen=True)
@@ -212,16 +215,6 @@ def smoothness_prior(degree:int, # finest harmonic
 
 def label_noise(ellipsoid:Ellipsoid,
                 directions:np.ndarray, # (n,3) unit
-                cells:int, # into which the sphere is cut
-                settings:SurfaceSettings)->np.ndarray: # (n,) variances, voxels²
-    "Variance of the displacements from errors that neighbouring voxels share, as large as if the cells of one stretch were independent."
-    flat = np.clip((np.abs(ellipsoid.normals(ellipsoid.at(directions))[:, 0]) - .6)/.4, 0, 1)
-    in_stretch = np.pi*settings.label_length_vox**2*cells/(4*np.pi*ellipsoid.radius**2)
-    return (settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2)*max(1., in_stretch)
-
-
-def label_noise(ellipsoid:Ellipsoid,
-                directions:np.ndarray, # (n,3) unit
                 settings:SurfaceSettings,
                 n_cells:int, # of the whole sphere
                 )->np.ndarray: # (n,) variances, voxels²
@@ -283,15 +276,16 @@ def zero_set(function:Callable, # points (n,3) -> (n,)
     shape = np.ceil((near.max(0) - low)/step).astype(int) + margin + 1
     mask = np.zeros(shape, bool)
     mask[tuple(np.round((near - low)/step).astype(int).T)] = True
-    mask = binary_dilation(mask, iterations=int(np.ceil(reach/step)))
-    nodes = binary_dilation(mask, np.ones((3, 3, 3)))
+    cube = np.ones((3, 3, 3))
+    mask = binary_dilation(mask, cube, iterations=int(np.ceil(reach/step)))
+    nodes = binary_dilation(mask, cube)
     values = np.ones(shape, np.float32)
     values[nodes] = function(low + step*np.argwhere(nodes))
+    values[np.abs(values) < 1e-6] = 1e-6                            # a crossing exactly at a node would give faces without area
     if not (values[nodes] < 0).any() or not (values[nodes] > 0).any(): return np.zeros((0, 3)), np.zeros((0, 3), int)
-    try: vertices, faces, _, _ = marching_cubes(values, 0., mask=mask, gradient_direction='ascent')
+    try: vertices, faces, _, _ = marching_cubes(values, 0., mask=mask, gradient_direction='descent')
     except (RuntimeError, ValueError): return np.zeros((0, 3)), np.zeros((0, 3), int)      # no crossing inside the mask
-    keep = ~((vertices[faces[:, 0]] == vertices[faces[:, 1]]).all(1) | (vertices[faces[:, 1]] == vertices[faces[:, 2]]).all(1))
-    return low + step*vertices.astype(float), faces[keep].astype(int)
+    return low + step*vertices.astype(float), faces.astype(int)
 
 
 def largest_parts(vertices:np.ndarray, faces:np.ndarray, share:float=.1)->np.ndarray: # (m,) bool, which faces to keep
@@ -301,48 +295,144 @@ def largest_parts(vertices:np.ndarray, faces:np.ndarray, share:float=.1)->np.nda
     return np.bincount(part)[part] >= share*len(faces)
 
 # %% ../nbs/06b_surface.ipynb #6abf6dc7
+def onto_zero(process:GaussianProcess, vertices:np.ndarray, rounds:int=2)->np.ndarray: # (n,3)
+    "Move vertices onto the zero set of the posterior mean (Newton's method along its gradient)."
+    for _ in range(rounds):
+        gradient = process.gradient(vertices)
+        vertices = vertices - (process.mean(vertices)/(gradient**2).sum(1))[:, None]*gradient
+    return vertices
+
+
+def vertex_sigma(process:GaussianProcess, vertices:np.ndarray, most:int=1500)->np.ndarray: # (n,) voxels
+    "Positional sigma at each vertex, computed at `most` of them at most and taken from the nearest."
+    some = farthest_points(vertices, most)
+    sigma = positional_sigma(process.variance(vertices[some]), process.gradient(vertices[some]))
+    return sigma[cKDTree(vertices[some]).query(vertices)[1]]
+
+
+def area_and_volume_sd(process:GaussianProcess, vertices:np.ndarray, faces:np.ndarray, n:int=300)->tuple[float, float]:
+    "Standard deviations of area and volume to first order: how both change as the surface moves along its normals, times how it may move."
+    nodes = farthest_points(vertices, n)
+    cell = cKDTree(vertices[nodes]).query(vertices)[1]
+    slope = np.linalg.norm(process.gradient(vertices[nodes]), axis=1)
+    moves = process.covariance(vertices[nodes])/np.outer(slope, slope)
+    flat, normal = face_normals(vertices, faces), vertex_normals(vertices, faces)
+    unit = flat/np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    by_area, by_volume = np.zeros(len(nodes)), np.zeros(len(nodes))
+    for k in range(3):
+        v, opposite = faces[:, k], vertices[faces[:, (k + 2) % 3]] - vertices[faces[:, (k + 1) % 3]]
+        by_area += np.bincount(cell[v], weights=(np.cross(unit, opposite)*normal[v]).sum(1)/2, minlength=len(nodes))
+        by_volume += np.bincount(cell[v], weights=(flat*normal[v]).sum(1)/6, minlength=len(nodes))
+    return float(np.sqrt(max(by_area @ moves @ by_area, 0))), float(np.sqrt(max(by_volume @ moves @ by_volume, 0)))
+
+# %% ../nbs/06b_surface.ipynb #4923a4f2
 def fit_sheet(points:np.ndarray, # (n,3) pruned
               n:int=500, # points of the sheet that condition the process
+              radius:float=10., # of the neighbourhoods, voxels: well over the thickness of the labels
               offset:float=3., # distance of the helpers on either side, voxels
-              )->tuple[GaussianProcess, np.ndarray]: # the process, the (n,3) points on the sheet
+              )->GaussianProcess:
     "Fit a signed distance: 0 on the sheet, ± offset along its oriented normals."
-    on = points[farthest_points(points, n)]
-    on, normals, counts = project_to_sheet(on, points, 7.)
-    good = np.isfinite(normals).all(1)
+    on, normals, _ = project_to_sheet(points[farthest_points(points, n)], points, radius)
+    tree = cKDTree(points)
+    lean = [np.linalg.norm(points[near].mean(0) - p) if near else np.inf for p, near in zip(on, tree.query_ball_point(on, radius))]
+    good = np.isfinite(normals).all(1) & (np.array(lean) < .45*radius)      # not the very rim, where a slab of labels ends
     on, normals = on[good], normals[good]
     if len(on) < 20: raise ValueError('the voxels do not lie on a sheet')
     normals = orient_normals(on, normals)
     tree = cKDTree(on)
     sides = [(on + s*offset*normals, np.full(len(on), s*offset)) for s in (1, -1)]
-    clear = [tree.query(p)[0] > .7*offset for p, _ in sides]                  # not where another part of the sheet is near
+    clear = [tree.query(p)[0] > .7*offset for p, _ in sides]        # not where another part of the sheet is near
     x = np.vstack([on] + [p[c] for (p, _), c in zip(sides, clear)])
     y = np.concatenate([np.zeros(len(on))] + [v[c] for (_, v), c in zip(sides, clear)])
     weight = np.r_[np.ones(len(on)), np.full(len(x) - len(on), 4.)]
-    learn = np.arange(0, len(x), max(1, len(x)//400))
+    learn = np.arange(0, len(x), max(1, len(x)//300))
     fit = fit_gp(x[learn], y[learn], 'matern52', noise_weight=weight[learn], start=((40., 400., .05),),
                  bounds=((10., 600.), (1., 1e5), (.02**2, 4.)))
-    return GaussianProcess(x, y, fit.noise[0]/weight[learn][0]*weight, 'matern52', fit.scale, fit.amplitude), on
+    return GaussianProcess(x, y, fit.noise[0]/weight[learn][0]*weight, 'matern52', fit.scale, fit.amplitude)
 
 
 def _sheet_surface(points, id, shape, settings, reason):
     "A surface with a boundary, only where the voxels are."
-    try: process, on = fit_sheet(points)
-    except ValueError as error: return _refused(id, f'{reason}; {error}', len(points))
+    def nothing(why): return _refused(id, f'{reason}; {why}', len(points))
+    try: process = fit_sheet(points)
+    except ValueError as error: return nothing(error)
     vertices, faces = zero_set(process.mean, points, settings.reach_vox + 1, settings.edge_vox)
-    if not len(faces): return _refused(id, f'{reason}; no sheet passes through the voxels', len(points))
-    vertices = vertices - (process.mean(vertices)/(process.gradient(vertices)**2).sum(1))[:, None]*process.gradient(vertices)
-    some = farthest_points(vertices, 1500)
-    sigma = positional_sigma(process.variance(vertices[some]), process.gradient(vertices[some]))
-    sigma = sigma[cKDTree(vertices[some]).query(vertices)[1]]
-    box = np.array(shape) - .5
-    for level in (cKDTree(points).query(vertices)[0] - settings.reach_vox, None):
-        if level is None: level = np.maximum(-.5 - vertices, vertices - box).max(1)
-        vertices, faces, level, sigma = split_mesh(vertices, faces, level, sigma)
-        keep = ~(level[faces] > 0).any(1)
-        vertices, faces, sigma = _compact(vertices, faces[keep], sigma)
-        if not len(faces): return _refused(id, f'{reason}; no sheet passes through the voxels', len(points))
+    if not len(faces): return nothing('no sheet passes through the voxels')
+    vertices = onto_zero(process, vertices)
+    sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
+    beyond = lambda v: (cKDTree(points).query(v)[0] - settings.reach_vox, np.maximum(-.5 - v, v - np.array(shape) + .5).max(1))
+    for k in range(2):                                              # beyond the voxels, beyond the volume
+        vertices, faces, level, sigma = split_mesh(vertices, faces, beyond(vertices)[k], sigma)
+        vertices, faces, sigma = _compact(vertices, faces[~(level[faces] > 0).any(1)], sigma)
+        if not len(faces): return nothing('no sheet passes through the voxels')
     vertices, faces, sigma = _compact(vertices, faces[largest_parts(vertices, faces)], sigma)
-    return Surface(id, vertices, faces, sigma, 'open', reason, 'normals', mesh_area(vertices, faces), n_points=len(points))
+    area_sd, _ = area_and_volume_sd(process, vertices, faces)
+    return Surface(id, vertices, faces, sigma, 'open', reason, 'normals', mesh_area(vertices, faces), area_sd, n_points=len(points))
+
+# %% ../nbs/06b_surface.ipynb #c61f7a9a
+def ray_anchors(points:np.ndarray, # (n,3) voxels of the membrane
+                n:int=30, # how many
+                stretch:float=1.2, # |AC| over |BC|
+                )->np.ndarray: # (n,3) anchors outside
+    "Extend the rays from the centroid C to well separated voxels B (Fig. 25)."
+    centre = points.mean(0)
+    return centre + stretch*(points[farthest_points(points, n)] - centre)
+
+
+def ellipsoid_anchors(ellipsoid:Ellipsoid, n:int=60, stretch:float=1.25)->np.ndarray: # (n,3) anchors outside
+    "Spread anchors over an ellipsoid that encloses the membrane."
+    return ellipsoid.centre + stretch*(ellipsoid.at(fibonacci_sphere(n)) - ellipsoid.centre)
+
+
+def fit_anchored(points:np.ndarray, # (n,3) pruned voxels
+                 anchors:np.ndarray, # (m,3) outside
+                 n_voxels:int=700, # averaged voxels that condition the process
+                 margin:float=20., # the process may be asked this far beyond the anchors, voxels
+                 )->GaussianProcess: # f: -1 at the centroid, 0 on the membrane, +1 at the anchors
+    "The paper's implicit surface: kernel (13), one anchor inside, some outside; amplitude and noise by marginal likelihood."
+    cell = 2.
+    while True:
+        means, counts = average_in_cells(points, cell)
+        if len(means) <= 1.2*n_voxels: break
+        cell *= 1.15
+    on = means[counts >= np.median(counts)/4]
+    on = on[farthest_points(on, n_voxels)]
+    x = np.vstack([on, points.mean(0), anchors])
+    y = np.r_[np.zeros(len(on)), -1., np.ones(len(anchors))]         # §6.2 prints 0 at the centroid: 0 is the membrane itself
+    R = box_diagonal(x - margin, x + margin)                        # of voxels, anchors and all points that may be asked
+    weight = np.where(y == 0, 1., 1e-4)
+    learn = np.r_[farthest_points(on, 300), np.arange(len(on), len(x))]
+    fit = fit_gp(x[learn], y[learn], 'thin_plate_3d', noise_weight=weight[learn], start=((R, 100., 1e-3),), bounds=((R, R), (1e-2, 1e6), (1e-8, 1.)))
+    return GaussianProcess(x, y, fit.noise[0]/weight[learn][0]*weight, 'thin_plate_3d', R, fit.amplitude)
+
+
+def sign_changes(function:Callable, low:np.ndarray, high:np.ndarray, step:float)->np.ndarray: # (k,3) centres of the cells of side `step` where the sign changes
+    "Find roughly where a function is zero."
+    shape = np.ceil((high - low)/step).astype(int) + 1
+    f = function(low + step*np.argwhere(np.ones(shape, bool))).reshape(shape)
+    corners = [f[i:i + shape[0] - 1, j:j + shape[1] - 1, k:k + shape[2] - 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    return low + step*(np.argwhere((np.min(corners, axis=0) < 0) & (np.max(corners, axis=0) > 0)) + .5)
+
+
+def _anchored_surface(points, star, id, shape, settings):
+    "The paper's surface: zero set of the anchored process, cut and measured."
+    anchors = ray_anchors(points) if settings.anchors == 'rays' else ellipsoid_anchors(star.ellipsoid)
+    process = fit_anchored(points, anchors, settings.n_voxels)
+    low, high = process.points.min(0) - 4, process.points.max(0) + 4
+    step = max(4., np.min(high - low)/12)
+    rough = sign_changes(process.mean, low, high, step)
+    vertices, faces = zero_set(process.mean, rough, .8*step, settings.edge_vox)
+    if not len(faces): return _refused(id, 'the anchored process has no zero set', len(points))
+    keep = largest_parts(vertices, faces, .3)
+    vertices, faces, _ = _compact(vertices, faces[keep], np.zeros(len(vertices)))
+    vertices = onto_zero(process, vertices)
+    sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
+    area_sd, volume_sd = area_and_volume_sd(process, vertices, faces)
+    status, reason, volume = 'closed', '', mesh_volume(vertices, faces)
+    if max(-(vertices + .5).min(), (vertices - (np.array(shape) - .5)).max()) > 1:
+        vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
+        status, reason = 'truncated', 'cut by the edge of the volume'
+    return Surface(id, vertices, faces, sigma, status, reason, 'paper', mesh_area(vertices, faces), area_sd, volume, volume_sd, len(points), process.mean)
 
 # %% ../nbs/06b_surface.ipynb #f46142cb
 def why_not_closed(star:StarShape, # fitted to
@@ -403,6 +493,7 @@ def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membra
         except ValueError as error: reason = f'no closed body fits: {error}'
     reason = reason or why_not_closed(star, points, shape, settings)
     if reason: return _sheet_surface(points, id, shape, settings, reason)
+    if settings.method == 'paper': return _anchored_surface(points, star, id, shape, settings)
     return _star_surface(star, id, shape, settings, 'displacement', len(points))
 
 # %% ../nbs/06b_surface.ipynb #fc4ae16d

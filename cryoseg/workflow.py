@@ -26,7 +26,7 @@ from .contrast import ContrastSettings, enhance
 from .evaluate import read_table
 from .merge import MergeSettings, connect_membranes
 from .segment import SegmentSettings, choose_dtype, segment_volume
-from .select import select_points
+from .select import membrane_points, prune_points
 from .surface import SurfaceSettings, fit_surface, rasterize, write_scene_glb, write_surface_ply
 from .unet import load_weights
 from .volume import Volume, VolumeError, atomic_write, read_volume, write_volume
@@ -172,11 +172,10 @@ def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  progress:Callable=None, # called as progress(done, total)
                  )->list: # of Surface, one an id
     "Stage 3: the voxels of each membrane (§6.1) and its surface (§6.2). One that fails is refused with its reason; the others go on."
-    ids = [int(i) for i in np.unique(membranes) if i]
-    surfaces = []
-    for done, id in enumerate(ids, 1):
-        surfaces.append(fit_surface(select_points(membranes, id), membranes.shape, settings, id=id, seed=seed))
-        if progress: progress(done, len(ids))
+    by_id, surfaces = membrane_points(membranes), []
+    for done, (id, points) in enumerate(by_id.items(), 1):
+        surfaces.append(fit_surface(points[prune_points(points)], membranes.shape, settings, id=id, seed=seed))
+        if progress: progress(done, len(by_id))
     return surfaces
 
 

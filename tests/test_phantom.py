@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 import trimesh
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 from scipy.special import legendre_p, sph_harm_y
 
@@ -161,10 +162,10 @@ def test_projection_and_back_projection_are_linear():
 
 
 def test_projection_untilted_is_a_sum():
-    volume = np.random.default_rng(0).random((9, 4, 16), dtype=np.float32)
-    volume = np.pad(volume, ((0, 0), (0, 0), (5, 5)))
-    image = project(volume, [0.], width=26)[0]
-    np.testing.assert_allclose(image, volume.sum(0), atol=1e-3)
+    volume = np.pad(np.random.default_rng(0).random((9, 4, 16), dtype=np.float32), ((0, 0), (0, 0), (8, 8)))
+    volume = gaussian_filter1d(volume, 1.5, axis=2)
+    image = project(volume, [0.], width=32)[0]
+    np.testing.assert_allclose(image, volume.sum(0), atol=.03)
     np.testing.assert_allclose(project(volume, tilt_angles(60, 5)).sum(2), volume.sum((0, 2))[None].repeat(25, 0), rtol=1e-3)     # nothing is lost
 
 
