@@ -6,9 +6,9 @@
 __all__ = ['app', 'console', 'complaints', 'Inputs', 'Out', 'Config', 'VoxelSize', 'Invert', 'ZRange', 'Bin', 'ThinAxis', 'Mask',
            'Weights', 'Surface', 'MinArea', 'Probabilities', 'Device', 'Threads', 'Dtype', 'Seed', 'Overwrite', 'Quiet',
            'Verbose', 'MembraneValues', 'Threshold', 'DEMO', 'say', 'complain', 'plain_errors', 'progress_bars',
-           'parse_z_range', 'parse_values', 'build_settings', 'output_folders', 'for_each', 'summary', 'show_run',
-           'run', 'segment', 'connect', 'as_labels', 'surface', 'simulate', 'train', 'evaluate_command', 'info', 'demo',
-           'main']
+           'parse_z_range', 'parse_values', 'build_settings', 'output_folders', 'make_folder', 'for_each', 'summary',
+           'show_run', 'run', 'segment', 'connect', 'as_labels', 'surface', 'simulate', 'train', 'evaluate_command',
+           'info', 'demo', 'main']
 
 # %% ../nbs/10_cli.ipynb #4acd586f
 import json
@@ -168,6 +168,14 @@ def output_folders(inputs:list, out:Path)->dict: # input -> folder
     return {path: out / stem for stem, path in by_stem.items()}
 
 
+def make_folder(path:Path)->Path:
+    "Make the output folder before any work is done, so that one that cannot be written is known at once."
+    try: path.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise VolumeError(f'{path} cannot be made a folder ({e.strerror}); choose another with -o') from None
+    if not os.access(path, os.W_OK): raise VolumeError(f'{path} cannot be written to; choose another folder with -o')
+    return path
+
+
 def for_each(inputs:list, work)->None:
     "Call work(input) for each; one that fails is named and the others go on (exit code 1); a single one that fails gives 2."
     failed = 0
@@ -215,6 +223,7 @@ def run(inputs: Inputs, output: Out, config: Config = None, voxel_size: VoxelSiz
 
         def work(path):
             if len(inputs) > 1: say(f'{path}')
+            if path.is_file(): make_folder(folders[path])
             with progress_bars() as progress: result = run_tomogram(path, folders[path], settings, overwrite, progress)
             show_run(result, write_report(folders[path]))
         for_each(inputs, work)
@@ -236,6 +245,7 @@ def segment(inputs: Inputs, output: Out, config: Config = None, voxel_size: Voxe
             if target.exists() and path.exists() and target.samefile(path): raise VolumeError(f'{target} is the input itself; choose another folder with -o')
             if target.exists() and not overwrite: return say(f'{target} is there already, kept (--overwrite makes it again)')
             volume = read_input(path, settings.input)
+            make_folder(output)
             with progress_bars() as progress: labels, probability = label_tomogram(volume, settings, lambda *n: progress(path.stem[:10], *n))
             if probabilities: write_volume(output / f'{path.stem}_probability.mrc', volume.with_data(probability.astype(np.float32)))
             write_volume(target, volume.with_data(labels.astype(np.int8)))

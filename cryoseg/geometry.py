@@ -73,10 +73,12 @@ def average_in_cells(points:np.ndarray, # (n,d)
 def _farthest(points, n, first):
     chosen, distance = np.empty(n, np.int64), np.full(len(points), np.inf)
     for k in range(n):
-        chosen[k] = first
+        chosen[k], far = first, -1.
         for i in range(len(points)):
-            distance[i] = min(distance[i], ((points[i] - points[first])**2).sum())
-        first = np.argmax(distance)
+            square = 0.
+            for axis in range(points.shape[1]): square += (points[i, axis] - points[chosen[k], axis])**2
+            distance[i] = min(distance[i], square)
+            if distance[i] > far: far, first = distance[i], i
     return chosen
 
 
@@ -220,11 +222,12 @@ def _moments(queries, support, starts, low, shape, radius):
                 row = (z*shape[1] + y)*shape[2]
                 a, b = min(max(c[2] - 1, 0), shape[2]), max(min(c[2] + 2, shape[2]), 0)
                 for j in range(starts[row + a], starts[row + max(a, b)]):
-                    d = support[j] - queries[i]
-                    if (d*d).sum() <= radius*radius:
-                        counts[i] += 1
-                        sums[i] += d
-                        squares[i] += np.outer(d, d)
+                    d = (support[j, 0] - queries[i, 0], support[j, 1] - queries[i, 1], support[j, 2] - queries[i, 2])
+                    if d[0]**2 + d[1]**2 + d[2]**2 > radius*radius: continue
+                    counts[i] += 1
+                    for p in range(3):
+                        sums[i, p] += d[p]
+                        for q in range(3): squares[i, p, q] += d[p]*d[q]
     return counts, sums, squares
 
 

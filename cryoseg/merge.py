@@ -142,8 +142,8 @@ class MergeSettings:
     "How membranes are told apart."
     membrane_values: tuple = (1,)       # label values that are membrane
     epsilon_A: float = 30.              # merging distance of eq. (5), at least sqrt(3) voxels
-    min_piece_A2: float = 8_000.        # smaller regions are specks
-    min_area_A2: float = 100_000.       # smaller membranes are dropped; a whole vesicle of 30 nm has 283,000
+    min_piece_A2: float = 8_000.        # smaller regions are specks; never below 40 voxels²
+    min_area_A2: float = 100_000.       # smaller membranes are dropped (never below 300 voxels²); a whole vesicle of 30 nm has 283,000
     min_radius_A: float = 150.          # smaller closed bodies are dropped; the halo of a ribosome has 125-145
     min_sheet: float = .5               # least share of a membrane that must look like a sheet
     tolerance_A: float = 30.            # how far from a body's shell its voxels may lie, at least 2 voxels
@@ -173,7 +173,7 @@ class Scale:
         s, a = self.settings, self.voxel_size_A
         for name, value in dict(epsilon=max(s.epsilon_A/a, 3**.5), tolerance=max(s.tolerance_A/a, 2.), bilayer=max(s.bilayer_A/a, 2.),
                                 plane=max(60/a, 4.), min_radius=s.min_radius_A/a, max_gap=s.max_gap_A/a,
-                                min_piece=s.min_piece_A2/a**2, min_area=s.min_area_A2/a**2).items(): object.__setattr__(self, name, value)
+                                min_piece=max(s.min_piece_A2/a**2, 40), min_area=max(s.min_area_A2/a**2, 300)).items(): object.__setattr__(self, name, value)
 
 # %% ../nbs/05c_merge.ipynb #6338c2db
 def sheet_thickness(voxels:np.ndarray, # (n,3) of one region
@@ -453,10 +453,10 @@ def patch_cost(a:Piece, p:int, out_p:np.ndarray, # a piece, one of its rim cells
 
 # %% ../nbs/05c_merge.ipynb #5cab79fe
 def _bridges(pieces, scale):
-    "Every possible bridge: piece and rim cell here (a, n), piece and rim cell there (b, m), gap, cost; each (k,)."
+    "Every possible bridge: piece and rim cell here (a, n), piece and rim cell there (b, m), gap, cost, each (k,); and where the rim cells are."
     rims = [rim_cells(p) for p in pieces]
     owner = np.repeat(np.arange(len(pieces)), [len(r) for r, _ in rims])
-    found = []
+    found, where = [], np.zeros((0, 3))
     if len(owner):
         cell, out = np.concatenate([r for r, _ in rims]), np.vstack([o for _, o in rims])
         where = np.vstack([p.cells[r] for p, (r, _) in zip(pieces, rims)])
@@ -471,12 +471,12 @@ def _bridges(pieces, scale):
                 cost = patch_cost(pieces[a], cell[n], out[n], pieces[b], cell[m], out[m], scale) if gaps[k] <= reach[b] else np.inf
                 if np.isfinite(cost): found.append((a, n, b, m, gaps[k], cost))
     table = np.array(found, float).reshape(-1, 6)
-    return (*table[:, :4].astype(int).T, table[:, 4], table[:, 5])
+    return (*table[:, :4].astype(int).T, table[:, 4], table[:, 5], where)
 
 
 def join_across_gaps(pieces:list, scale:Scale)->list: # of Join
     "Join pieces whose rims face each other and are continued by one smooth patch."
-    a, n, b, m, gap, cost = _bridges(pieces, scale)
+    a, n, b, m, gap, cost, where = _bridges(pieces, scale)
     free, joins = np.ones(max(n.max(initial=-1), m.max(initial=-1)) + 1, bool), {}
     while True:
         open_ = np.flatnonzero(free[n] & free[m])
@@ -487,7 +487,8 @@ def join_across_gaps(pieces:list, scale:Scale)->list: # of Join
             there = [(i, j), (j, i)]
             asked = [np.count_nonzero((a[open_] == x) & (b[open_] == y)) for x, y in there]
             votes = [chosen[(a[chosen] == x) & (b[chosen] == y) & (cost[chosen] < 1)] for x, y in there]
-            if any(len(v) < max(2, .5*k) for v, k in zip(votes, asked)): continue
+            width = max([np.linalg.norm(np.ptp(where[n[v]], axis=0)) for v in votes if len(v)], default=0.)
+            if any(len(v) < max(2, .5*k) for v, k in zip(votes, asked)) or width < .25*np.sqrt(min(pieces[i].area, pieces[j].area)): continue
             both = np.concatenate(votes)
             join = Join(i, j, float(np.median(cost[both])), float(np.median(gap[both])), 'smooth across the gap')
             if best is None or join.cost < best[0].cost: best = join, both

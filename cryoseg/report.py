@@ -27,7 +27,7 @@ from scipy import ndimage
 
 from .surface import Surface, read_surface_ply
 from .view import (PALETTE, PROTEIN_COLOR, band_section, coarsen_mesh, instance_colors, mesh_section, overlay_rgba, round_length, scene,
-                          show_surfaces, sigma_limits, slab_limits, snapshot_html, take_slice)
+                          show_surfaces, sigma_limits, slab_limits, snapshot_html, take_slice, text_color)
 from .volume import Volume, VolumeError, atomic_write, read_volume
 
 # %% ../nbs/09b_report.ipynb #f7f71081
@@ -204,18 +204,17 @@ def contour_svg(surfaces:list[Surface], shape:tuple, level:float, axis:str='z', 
                 )->str: # SVG elements in units of voxels, y downwards
     "Draw the contours of surfaces in a slice, each with its number."
     H, W = shape
-    parts = []
-    for s in surfaces:
-        lines = mesh_section(s.vertices_vox, s.faces, level, axis)
-        if not len(lines): continue
+    cut = [(s, lines) for s in surfaces if len(lines := mesh_section(s.vertices_vox, s.faces, level, axis))]
+    parts, size = [], max(W, H) * max(0.022, 0.045 / max(1, len(cut) / 6)**0.5)
+    for s, lines in cut:
         x, y = lines[..., 1] + 0.5, H - 0.5 - lines[..., 0]
         path = ''.join(f'M{a[0]:.1f} {b[0]:.1f}L{a[1]:.1f} {b[1]:.1f}' for a, b in zip(x, y))
         inside = (y > 0) & (y < H) & (x > 0) & (x < W)
         top = np.where(inside, y, np.inf).argmin() if inside.any() else 0
-        size, color = 0.045 * max(W, H), _css(instance_colors(s.id)[0])
+        color = instance_colors(s.id)[0]
         at_x, at_y = x.flat[top], y.flat[top] + (1.1 * size if y.flat[top] < 1.3 * size else -0.3 * size)
-        parts.append(f'<path class="contour" d="{path}" stroke="{color}"/>'
-                     f'<text class="number" x="{at_x:.1f}" y="{at_y:.1f}" font-size="{size:.1f}" fill="{color}">{s.id}</text>')
+        parts.append(f'<path class="contour" d="{path}" stroke="{_css(color)}"/>'
+                     f'<text class="number" x="{at_x:.1f}" y="{at_y:.1f}" font-size="{size:.1f}" fill="{_css(text_color(color))}">{s.id}</text>')
     return ''.join(parts)
 
 
@@ -279,7 +278,6 @@ def _light(surfaces, max_faces=200_000):
 
 def slices_html(run:RunFiles)->str:
     "The section with slices."
-    run = replace(run, surfaces=_light(run.surfaces))
     if run.frame is None: return '<p class="none">Neither labels nor input could be read: there is no slice to show.</p>'
     marked = run.membranes if run.membranes is not None else run.labels
     at, side = choose_slices(np.asarray(marked.data) if marked is not None else np.zeros(run.frame.shape, bool), through=_main_membrane(run.rows) if run.membranes is not None else None)
@@ -592,7 +590,7 @@ def report_html(run:RunFiles, # as `read_run` gives
                 max_faces:int=60_000, # triangles of the scene; 0 leaves it out
                 )->str: # a complete HTML document
     "Write the whole page."
-    about = run.record.get('run', {})
+    run, about = replace(run, surfaces=_light(run.surfaces)), run.record.get('run', {})
     name = Path(str(about.get('input') or run.folder.name)).name
     line = [f'cryoseg {about["version"]}' if 'version' in about else 'cryoseg', about.get('started'), about.get('checksum')]
     sections = [('summary', 'Summary', summary_html(run)), ('slices', 'Slices', slices_html(run)),

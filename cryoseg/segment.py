@@ -59,11 +59,11 @@ class SegmentSettings:
 
 
 def working_scale(voxel_size_A:float, # Å; 0 or None = unknown
-                  finest_A:float=8., coarsest_A:float=24., # voxel sizes that the net takes as they are, Å
-                  )->float: # factor by which slices are enlarged for the net
-    "Choose the scale at which a membrane of about 60 Å has a thickness that the net knows; 1 where the voxel size is unknown."
+                  finest_A:float=8., # smallest voxel that the net takes as it is, Å
+                  )->float: # factor by which slices are scaled for the net, at most 1
+    "Shrink slices of small voxels until a membrane of about 60 Å has a thickness that the net knows; nothing is gained by enlarging the others."
     if not voxel_size_A or voxel_size_A == 1.: return 1.
-    return voxel_size_A / float(np.clip(voxel_size_A, finest_A, coarsest_A))
+    return min(1., voxel_size_A / finest_A)
 
 
 def choose_dtype(dtype:str)->bool: # True = bfloat16

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SurfaceSettings', 'Surface', 'face_normals', 'vertex_normals', 'mesh_area', 'mesh_volume', 'split_mesh',
            'clip_to_volume', 'bin_displacements', 'StarShape', 'smoothness_prior', 'label_noise', 'fit_star',
-           'zero_set', 'largest_parts', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd', 'fit_sheet', 'ray_anchors',
-           'ellipsoid_anchors', 'fit_anchored', 'sign_changes', 'why_not_closed', 'fit_surface', 'inside_mesh',
-           'rasterize', 'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
+           'zero_set', 'is_closed', 'largest_parts', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd', 'fit_sheet',
+           'ray_anchors', 'ellipsoid_anchors', 'fit_anchored', 'sign_changes', 'why_not_closed', 'main_body',
+           'fit_surface', 'inside_mesh', 'rasterize', 'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
 
 # %% ../nbs/06b_surface.ipynb #4334fd44
 from collections.abc import Callable
@@ -33,7 +33,8 @@ class SurfaceSettings:
     method:str = 'auto' # auto, displacement or paper
     n_directions:int = 3000 # the sphere of directions is cut into at most so many cells, one displacement each
     degree:int = 12 # of the finest spherical harmonic of the displacement
-    anchors:str = 'rays' # paper: rays or ellipsoid, where the outer anchors lie
+    caution:float = 2. # how much more the unseen part may vary than the seen part lets one think (a factor of prior variances)
+    anchors:str = 'ellipsoid' # paper: ellipsoid or rays, where the outer anchors lie
     n_voxels:int = 700 # paper: so many averaged voxels condition the process
     label_sigma_vox:float = .5 # error of the labels that neighbouring voxels share: a net is off by stretches, not voxel by voxel
     label_length_vox:float = 8. # a stretch
@@ -242,7 +243,7 @@ def fit_star(points:np.ndarray, # (n,3) pruned
     good = np.abs(displacement - process.mean(directions)) < 4*np.sqrt(noise + process.variance(directions))
     limits[2] = np.log(process.noise)
     process = fit_features(features, directions[good], displacement[good], process.noise/(noise + shared)[good], prior,
-                           process.theta, limits, centre, spread)
+                           process.theta, limits, centre, spread, np.where(harmonic_degrees(degree) > 2, settings.caution, 1.))
     return StarShape(ellipsoid, process)
 
 # %% ../nbs/06b_surface.ipynb #472c762a
@@ -286,6 +287,12 @@ def zero_set(function:Callable, # points (n,3) -> (n,)
     try: vertices, faces, _, _ = marching_cubes(values, 0., mask=mask, gradient_direction='descent')
     except (RuntimeError, ValueError): return np.zeros((0, 3)), np.zeros((0, 3), int)      # no crossing inside the mask
     return low + step*vertices.astype(float), faces.astype(int)
+
+
+def is_closed(faces:np.ndarray)->bool:
+    "Whether every edge of a mesh belongs to two faces."
+    edges = np.sort(np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    return len(faces) > 0 and bool((np.unique(edges, axis=0, return_counts=True)[1] == 2).all())
 
 
 def largest_parts(vertices:np.ndarray, faces:np.ndarray, share:float=.1)->np.ndarray: # (m,) bool, which faces to keep
@@ -422,9 +429,8 @@ def _anchored_surface(points, star, id, shape, settings):
     step = max(4., np.min(high - low)/12)
     rough = sign_changes(process.mean, low, high, step)
     vertices, faces = zero_set(process.mean, rough, .8*step, settings.edge_vox)
-    if not len(faces): return _refused(id, 'the anchored process has no zero set', len(points))
-    keep = largest_parts(vertices, faces, .3)
-    vertices, faces, _ = _compact(vertices, faces[keep], np.zeros(len(vertices)))
+    if len(faces): vertices, faces, _ = _compact(vertices, faces[largest_parts(vertices, faces, .3)], np.zeros(len(vertices)))
+    if not is_closed(faces): return _refused(id, f'the zero set of the process anchored by {settings.anchors} does not close', len(points))
     vertices = onto_zero(process, vertices)
     sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
     area_sd, volume_sd = area_and_volume_sd(process, vertices, faces)
@@ -471,6 +477,22 @@ def why_not_closed(star:StarShape, # fitted to
     return ''
 
 # %% ../nbs/06b_surface.ipynb #1294f9bc
+def main_body(star:StarShape,
+              points:np.ndarray, # (n,3)
+              settings:SurfaceSettings=SurfaceSettings(),
+              )->tuple: # the star fitted to the voxels of its own surface, which those are (n,) bool; None where there is no such body
+    "Fit the outer membrane of a body whose inner folds (cristae, say) are under the same id: what is left out must lie inside."
+    for _ in range(3):
+        distance = star.distance(points)
+        kept = np.abs(distance) < max(4., np.percentile(np.abs(distance), 60))
+        if kept.sum() < settings.min_points: return star, None
+        try: star = fit_star(points[kept], settings)
+        except ValueError: return star, None
+    distance = star.distance(points)
+    kept = np.abs(distance) < 4.
+    return star, kept if kept.mean() > .5 and (distance > 4.).mean() < .1 else None
+
+
 def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membrane
                 shape:tuple, # (Z,Y,X) of the volume
                 settings:SurfaceSettings=SurfaceSettings(),
@@ -491,10 +513,15 @@ def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membra
     else:
         try: star = fit_star(points, settings)
         except ValueError as error: reason = f'no closed body fits: {error}'
-    reason = reason or why_not_closed(star, points, shape, settings)
+    reason, note = reason or why_not_closed(star, points, shape, settings), ''
+    if reason and star is not None:
+        star, kept = main_body(star, points, settings)
+        if kept is not None and not why_not_closed(star, points[kept], shape, settings):
+            reason, note, points = '', f'{1 - kept.mean():.0%} of its voxels lie inside, off this surface', points[kept]
     if reason: return _sheet_surface(points, id, shape, settings, reason)
-    if settings.method == 'paper': return _anchored_surface(points, star, id, shape, settings)
-    return _star_surface(star, id, shape, settings, 'displacement', len(points))
+    surface = _anchored_surface(points, star, id, shape, settings) if settings.method == 'paper' else \
+        _star_surface(star, id, shape, settings, 'displacement', len(points))
+    return replace(surface, reason='; '.join(filter(None, (surface.reason, note)))) if note else surface
 
 # %% ../nbs/06b_surface.ipynb #fc4ae16d
 @njit(cache=True)

@@ -29,8 +29,8 @@ def refused(*words, naming=()):
     "The command must end with exit code 2 and one line that names each of `naming`."
     result = cryoseg(*words)
     assert result.exit_code == 2, (words, result.exit_code, result.output, result.exception)
-    line = [text for text in result.stderr.strip().splitlines() if 'warning:' not in text]
-    assert len(line) == 1 and line[0].startswith('cryoseg: '), result.stderr
+    line = [text for text in result.stderr.strip().splitlines() if text.startswith('cryoseg: ') and 'warning:' not in text]     # others are progress bars
+    assert len(line) == 1, result.stderr
     assert 'Traceback' not in result.output + result.stderr
     for name in naming: assert str(name) in line[0], (name, line[0])
     return line[0]
