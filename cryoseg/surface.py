@@ -196,9 +196,10 @@ class StarShape:
         ray = self.ellipsoid.at(u, 1.) - self.ellipsoid.at(u)       # how far a vertex moves for a displacement of one
         return u, vertices, faces, sd*np.abs((ray*vertex_normals(vertices, faces)).sum(1))
 
-    def sample_meshes(self, n, rng, splits=3): # -> n vertex sets (k,3), their faces
+    def sample_meshes(self, n, rng, shared_sigma_vox=0., splits=3): # -> n vertex sets (k,3), their faces
         u, faces = icosphere(splits)
-        return [self.ellipsoid.at(u, d) for d in self.process.sample(u, n, rng)], faces
+        shift = shared_sigma_vox*rng.standard_normal((n, 1))        # of the whole surface, in or out
+        return [self.ellipsoid.at(u, d) for d in self.process.sample(u, n, rng) + shift], faces
 
 
 def smoothness_prior(degree:int, # finest harmonic
@@ -251,7 +252,7 @@ def _star_surface(star, id, shape, settings, method, n_points):
     "Mesh, cut and measure a star-shaped body."
     _, vertices, faces, sigma = star.mesh(settings.edge_vox)
     sigma = np.hypot(sigma, settings.shared_sigma_vox)
-    samples, coarse = star.sample_meshes(settings.samples, np.random.default_rng(settings.seed))
+    samples, coarse = star.sample_meshes(settings.samples, np.random.default_rng(settings.seed), settings.shared_sigma_vox)
     beyond = max(-(vertices + .5).min(), (vertices - (np.array(shape) - .5)).max())
     if beyond > 1:
         vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
