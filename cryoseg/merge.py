@@ -10,7 +10,7 @@ __all__ = ['LINK_COLUMNS', 'region_distance', 'half_neighbours', 'merge_breadth_
            'find_membranes', 'connect_membranes']
 
 # %% ../nbs/05c_merge.ipynb #c56dcf3e
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 import numpy as np
 from numba import njit
 from scipy.ndimage import find_objects
@@ -211,6 +211,9 @@ class Piece:
     @property
     def area(self): return len(self.voxels)/self.thickness
 
+    @property
+    def closed(self): return self.fitted > .9 and self.seen > .9
+
 # %% ../nbs/05c_merge.ipynb #75331790
 def shell_seen(body:Ellipsoid,
                cells:np.ndarray, # (m,3) z,y,x voxels
@@ -247,10 +250,11 @@ def describe_piece(voxels:np.ndarray, # (n,3) z,y,x of one region
     cell = max(2., (len(voxels)/4000)**.5)
     cells, counts = average_in_cells(voxels, cell)
     support = np.random.default_rng(0).permutation(voxels)[:max(20_000, len(voxels)//3)]
-    normals, flatness, near = local_planes(cells, max(scale.plane, 2*min(thickness, 10.)), support)
     weights = counts/counts.sum()
-    compact = len(voxels) < 10*thickness**3                 # as thick as it is wide
-    sheet = 0. if compact else float(weights[(flatness > .7) & (near >= 8)].sum())
+    if len(voxels) < 10*thickness**3:                       # as thick as it is wide: a blob
+        return Piece(voxels, cells, weights, np.full_like(cells, np.nan), 0., thickness, cell)
+    normals, flatness, near = local_planes(cells, max(scale.plane, 2*min(thickness, 10.)), support)
+    sheet = float(weights[(flatness > .7) & (near >= 8)].sum())
     return with_body(Piece(voxels, cells, weights, normals, sheet, thickness, cell), scale)
 
 # %% ../nbs/05c_merge.ipynb #7f9e0740
@@ -285,7 +289,7 @@ def grow_body(cells:np.ndarray, # (m,3) z,y,x
     near = np.abs(np.linalg.norm(cells - centre, axis=1) - radius) < .2*radius
     for reach in (2., 1., 1.):
         body = _ellipsoid(cells[near], scale, penalty=1.)
-        if body is None: return None
+        if body is None or body.axes[0] > 4*body.axes[2]: return None
         near = np.abs(body.signed_distance(cells)) < reach*scale.tolerance
     return body
 
@@ -369,7 +373,7 @@ def one_body_cost(a:Piece, b:Piece, scale:Scale)->float: # 0 perfect, below 1 ac
     "How badly one ellipsoid carries both pieces."
     small, large = sorted((a, b), key=lambda p: len(p.voxels))
     trusted = large.body is not None and large.fitted >= .7 and large.seen >= .35
-    if small.area < .1*large.area or (large.fitted > .9 and large.seen > .9):
+    if small.area < .1*large.area or large.closed:
         body, pieces = large.body if trusted else None, (small,)                # it must lie on the body that is there
     elif quadric_misses(a, b, scale): return np.inf
     else: body, pieces = _ellipsoid(np.vstack([p.cells[farthest_points(p.cells, 600)] for p in (a, b)]), scale), (a, b)
@@ -468,7 +472,9 @@ def _bridges(pieces, scale):
             order = np.argsort(gaps, kind='stable')
             for k in order[np.unique(owner[near[order]], return_index=True)[1]]:    # the nearest rim cell of each other piece
                 m, b = near[k], owner[near[k]]
-                cost = patch_cost(pieces[a], cell[n], out[n], pieces[b], cell[m], out[m], scale) if gaps[k] <= reach[b] else np.inf
+                whole = pieces[a].closed + pieces[b].closed         # a closed body ends nowhere: at most a cut right through it is healed
+                if whole == 2 or gaps[k] > (scale.epsilon + 2*pieces[a].cell if whole else reach[b]): continue
+                cost = patch_cost(pieces[a], cell[n], out[n], pieces[b], cell[m], out[m], scale)
                 if np.isfinite(cost): found.append((a, n, b, m, gaps[k], cost))
     table = np.array(found, float).reshape(-1, 6)
     return (*table[:, :4].astype(int).T, table[:, 4], table[:, 5], where)
@@ -512,13 +518,15 @@ LINK_COLUMNS = ('link_id', 'fragment_a', 'end_a', 'fragment_b', 'end_b', 'distan
 
 
 def _regions(mask, scale, most=2000):
-    "The regions of a mask that are large enough, as voxels (n,3), largest first; and how many others there are, of how many voxels."
+    "The regions of a mask that are large enough and not solid, as voxels (n,3), largest first; and how many others there are, of how many voxels."
     labels = merge_union_find(mask, scale.epsilon)
     counts = np.bincount(labels.ravel(), minlength=1)
     counts[0] = 0
     large = np.flatnonzero(counts >= max(scale.min_piece, 10))
     large = large[np.argsort(-counts[large], kind='stable')][:most]
     boxes = find_objects(labels)
+    size = lambda k: np.array([s.stop - s.start for s in boxes[k - 1]])
+    large = [k for k in large if size(k).min() < 40 or counts[k] < .3*size(k).prod()]
     voxels = [np.argwhere(labels[boxes[k - 1]] == k).astype(np.int32) + np.array([s.start for s in boxes[k - 1]], np.int32) for k in large]
     return voxels, int(np.count_nonzero(counts) - len(large)), int(counts.sum() - counts[large].sum())
 
@@ -583,9 +591,11 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
                 if d <= scale.epsilon + 1e-9: links.append((j, i, d, 1., 0, 'merge'))
     sheets = [i for i, p in enumerate(pieces) if p.sheet >= settings.min_sheet]
     sure = [pieces[i] for i in sheets]
-    joins = [replace(j, a=sheets[j.a], b=sheets[j.b]) for j in join_on_bodies(sure, scale) + join_across_gaps(sure, scale)] if settings.join else []
+    found = join_on_bodies(sure, scale) + join_across_gaps(sure, scale) if settings.join else []
+    best = {frozenset((j.a, j.b)): j for j in sorted(found, key=lambda j: -j.cost)}        # the cheaper one where both cues agree
+    joins = [replace(j, a=sheets[j.a], b=sheets[j.b]) for j in found if best[frozenset((j.a, j.b))] is j]
     links += [(j.a, j.b, j.distance, j.cost, 1, 'gap3d') for j in joins]
-    return _assemble(pieces, came_from, joins, links, scale, [dict(n_voxels=in_specks, n_regions=n_specks, reason=f'smaller than {settings.min_piece_A2:.0f} Å2 each')] if n_specks else [])
+    return _assemble(pieces, came_from, joins, links, scale, [dict(n_voxels=in_specks, n_regions=n_specks, reason=f'specks smaller than {settings.min_piece_A2:.0f} Å2, or solid')] if n_specks else [])
 
 
 def _assemble(pieces, came_from, joins, links, scale, dropped):
