@@ -107,7 +107,9 @@ def mask_rows(data):
 
 
 def main():
-    args = arguments(__doc__, data=True).parse_args()
+    parser = arguments(__doc__, data=True)
+    parser.add_argument('--masks', action='store_true', help='also the real 3-D masks (tens of minutes)')
+    args = parser.parse_args()
     if not args.data.is_dir(): raise SystemExit(f'no data at {args.data}; give --data DIR')
     tables, voxels = [], []
     for snr in ('1.0', '0.3'):
@@ -119,8 +121,9 @@ def main():
     print_table(*tables[-1])
     tables.append(('real slices with hand-made masks: skeleton F1', slice_rows(args.data)))
     print_table(*tables[-1])
-    tables.append(('real 3-D masks: single membranes and surfaces', mask_rows(args.data)))
-    print_table(*tables[-1])
+    if args.masks:
+        tables.append(('real 3-D masks: single membranes and surfaces', mask_rows(args.data)))
+        print_table(*tables[-1])
     finish(tables, args.json)
 
 

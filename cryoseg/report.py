@@ -364,7 +364,7 @@ def table_html(rows:list[dict]|None, # of membranes.csv
     head = ''.join(_head(name, unit) for name, unit in heads)
     body = ''.join(map(_row_html, rows)) or f'<tr><td colspan="{len(heads)}" class="none">No membranes were found.</td></tr>'
     return (f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-            '<p class="note">± is one standard deviation. Areas and volumes count what lies inside the tomogram; a volume is given where the membrane encloses one.</p>')
+            '<p class="note">± is one standard deviation. An area counts what lies inside the volume; a volume is given where the membrane encloses one.</p>')
 
 # %% ../nbs/09b_report.ipynb #9f0bbb8c
 MEASURES = {'voxel': ('Voxels', dict(membrane_iou='IoU of membrane voxels ↑', dice='Dice ↑', precision='precision ↑', recall='recall ↑', surface_dice='surface Dice ↑')),

@@ -224,7 +224,7 @@ def draw_contours(ax, # axes of a slice
             band = band_section(s.vertices_vox, s.faces, n_sigma * s.sigma_vox, level, axis)
             if band: ax.add_patch(PathPatch(polygons_path(band, scale), fc=color, alpha=0.4, lw=0))
         lines = mesh_section(s.vertices_vox, s.faces, level, axis)[..., ::-1] * scale
-        ax.add_collection(LineCollection(lines, colors=[color], lw=1.7, capstyle='round'), autolim=False)
+        ax.add_collection(LineCollection(lines, colors=[color], lw=1.3, capstyle='round'), autolim=False)
         if numbers and len(lines):
             ends, (low, high) = lines.reshape(-1, 2), ax.get_ylim()
             x, y = ends[ends[:, 1].argmax()]
@@ -388,29 +388,33 @@ def _voxel_blocks(where, max_voxels=40_000):
     vertices, faces, _, _ = marching_cubes(soft, min(0.4, 0.8 * soft.max()))
     return (vertices - 2) * step + corner, faces[:, ::-1]
 
-def _box_edges(size):
-    "The corners (8,3) x,y,z of a box and the pairs of them that an edge joins."
+def _draw_box(ax, size, unit, elev, azim):
+    "The light frame of the volume without its three front edges, the outer edges named with their length."
+    viewer, _ = _camera(elev, azim)
+    right = np.array([-viewer[1], viewer[0], 0]) / np.hypot(*viewer[:2])
+    up = np.cross(viewer, right)
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * size
-    return corners, [(p, q) for p in range(8) for q in range(p) if (corners[p] != corners[q]).sum() == 1]
-
-def _draw_box(ax, size, unit):
-    "The light frame of the volume, without its three front edges, filling the place of the axes; outer edges are named with their length."
-    from mpl_toolkits.mplot3d import proj3d
-    corners, edges = _box_edges(size)
-    front = (corners @ _camera(ax.elev, ax.azim)[0]).argmax()
+    front = (corners @ viewer).argmax()
+    edges = [(p, q) for p in range(8) for q in range(p) if ((corners[p] != corners[q]).sum() == 1)]
     for p, q in edges:
         if front not in (p, q): ax.plot(*corners[[p, q]].T, color='0.6', lw=0.6, zorder=0, clip_on=False)
-    ax.set(xlim=(0, size[0]), ylim=(0, size[1]), zlim=(0, size[2]))
+    for a, name in enumerate('xyz'):
+        middles = np.array([corners[[p, q]].mean(0) for p, q in edges if corners[p][a] != corners[q][a]])
+        place = middles[(middles @ (up if a < 2 else right)).argmin()]
+        away = place - np.multiply(size, 0.5)
+        away = (away @ right) * right + (away @ up) * up
+        x, y, z = place + 0.08 * np.linalg.norm(size) * away / np.linalg.norm(away)
+        ax.text(x, y, z, f'{name}\n{size[a]:.0f} {unit}', color='0.5', fontsize=8, ha='center', va='center', clip_on=False)
+
+def _fit_view(ax, size):
+    "Zoom so that the box fills the place given to the axes."
+    from mpl_toolkits.mplot3d import proj3d
     ax.set_box_aspect(tuple(size)); ax.apply_aspect()      # a tuple: Matplotlib scales an array in place
-    flat = lambda: np.column_stack(proj3d.proj_transform(*corners.T, ax.get_proj())[:2])
-    drawn, place = np.ptp(ax.transData.transform(flat()), axis=0), ax.get_position(original=True).transformed(ax.figure.transSubfigure)
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * size
+    x, y, _ = proj3d.proj_transform(*corners.T, ax.get_proj())
+    drawn = np.ptp(ax.transData.transform(np.column_stack([x, y])), axis=0)
+    place = ax.get_position(original=True).transformed(ax.figure.transSubfigure)
     ax.set_box_aspect(tuple(size), zoom=min(0.78 * place.width / drawn[0], 0.86 * place.height / drawn[1]))
-    on_paper = flat()
-    for a, name in enumerate('xyz'):                        # x and y under the lowest edge, z beside the leftmost
-        middles = np.array([on_paper[[p, q]].mean(0) for p, q in edges if corners[p][a] != corners[q][a]])
-        away = middles[middles[:, 1 if a < 2 else 0].argmin()] - on_paper.mean(0)
-        at = on_paper.mean(0) + away + 0.08 * np.linalg.norm(np.ptp(on_paper, axis=0)) * away / max(np.linalg.norm(away), 1e-12)
-        ax.text2D(*at, f'{name}\n{size[a]:.0f} {unit}', transform=ax.transData, color='0.5', fontsize=8, ha='center', va='center')
 
 
 def draw_surfaces(ax, # Matplotlib axes with projection='3d'
@@ -462,8 +466,10 @@ def draw_surfaces(ax, # Matplotlib axes with projection='3d'
             ax.scatter(*p.T, s=1.5, color='0.35' if id is None else instance_colors(id)[0], depthshade=False, lw=0, clip_on=False)
             drawn = np.vstack([drawn, p])
     size = np.array(shape)[::-1] * scale if shape is not None else drawn.max(0) if len(drawn) else np.ones(3)
+    _draw_box(ax, size, 'nm' if voxel_size_A else 'vox', elev, azim)
+    ax.set(xlim=(0, size[0]), ylim=(0, size[1]), zlim=(0, size[2]))
     ax.set_proj_type('ortho'); ax.view_init(elev, azim); ax.set_axis_off(); ax.patch.set_alpha(0)
-    _draw_box(ax, size, 'nm' if voxel_size_A else 'vox')
+    _fit_view(ax, size)
     return ScalarMappable(norm, cmap) if color_by == 'sigma' else None
 
 def sigma_limits(surfaces:list[Surface], # may be empty
@@ -579,7 +585,8 @@ def scene(surfaces:list[Surface], # may be empty
                                         color=_hex(PROTEIN_COLOR), name='proteins', group='by id')
     if data is not None:
         lengths = np.array(data.shape)[::-1] * scale
-        corners, edges = _box_edges(lengths)
+        corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * lengths
+        edges = [(p, q) for p in range(8) for q in range(p) if (corners[p] != corners[q]).sum() == 1]
         plot += k3d.lines(corners.astype(np.float32), np.array(edges, np.uint32), indices_type='segment', shader='simple', color=0x999999, name='volume')
         plot += _slice_texture(k3d, data, lengths)
         viewer, _ = _camera(22, -62)
