@@ -86,7 +86,10 @@ MISSING = {'labels.mrc': 'the labels', 'membranes.mrc': 'which membrane each vox
 def _read_image(record, folder, notes, like):
     "The input of a run, read as the run read it; None with a note where it is gone or does not fit."
     run, settings = record.get('run', {}), record.get('settings', {}).get('input', {})
-    name = Path(str(run.get('input', '')))
+    if not run.get('input'):
+        notes.append('run.toml names no input, so the slices have no image behind them.')
+        return None
+    name = Path(str(run['input']))
     found = next((p for p in (name, folder / name, folder.parent / name, folder / name.name, folder.parent / name.name) if p.is_file()), None)
     if found is None:
         notes.append(f'The input {name} is not there any more, so the slices have no image behind them.')
@@ -364,7 +367,7 @@ def table_html(rows:list[dict]|None, # of membranes.csv
     head = ''.join(_head(name, unit) for name, unit in heads)
     body = ''.join(map(_row_html, rows)) or f'<tr><td colspan="{len(heads)}" class="none">No membranes were found.</td></tr>'
     return (f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-            '<p class="note">± is one standard deviation. An area counts what lies inside the volume; a volume is given where the membrane encloses one.</p>')
+            '<p class="note">± is one standard deviation. Areas and volumes count what lies inside the tomogram; a volume is given where the membrane encloses one.</p>')
 
 # %% ../nbs/09b_report.ipynb #9f0bbb8c
 MEASURES = {'voxel': ('Voxels', dict(membrane_iou='IoU of membrane voxels ↑', dice='Dice ↑', precision='precision ↑', recall='recall ↑', surface_dice='surface Dice ↑')),

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'MEMBRANE_COLOR', 'PROTEIN_COLOR', 'GRAY', 'contrast_limits', 'instance_colors', 'text_color',
-           'overlay_rgba', 'take_slice', 'slab_limits', 'round_length', 'scale_bar', 'mesh_section', 'clip_mesh',
-           'band_section', 'polygons_path', 'draw_contours', 'show_slice', 'show_slices', 'show_orthogonal',
-           'coarsen_mesh', 'shade', 'draw_surfaces', 'sigma_limits', 'show_surfaces', 'slice_viewer', 'scene',
+           'overlay_rgba', 'take_slice', 'slab_limits', 'round_length', 'scale_bar', 'mesh_section', 'band_section',
+           'polygons_path', 'draw_contours', 'show_slice', 'show_slices', 'show_orthogonal', 'coarsen_mesh',
+           'clip_mesh', 'shade', 'sigma_limits', 'draw_surfaces', 'show_surfaces', 'slice_viewer', 'scene',
            'snapshot_html']
 
 # %% ../nbs/09_view.ipynb #4a5273ed
@@ -30,8 +30,9 @@ def contrast_limits(data:np.ndarray, # array of any shape, any real type
                     max_values:int=1_000_000, # large arrays are sampled evenly to about this many values
                     )->tuple[float, float]: # gray values of black and of white
     "Choose the gray values of black and white by percentiles of the finite values."
-    values = np.asarray(data).reshape(-1)
-    values = values[::max(1, values.size // max_values)].astype(np.float32)
+    data = np.asarray(data)
+    every = slice(None, None, int(np.ceil(max(1, data.size / max_values)**(1 / data.ndim))))
+    values = data[(every,) * data.ndim].astype(np.float32)
     values = values[np.isfinite(values)]
     if not values.size: raise ValueError('no finite value to choose contrast limits from; replace NaN and inf first')
     lo, hi = np.percentile(values, (low, high))
@@ -149,7 +150,7 @@ def mesh_section(vertices:np.ndarray, # (n,3) z,y,x, voxels
                  )->np.ndarray: # (k,2,2) line segments, each two points (row, column), voxels
     "Cut a mesh by a plane into line segments."
     _check_axis(axis)
-    h, above = _heights(vertices, level, axis), None
+    h = _heights(vertices, level, axis)
     above = h[faces] > 0
     crossed = above.any(1) & ~above.all(1)
     faces, above = faces[crossed], above[crossed]
@@ -157,21 +158,6 @@ def mesh_section(vertices:np.ndarray, # (n,3) z,y,x, voxels
     a, b, c = (np.take_along_axis(faces, ((alone + i) % 3)[:, None], 1)[:, 0] for i in range(3))
     ends = np.stack([_cut(vertices, h, a, b), _cut(vertices, h, a, c)], axis=1)
     return ends[..., _PLANES[axis]]
-
-# %% ../nbs/09_view.ipynb #33c7b733
-def clip_mesh(vertices:np.ndarray, # (n,3) z,y,x, voxels
-              faces:np.ndarray, # (m,3)
-              axis:str, # 'z', 'y' or 'x'
-              low:float, # voxels
-              high:float, # voxels
-              )->tuple[np.ndarray, np.ndarray]: # (n,3) vertices, (k,3) faces
-    "Keep what lies between two planes; vertices just beyond a plane are moved onto it."
-    a = _check_axis(axis)
-    height = vertices[:, a]
-    beyond = (height[faces] < low).all(1) | (height[faces] > high).all(1)
-    vertices = vertices.copy()
-    vertices[:, a] = height.clip(low, high)
-    return vertices, faces[~beyond]
 
 # %% ../nbs/09_view.ipynb #28cbc53a
 def band_section(vertices:np.ndarray, # (n,3) z,y,x, voxels
@@ -224,7 +210,7 @@ def draw_contours(ax, # axes of a slice
             band = band_section(s.vertices_vox, s.faces, n_sigma * s.sigma_vox, level, axis)
             if band: ax.add_patch(PathPatch(polygons_path(band, scale), fc=color, alpha=0.4, lw=0))
         lines = mesh_section(s.vertices_vox, s.faces, level, axis)[..., ::-1] * scale
-        ax.add_collection(LineCollection(lines, colors=[color], lw=1.3, capstyle='round'), autolim=False)
+        ax.add_collection(LineCollection(lines, colors=[color], lw=1.7, capstyle='round'), autolim=False)
         if numbers and len(lines):
             ends, (low, high) = lines.reshape(-1, 2), ax.get_ylim()
             x, y = ends[ends[:, 1].argmax()]
@@ -353,6 +339,21 @@ def coarsen_mesh(vertices:np.ndarray, # (n,3)
     return (mean(vertices), kept, *(mean(np.asarray(v, float)) for v in values))
 
 
+def clip_mesh(vertices:np.ndarray, # (n,3) z,y,x, voxels
+              faces:np.ndarray, # (m,3)
+              axis:str, # 'z', 'y' or 'x'
+              low:float, # voxels
+              high:float, # voxels
+              )->tuple[np.ndarray, np.ndarray]: # (n,3) vertices, (k,3) faces
+    "Keep what lies between two planes; vertices just beyond a plane are moved onto it."
+    a = _check_axis(axis)
+    height = vertices[:, a]
+    beyond = (height[faces] < low).all(1) | (height[faces] > high).all(1)
+    vertices = vertices.copy()
+    vertices[:, a] = height.clip(low, high)
+    return vertices, faces[~beyond]
+
+
 def _camera(elev, azim):
     "Unit vectors towards the viewer and towards the light (x,y,z), for Matplotlib's view angles in degrees."
     e, a = np.radians(elev), np.radians(azim)
@@ -388,35 +389,65 @@ def _voxel_blocks(where, max_voxels=40_000):
     vertices, faces, _, _ = marching_cubes(soft, min(0.4, 0.8 * soft.max()))
     return (vertices - 2) * step + corner, faces[:, ::-1]
 
-def _draw_box(ax, size, unit, elev, azim):
-    "The light frame of the volume without its three front edges, the outer edges named with their length."
-    viewer, _ = _camera(elev, azim)
-    right = np.array([-viewer[1], viewer[0], 0]) / np.hypot(*viewer[:2])
-    up = np.cross(viewer, right)
+def _box_edges(size):
+    "The corners (8,3) x,y,z of a box and the pairs of them that an edge joins."
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * size
-    front = (corners @ viewer).argmax()
-    edges = [(p, q) for p in range(8) for q in range(p) if ((corners[p] != corners[q]).sum() == 1)]
+    return corners, [(p, q) for p in range(8) for q in range(p) if (corners[p] != corners[q]).sum() == 1]
+
+def _draw_box(ax, size, unit):
+    "The light frame of the volume, without its three front edges, filling the place of the axes; outer edges are named with their length."
+    from mpl_toolkits.mplot3d import proj3d
+    corners, edges = _box_edges(size)
+    front = (corners @ _camera(ax.elev, ax.azim)[0]).argmax()
     for p, q in edges:
         if front not in (p, q): ax.plot(*corners[[p, q]].T, color='0.6', lw=0.6, zorder=0, clip_on=False)
-    for a, name in enumerate('xyz'):
-        middles = np.array([corners[[p, q]].mean(0) for p, q in edges if corners[p][a] != corners[q][a]])
-        place = middles[(middles @ (up if a < 2 else right)).argmin()]
-        away = place - np.multiply(size, 0.5)
-        away = (away @ right) * right + (away @ up) * up
-        x, y, z = place + 0.08 * np.linalg.norm(size) * away / np.linalg.norm(away)
-        ax.text(x, y, z, f'{name}\n{size[a]:.0f} {unit}', color='0.5', fontsize=8, ha='center', va='center', clip_on=False)
-
-def _fit_view(ax, size):
-    "Zoom so that the box fills the place given to the axes."
-    from mpl_toolkits.mplot3d import proj3d
+    ax.set(xlim=(0, size[0]), ylim=(0, size[1]), zlim=(0, size[2]))
     ax.set_box_aspect(tuple(size)); ax.apply_aspect()      # a tuple: Matplotlib scales an array in place
-    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * size
-    x, y, _ = proj3d.proj_transform(*corners.T, ax.get_proj())
-    drawn = np.ptp(ax.transData.transform(np.column_stack([x, y])), axis=0)
-    place = ax.get_position(original=True).transformed(ax.figure.transSubfigure)
+    flat = lambda: np.column_stack(proj3d.proj_transform(*corners.T, ax.get_proj())[:2])
+    drawn, place = np.ptp(ax.transData.transform(flat()), axis=0), ax.get_position(original=True).transformed(ax.figure.transSubfigure)
     ax.set_box_aspect(tuple(size), zoom=min(0.78 * place.width / drawn[0], 0.86 * place.height / drawn[1]))
+    on_paper = flat()
+    for a, name in enumerate('xyz'):                        # x and y under the lowest edge, z beside the leftmost
+        middles = np.array([on_paper[[p, q]].mean(0) for p, q in edges if corners[p][a] != corners[q][a]])
+        away = middles[middles[:, 1 if a < 2 else 0].argmin()] - on_paper.mean(0)
+        at = on_paper.mean(0) + away + 0.08 * np.linalg.norm(np.ptp(on_paper, axis=0)) * away / max(np.linalg.norm(away), 1e-12)
+        ax.text2D(*at, f'{name}\n{size[a]:.0f} {unit}', transform=ax.transData, color='0.5', fontsize=8, ha='center', va='center')
 
 
+def _piece(vertices, faces, max_faces, clip, tint=None, values=None):
+    "Triangles (k,3,3) z,y,x of a coarser mesh, their mean normals (k,3), and a colour or the mean of `values` for each."
+    carried = [vertex_normals(vertices, faces)] + ([] if values is None else [values])
+    vertices, faces, normals, *values = coarsen_mesh(vertices, faces, max_faces, *carried)
+    if clip: vertices, faces = clip_mesh(vertices, faces, *clip)
+    normals = normals[faces].mean(1)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return vertices[faces], normals, values[0][faces].mean(1) if values else np.tile(tint, (len(faces), 1))
+
+
+def _pieces(surfaces, proteins, colors, color_map, max_faces, clip):
+    "Triangles, normals and colours of all surfaces and of the proteins, in three arrays; `color_map` colours by sigma in voxels."
+    share, found = max_faces / max(1, sum(len(s.faces) for s in surfaces)), [(np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros((0, 3)))]
+    for i, s in enumerate(surfaces):
+        if not len(s.faces): continue
+        tint, sigma = instance_colors(s.id)[0] if colors is None else colors[i], np.nan_to_num(s.sigma_vox) if color_map else None
+        triangles, normals, tints = _piece(s.vertices_vox, s.faces, max(200, int(share * len(s.faces))), clip, tint, sigma)
+        found.append((triangles, normals, color_map(tints)[:, :3] if color_map else tints))
+    vertices, faces = _voxel_blocks(np.asarray(proteins, bool)) if proteins is not None else ((), ())
+    if len(faces): found.append(_piece(vertices, faces, max_faces // 2, clip, PROTEIN_COLOR))
+    return (np.concatenate(parts) for parts in zip(*found))
+
+
+def sigma_limits(surfaces:list[Surface], # may be empty
+                 voxel_size_A:float|None=None, # Å; None: the answer is in voxels
+                 )->tuple[float, float]: # 0 and a round number above nearly all sigma, at least one voxel
+    "Choose the ends of the colour scale for sigma."
+    sigma = np.concatenate([np.ravel(s.sigma_vox) for s in surfaces] or [[]])
+    sigma = sigma[np.isfinite(sigma)]
+    top = max(1.0, np.percentile(sigma, 98) if sigma.size else 1.0) * (voxel_size_A or 1.0)
+    step = round_length(top / 4)
+    return 0.0, float(np.ceil(top / step - 1e-9) * step)
+
+# %% ../nbs/09_view.ipynb #9434d4c3
 def draw_surfaces(ax, # Matplotlib axes with projection='3d'
                   surfaces:list[Surface], # drawn as triangles
                   shape:tuple|None=None, # (Z,Y,X) of the volume, voxels; None: the box of what is drawn
@@ -439,48 +470,20 @@ def draw_surfaces(ax, # Matplotlib axes with projection='3d'
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
     if color_by not in ('id', 'sigma'): raise ValueError(f"color_by must be 'id' or 'sigma', got {color_by!r}")
     surfaces, scale = list(surfaces), voxel_size_A / 10 if voxel_size_A else 1.0
-    share = max_faces / max(1, sum(len(s.faces) for s in surfaces))
     norm = Normalize(*sigma_limits(surfaces, voxel_size_A) if sigma_range is None else sigma_range)
-    triangles, tints, normals = [np.zeros((0, 3, 3))], [np.zeros((0, 3))], [np.zeros((0, 3))]
-    def add(vertices, faces, tint, faces_allowed, values=None):
-        n = vertex_normals(vertices, faces)
-        vertices, faces, n, *values = coarsen_mesh(vertices, faces, faces_allowed, n, *([] if values is None else [values]))
-        if clip: vertices, faces = clip_mesh(vertices, faces, *clip)
-        triangles.append(vertices[faces][..., ::-1] * scale)
-        n = n[faces].mean(1)[:, ::-1]
-        normals.append(n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12))
-        tints.append(colormaps[cmap](norm(values[0][faces].mean(1)))[:, :3] if values else np.tile(tint, (len(faces), 1)))
-    for i, s in enumerate(surfaces):
-        sigma = np.nan_to_num(s.sigma_vox) * (voxel_size_A or 1.0) if color_by == 'sigma' else None
-        if len(s.faces): add(s.vertices_vox, s.faces, instance_colors(s.id)[0] if colors is None else colors[i], max(200, int(share * len(s.faces))), sigma)
-    if proteins is not None:
-        vertices, faces = _voxel_blocks(np.asarray(proteins, bool))
-        if len(faces): add(vertices, faces, PROTEIN_COLOR, max_faces // 2)
-    triangles = np.concatenate(triangles)
-    lit = shade(np.concatenate(tints), np.concatenate(normals), elev, azim)
+    color_map = (lambda sigma_vox: colormaps[cmap](norm(sigma_vox * (voxel_size_A or 1.0)))) if color_by == 'sigma' else None
+    triangles, normals, tints = _pieces(surfaces, proteins, colors, color_map, max_faces, clip)
+    lit, triangles = shade(tints, normals[:, ::-1], elev, azim), triangles[..., ::-1] * scale
     if len(triangles): ax.add_collection3d(Poly3DCollection(triangles, facecolors=lit, edgecolors=lit, lw=0.25, clip_on=False))
-    drawn = triangles.reshape(-1, 3)
-    if points is not None:
-        for id, p in (points if isinstance(points, dict) else {None: points}).items():
-            p = np.asarray(p, float)[:, ::-1] * scale
-            ax.scatter(*p.T, s=1.5, color='0.35' if id is None else instance_colors(id)[0], depthshade=False, lw=0, clip_on=False)
-            drawn = np.vstack([drawn, p])
+    dots = {} if points is None else points if isinstance(points, dict) else {None: points}
+    dots = {id: np.asarray(p, float).reshape(-1, 3)[:, ::-1] * scale for id, p in dots.items()}
+    for id, p in dots.items(): ax.scatter(*p.T, s=1.5, color='0.35' if id is None else instance_colors(id)[0], depthshade=False, lw=0, clip_on=False)
+    drawn = np.concatenate([triangles.reshape(-1, 3), *dots.values()])
     size = np.array(shape)[::-1] * scale if shape is not None else drawn.max(0) if len(drawn) else np.ones(3)
-    _draw_box(ax, size, 'nm' if voxel_size_A else 'vox', elev, azim)
-    ax.set(xlim=(0, size[0]), ylim=(0, size[1]), zlim=(0, size[2]))
     ax.set_proj_type('ortho'); ax.view_init(elev, azim); ax.set_axis_off(); ax.patch.set_alpha(0)
-    _fit_view(ax, size)
+    _draw_box(ax, size, 'nm' if voxel_size_A else 'vox')
     return ScalarMappable(norm, cmap) if color_by == 'sigma' else None
 
-def sigma_limits(surfaces:list[Surface], # may be empty
-                 voxel_size_A:float|None=None, # Å; None: the answer is in voxels
-                 )->tuple[float, float]: # 0 and a round number above nearly all sigma, at least one voxel
-    "Choose the ends of the colour scale for sigma."
-    sigma = np.concatenate([np.ravel(s.sigma_vox) for s in surfaces] or [[]])
-    sigma = sigma[np.isfinite(sigma)]
-    top = max(1.0, np.percentile(sigma, 98) if sigma.size else 1.0) * (voxel_size_A or 1.0)
-    step = round_length(top / 4)
-    return 0.0, float(np.ceil(top / step - 1e-9) * step)
 
 
 def show_surfaces(surfaces:list[Surface], # may be empty
@@ -545,14 +548,23 @@ def slice_viewer(volume, # Volume or (Z,Y,X) array
 # %% ../nbs/09_view.ipynb #4267304a
 def _hex(color): return int(''.join(f'{round(255 * c):02x}' for c in color), 16)
 
-def _slice_texture(k3d, data, lengths):
-    "The middle xy slice as a picture standing in the scene."
+def _xyz(vertices, faces, scale):
+    "A mesh as k3d takes it: x,y,z, and faces turned so that they stay outwards."
+    return dict(vertices=np.ascontiguousarray(vertices[:, ::-1] * scale, np.float32), indices=np.ascontiguousarray(faces[:, ::-1], np.uint32))
+
+def _add_volume(k3d, plot, data, lengths):
+    "The frame of the volume, its middle xy slice as a picture (switched off), and a camera that sees it all."
     from matplotlib.image import imsave
+    corners, edges = _box_edges(lengths)
+    plot += k3d.lines(corners.astype(np.float32), np.array(edges, np.uint32), indices_type='segment', shader='simple', color=0x999999, name='volume')
     image, file = take_slice(data, data.shape[0] // 2, thickness=3), io.BytesIO()
     lo, hi = contrast_limits(image)
     imsave(file, image, cmap=GRAY, vmin=lo, vmax=hi, format='png')      # k3d takes the first row as the lowest y
     x, y, z = lengths
-    return k3d.texture(binary=file.getvalue(), file_format='png', scaling=(x, y, 1), translation=(x / 2, y / 2, z / 2), name='middle slice', visible=False)
+    plot += k3d.texture(binary=file.getvalue(), file_format='png', scaling=(x, y, 1), translation=(x / 2, y / 2, z / 2), name='middle slice', visible=False)
+    viewer, _ = _camera(22, -62)
+    plot.camera = [*(lengths / 2 + 1.5 * np.linalg.norm(lengths) * viewer), *(lengths / 2), 0, 0, 1]
+
 
 def scene(surfaces:list[Surface], # may be empty
           volume=None, # Volume or (Z,Y,X) array whose middle slice and box are shown; None: surfaces alone
@@ -567,30 +579,19 @@ def scene(surfaces:list[Surface], # may be empty
     k3d, surfaces, data = _extra('k3d'), list(surfaces), None
     if volume is not None: data, voxel_size_A = _array_and_voxel(volume, voxel_size_A)
     scale, unit = (voxel_size_A / 10, 'nm') if voxel_size_A else (1.0, 'voxels')
-    share = max_faces / max(1, sum(len(s.faces) for s in surfaces))
-    plot = k3d.plot(height=height_px, axes=[rf'{a}\ ({unit})' for a in 'xyz'], camera_up_axis='z', grid_visible=data is None, camera_fov=40, colorbar_object_id=-1 if color_by == 'sigma' else 0, camera_auto_fit=data is None)
-    lo, hi = sigma_limits(surfaces, voxel_size_A)
+    share, limits = max_faces / max(1, sum(len(s.faces) for s in surfaces)), sigma_limits(surfaces, voxel_size_A)
+    plot = k3d.plot(height=height_px, axes=[rf'{a}\ ({unit})' for a in 'xyz'], camera_up_axis='z', grid_visible=data is None, camera_fov=40,
+                    camera_auto_fit=data is None, colorbar_object_id=-1 if color_by == 'sigma' else 0)
     for s in surfaces:
         if not len(s.faces): continue
-        sigma = np.nan_to_num(s.sigma_vox) * (voxel_size_A or 1.0)
-        vertices, faces, sigma = coarsen_mesh(s.vertices_vox, s.faces, max(300, int(share * len(s.faces))), sigma)
-        shape = dict(vertices=np.ascontiguousarray(vertices[:, ::-1] * scale, np.float32), indices=np.ascontiguousarray(faces[:, ::-1], np.uint32),
-                     flat_shading=False, side='double')
-        plot += k3d.mesh(**shape, color=_hex(instance_colors(s.id)[0]), name=f'membrane {s.id}', group='by id', visible=color_by == 'id')
-        plot += k3d.mesh(**shape, attribute=sigma.astype(np.float32), color_map=k3d.matplotlib_color_maps.Viridis, color_range=[lo, hi],
+        vertices, faces, sigma = coarsen_mesh(s.vertices_vox, s.faces, max(300, int(share * len(s.faces))), np.nan_to_num(s.sigma_vox) * (voxel_size_A or 1.0))
+        mesh = dict(_xyz(vertices, faces, scale), flat_shading=False, side='double')
+        plot += k3d.mesh(**mesh, color=_hex(instance_colors(s.id)[0]), name=f'membrane {s.id}', group='by id', visible=color_by == 'id')
+        plot += k3d.mesh(**mesh, attribute=sigma.astype(np.float32), color_map=k3d.matplotlib_color_maps.Viridis, color_range=list(limits),
                          name=f'sigma {s.id}', group='by sigma', visible=color_by == 'sigma')
-    if proteins is not None:
-        vertices, faces = _voxel_blocks(np.asarray(proteins, bool))
-        if len(faces): plot += k3d.mesh(np.ascontiguousarray(vertices[:, ::-1] * scale, np.float32), np.ascontiguousarray(faces[:, ::-1], np.uint32),
-                                        color=_hex(PROTEIN_COLOR), name='proteins', group='by id')
-    if data is not None:
-        lengths = np.array(data.shape)[::-1] * scale
-        corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * lengths
-        edges = [(p, q) for p in range(8) for q in range(p) if (corners[p] != corners[q]).sum() == 1]
-        plot += k3d.lines(corners.astype(np.float32), np.array(edges, np.uint32), indices_type='segment', shader='simple', color=0x999999, name='volume')
-        plot += _slice_texture(k3d, data, lengths)
-        viewer, _ = _camera(22, -62)
-        plot.camera = [*(lengths / 2 + 1.5 * np.linalg.norm(lengths) * viewer), *(lengths / 2), 0, 0, 1]
+    vertices, faces = _voxel_blocks(np.asarray(proteins, bool)) if proteins is not None else ((), ())
+    if len(faces): plot += k3d.mesh(**_xyz(vertices, faces, scale), color=_hex(PROTEIN_COLOR), name='proteins', group='by id')
+    if data is not None: _add_volume(k3d, plot, data, np.array(data.shape)[::-1] * scale)
     return plot
 
 

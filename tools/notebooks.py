@@ -47,8 +47,7 @@ def small_png(data, limit=30_000):
     raw = base64.b64decode(data)
     if len(raw) <= limit: return data
     out, picture = io.BytesIO(), Image.open(io.BytesIO(raw)).convert('RGB')
-    coloured = sum(picture.resize((64, 64)).convert('HSV').getchannel('S').histogram()[64:]) > 150    # of 4096 pixels
-    picture.quantize(72 if coloured else 40, dither=Image.Dither.NONE).save(out, 'PNG', optimize=True)
+    picture.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(out, 'PNG', optimize=True)
     return base64.b64encode(min(raw, out.getvalue(), key=len)).decode()
 
 
