@@ -6,8 +6,9 @@
 __all__ = ['SurfaceSettings', 'Surface', 'face_normals', 'vertex_normals', 'mesh_area', 'mesh_volume', 'split_mesh',
            'clip_to_volume', 'bin_displacements', 'StarShape', 'smoothness_prior', 'label_noise', 'fit_star',
            'zero_set', 'is_closed', 'largest_parts', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd', 'fit_sheet',
-           'ray_anchors', 'ellipsoid_anchors', 'fit_anchored', 'sign_changes', 'why_not_closed', 'main_body',
-           'fit_surface', 'inside_mesh', 'rasterize', 'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
+           'ray_anchors', 'ellipsoid_anchors', 'fit_anchored', 'sign_changes', 'why_flat', 'why_not_closed',
+           'outermost', 'main_body', 'fit_surface', 'inside_mesh', 'rasterize', 'write_surface_ply', 'read_surface_ply',
+           'write_scene_glb']
 
 # %% ../nbs/06b_surface.ipynb #4334fd44
 from collections.abc import Callable
@@ -228,9 +229,10 @@ def label_noise(ellipsoid:Ellipsoid,
 
 def fit_star(points:np.ndarray, # (n,3) pruned
              settings:SurfaceSettings=SurfaceSettings(),
+             ellipsoid:Ellipsoid|None=None, # fitted to the points where not given
              )->StarShape:
     "Fit a robust ellipsoid, then the displacement from it as a Gaussian process on the sphere."
-    ellipsoid = fit_ellipsoid(points, seed=settings.seed)
+    ellipsoid = ellipsoid or fit_ellipsoid(points, seed=settings.seed)
     cells = int(np.clip(len(points)//4, 100, settings.n_directions))
     directions, displacement, counts = bin_displacements(ellipsoid, points, cells)
     shared = label_noise(ellipsoid, directions, settings, cells)
@@ -374,6 +376,8 @@ def _sheet_surface(points, id, shape, settings, reason):
         vertices, faces, sigma = _compact(vertices, faces[~(level[faces] > 0).any(1)], sigma)
         if not len(faces): return nothing('no sheet passes through the voxels')
     vertices, faces, sigma = _compact(vertices, faces[largest_parts(vertices, faces)], sigma)
+    missed = (cKDTree(vertices).query(points)[0] > settings.reach_vox).mean()
+    if missed > 1 - settings.min_explained: return nothing(f'and no one sheet fits either: the best one misses {missed:.0%} of the voxels')
     area_sd, _ = area_and_volume_sd(process, vertices, faces)
     return Surface(id, vertices, faces, sigma, 'open', reason, 'normals', mesh_area(vertices, faces), area_sd, n_points=len(points))
 
@@ -442,6 +446,17 @@ def _anchored_surface(points, star, id, shape, settings):
     return Surface(id, vertices, faces, sigma, status, reason, 'paper', mesh_area(vertices, faces), area_sd, volume, volume_sd, len(points), process.mean)
 
 # %% ../nbs/06b_surface.ipynb #f46142cb
+def why_flat(ellipsoid:Ellipsoid, # fitted to
+             points:np.ndarray, # (n,3) these
+             )->str: # empty where the ellipsoid may be that of a closed body
+    "Say what speaks against the best ellipsoid, in one clause."
+    long, _, short = ellipsoid.axes
+    extent = np.ptp(points, axis=0).max()/2
+    if long > 3*extent: return f'too flat to close: the best body has a semi-axis of {long:.0f} voxels, its voxels reach {extent:.0f}'
+    if short < 4: return f'flat: the best closed body is {2*short:.0f} voxels thin'
+    return ''
+
+
 def why_not_closed(star:StarShape, # fitted to
                    points:np.ndarray, # (n,3) these
                    shape:tuple, # (Z,Y,X) of the volume
@@ -449,9 +464,6 @@ def why_not_closed(star:StarShape, # fitted to
                    )->str: # empty where the body may be closed
     "Say what speaks against a closed body, in one clause."
     e = star.ellipsoid
-    extent = np.ptp(points, axis=0).max()/2
-    if e.axes[0] > 3*extent: return f'too flat to close: the best body has a semi-axis of {e.axes[0]:.0f} voxels, its voxels reach {extent:.0f}'
-    if e.axes[2] < 4: return f'flat: the best closed body is {2*e.axes[2]:.0f} voxels thin'
     misfit = star.distance(points)
     tolerance = np.clip(3*1.4826*np.median(np.abs(misfit)), 2.5, 5.)
     explained = np.abs(misfit) < tolerance
@@ -478,20 +490,49 @@ def why_not_closed(star:StarShape, # fitted to
     return ''
 
 # %% ../nbs/06b_surface.ipynb #1294f9bc
-def main_body(star:StarShape,
+def outermost(star:StarShape,
               points:np.ndarray, # (n,3)
+              n_directions:int=600,
+              share:float=.85, # of a direction's voxels that lie deeper; the rest is spared for strays
+              depth_vox:float=3., # of the layer
+              )->np.ndarray: # (n,) bool
+    "Mark the outer layer of voxels, direction by direction."
+    height = star.distance(points)
+    cell = cKDTree(fibonacci_sphere(n_directions)).query(star.ellipsoid.directions(points))[1]
+    order, counts = np.lexsort((height, cell)), np.bincount(cell, minlength=n_directions)
+    top = height[order][np.minimum(np.cumsum(counts) - counts + (share*counts).astype(int), len(height) - 1)]
+    return height > top[cell] - depth_vox
+
+
+def main_body(star:StarShape, # fitted to
+              points:np.ndarray, # (n,3) all of these
               settings:SurfaceSettings=SurfaceSettings(),
-              )->tuple: # the star fitted to the voxels of its own surface, which those are (n,) bool; None where there is no such body
-    "Fit the outer membrane of a body whose inner folds (cristae, say) are under the same id: what is left out must lie inside."
-    for _ in range(3):
-        distance = star.distance(points)
-        kept = np.abs(distance) < max(4., np.percentile(np.abs(distance), 60))
+              )->tuple: # the star of the outer membrane, which voxels are its own (n,) bool; None where there is no such body
+    "Fit the outer membrane of a body whose inner folds (cristae, say) have the same id: start with the outermost voxels and a smooth shape, then allow detail."
+    kept, ellipsoid = outermost(star, points), None
+    for degree in (3, 5, 8, settings.degree):
         if kept.sum() < settings.min_points: return star, None
-        try: star = fit_star(points[kept], settings)
+        try: star = fit_star(points[kept], replace(settings, degree=min(degree, settings.degree)), ellipsoid)
         except ValueError: return star, None
-    distance = star.distance(points)
-    kept = np.abs(distance) < 4.
-    return star, kept if kept.mean() > .5 and (distance > 4.).mean() < .1 else None
+        height = star.distance(points)
+        kept, ellipsoid = np.abs(height) < 4., star.ellipsoid
+    return star, kept if kept.mean() > .5 and (height > 4.).mean() < .1 else None
+
+
+def _closed_body(points, shape, settings):
+    "The star of a closed body, the voxels it is fitted to, a note, and why there is none."
+    if np.linalg.svd(points - points.mean(0), compute_uv=False)[2] < .5*np.sqrt(len(points)): return None, points, '', 'its voxels lie in a plane'
+    try:
+        ellipsoid = fit_ellipsoid(points, seed=settings.seed)
+        flat = why_flat(ellipsoid, points)
+        if flat: return None, points, '', flat
+        star = fit_star(points, settings, ellipsoid)
+    except ValueError as error: return None, points, '', f'no closed body fits: {error}'
+    why_not = why_not_closed(star, points, shape, settings)
+    if not why_not: return star, points, '', ''
+    star, own = main_body(star, points, settings)
+    if own is None or why_not_closed(star, points[own], shape, settings): return None, points, '', why_not
+    return star, points[own], f'{1 - own.mean():.0%} of its voxels lie off this surface, most of them inside', ''
 
 
 def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membrane
@@ -509,16 +550,7 @@ def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membra
     spread = np.linalg.svd(points - points.mean(0), compute_uv=False)/np.sqrt(len(points))
     if np.ptp(points, axis=0).min() < 2: return _refused(id, 'all its voxels lie in one slice', len(points))
     if spread[1] < 2: return _refused(id, 'its voxels lie along a line', len(points))
-    star, reason = None, ''
-    if spread[2] < .5: reason = 'its voxels lie in a plane'
-    else:
-        try: star = fit_star(points, settings)
-        except ValueError as error: reason = f'no closed body fits: {error}'
-    reason, note = reason or why_not_closed(star, points, shape, settings), ''
-    if reason and star is not None:
-        star, kept = main_body(star, points, settings)
-        if kept is not None and not why_not_closed(star, points[kept], shape, settings):
-            reason, note, points = '', f'{1 - kept.mean():.0%} of its voxels lie inside, off this surface', points[kept]
+    star, points, note, reason = _closed_body(points, shape, settings)
     if reason: return _sheet_surface(points, id, shape, settings, reason)
     surface = _anchored_surface(points, star, id, shape, settings) if settings.method == 'paper' else \
         _star_surface(star, id, shape, settings, 'displacement', len(points))
