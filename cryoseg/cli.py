@@ -7,8 +7,8 @@ __all__ = ['app', 'console', 'complaints', 'Inputs', 'Out', 'Config', 'VoxelSize
            'Weights', 'Surface', 'MinArea', 'Probabilities', 'Device', 'Threads', 'Dtype', 'Seed', 'Overwrite', 'Quiet',
            'Verbose', 'MembraneValues', 'Threshold', 'DEMO', 'say', 'complain', 'plain_errors', 'progress_bars',
            'parse_z_range', 'parse_values', 'build_settings', 'output_folders', 'make_folder', 'for_each', 'summary',
-           'show_run', 'run', 'segment', 'connect', 'as_labels', 'surface', 'simulate', 'train', 'evaluate_command',
-           'info', 'demo', 'main']
+           'say_dropped', 'show_run', 'run', 'segment', 'connect', 'as_labels', 'surface', 'simulate', 'train',
+           'evaluate_command', 'info', 'demo', 'main']
 
 # %% ../nbs/10_cli.ipynb #4acd586f
 import json
@@ -29,7 +29,7 @@ from rich.table import Table
 
 from . import __version__
 from .evaluate import evaluate, format_evaluation
-from .merge import connect_membranes
+from .merge import find_membranes
 from .phantom import PhantomSettings, simulate_phantom, write_phantom
 from .report import write_report
 from .segment import train_on_tomogram
@@ -201,12 +201,22 @@ def summary(rows)->Table:
     return table
 
 
+def say_dropped(dropped:list, # of dict n_voxels, n_regions, reason
+                found:bool, # something was kept, so the reasons are told to those who ask for them with -v
+                most:int=10)->None:
+    "Say what was labelled and yet is no membrane, and why."
+    if found and _Talk.level < 1: return
+    for row in sorted(dropped, key=lambda row: -row['n_voxels'])[:most]: say(f'left out: {row["n_voxels"]} voxels in {row["n_regions"]} pieces: {row["reason"]}')
+    if len(dropped) > most: say(f'and {len(dropped) - most} more, see run.toml')
+
+
 def show_run(run, report):
     "Say what a run found and where it is."
     if run.kept: say(f'{", ".join(run.kept)}: already done, kept')
     if _Talk.level >= 0:
         if run.table: console.print(summary(run.table))
         else: console.print('no membranes found')
+    say_dropped(run.dropped, bool(run.table))
     say(f'results in {run.folder}, to look at: {report}')
 
 
@@ -265,10 +275,11 @@ def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this
         if target.exists() and labels.exists() and target.samefile(labels): raise VolumeError(f'{target} is the input itself; choose another folder with -o')
         if target.exists() and not overwrite: raise VolumeError(f'{target} is there already; choose another folder or --overwrite')
         volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
-        found = connect_membranes(as_labels(volume, labels), volume.voxel_size_A, settings.merge)
-        write_volume(target, volume.with_data(found[0]))
-        for row in found[1]: say(f'membrane {row["id"]}: {row["n_voxels"]} voxels {row.get("reason", "")}')
-        say(f'{len(found[1])} membranes in {target}' if len(found[1]) else f'no membranes found; {target} is empty')
+        found = find_membranes(as_labels(volume, labels), volume.voxel_size_A, settings.merge)
+        write_volume(target, volume.with_data(found.membranes))
+        for row in found.table: say(f'membrane {row["id"]}: {row["n_voxels"]} voxels {row.get("reason", "")}')
+        say_dropped(found.dropped, bool(found.table))
+        say(f'{len(found.table)} membranes in {target}' if found.table else f'no membranes found; {target} is empty')
 
 
 def as_labels(volume, path)->np.ndarray: # (Z,Y,X) integers

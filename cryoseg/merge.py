@@ -144,7 +144,7 @@ class MergeSettings:
     epsilon_A: float = 30.              # merging distance of eq. (5), at least sqrt(3) voxels
     min_piece_A2: float = 8_000.        # smaller regions are specks; never below 40 voxels²
     min_area_A2: float = 100_000.       # smaller membranes are dropped (never below 300 voxels²); a whole vesicle of 30 nm has 283,000
-    min_radius_A: float = 150.          # smaller closed bodies are dropped; the halo of a ribosome has 125-145
+    min_radius_A: float = 150.          # smaller closed bodies and tubes are dropped; the halo of a ribosome has 125-145, a microtubule 125
     min_sheet: float = .5               # least share of a membrane that must look like a sheet
     tolerance_A: float = 30.            # how far from a body's shell its voxels may lie, at least 2 voxels
     bilayer_A: float = 60.              # shells no farther apart are the two leaflets of one membrane
@@ -552,8 +552,11 @@ def _why_not(piece, scale):
     s, a = scale.settings, scale.voxel_size_A
     if piece.sheet < s.min_sheet: return f'only {piece.sheet:.2f} of it is a sheet; min_sheet is {s.min_sheet:g}'
     if piece.area < scale.min_area: return f'its area is {piece.area*a**2:.0f} Å2; min_area_A2 is {s.min_area_A2:.0f}'
-    if piece.fitted >= .7 and piece.seen > .5 and piece.body.radius < scale.min_radius:
-        return f'a closed body of radius {piece.body.radius*a:.0f} Å; min_radius_A is {s.min_radius_A:g}'
+    if piece.fitted >= .7 and piece.seen > .5:
+        long, wide, short = piece.body.axes
+        tube = long > 4*wide                                # a microtubule, say
+        radius = (wide*short)**.5 if tube else piece.body.radius
+        if radius < scale.min_radius: return f'a {"tube" if tube else "closed body"} of radius {radius*a:.0f} Å; min_radius_A is {s.min_radius_A:g}'
     return ''
 
 

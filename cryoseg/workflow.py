@@ -24,7 +24,7 @@ import tomli_w
 from . import __version__
 from .contrast import ContrastSettings, enhance
 from .evaluate import read_table
-from .merge import MergeSettings, connect_membranes
+from .merge import MergeSettings, find_membranes
 from .segment import SegmentSettings, choose_dtype, segment_volume
 from .select import membrane_points, prune_points
 from .surface import SurfaceSettings, fit_surface, rasterize, write_scene_glb, write_surface_ply
@@ -235,6 +235,7 @@ class Run:
     membranes: np.ndarray         # (Z,Y,X) uint16
     table: list                   # rows of membranes.csv
     kept: list = field(default_factory=list)    # stages that were already done
+    dropped: list = field(default_factory=list) # dict n_voxels, n_regions, reason: what was labelled and is no membrane, largest first
 
 
 def run_tomogram(path, # the tomogram
@@ -254,7 +255,8 @@ def run_tomogram(path, # the tomogram
     volume = read_input(path, settings.input)
     record = dict(run=dict(version=__version__, input=str(Path(path).resolve()), checksum=fingerprint, voxel_size_A=float(volume.voxel_size_A),
                            shape_zyx=list(volume.shape), seed=settings.seed, dtype='bf16' if choose_dtype(settings.segment.dtype) else 'float32'),
-                  settings=plain, done={stage: True for stage in kept})
+                  settings=plain, done={stage: True for stage in kept},
+                  **{k: record[k] for k in ('confidence', 'dropped') if k in record and 'connect' in kept})
 
     def done(stage):
         record['done'][stage] = True
@@ -267,20 +269,22 @@ def run_tomogram(path, # the tomogram
         if settings.probabilities: write_volume(folder / 'probabilities.mrc', volume.with_data(probability.astype(np.float32)))
         write_volume(folder / 'labels.mrc', volume.with_data(labels.astype(np.int8)))
         done('segment')
-    if 'connect' in kept: membranes, table = np.asarray(read_volume(folder / 'membranes.mrc', check=False).data), []
+    if 'connect' in kept: membranes = np.asarray(read_volume(folder / 'membranes.mrc', check=False).data)
     else:
         if progress: progress('connect', 0, 1)
-        membranes, table = connect_membranes(labels, volume.voxel_size_A, settings.merge)[:2]
+        found = find_membranes(labels, volume.voxel_size_A, settings.merge)
+        membranes = found.membranes
         _forget(folder, STAGES[1:])
         write_volume(folder / 'membranes.mrc', volume.with_data(membranes))
-        record['confidence'] = {str(row['id']): float(row.get('confidence', 1.)) for row in table}
+        record['confidence'] = {str(row['id']): float(row['confidence']) for row in found.table}
+        record['dropped'] = sorted(found.dropped, key=lambda row: -row['n_voxels'])[:100]
         done('connect')
         if progress: progress('connect', 1, 1)
     if 'surface' in kept: rows = read_table(folder / 'membranes.csv')
     else:
         rows = surface_stage(membranes, volume, folder, settings, record.get('confidence', {}), tell('surface'))
         done('surface')
-    return Run(folder, volume, labels, membranes, rows, kept)
+    return Run(folder, volume, labels, membranes, rows, kept, record.get('dropped', []))
 
 
 def surface_stage(membranes, volume, folder, settings, confidence, progress=None)->list: # rows of membranes.csv
