@@ -13,7 +13,7 @@ __all__ = ['LINK_COLUMNS', 'region_distance', 'half_neighbours', 'merge_breadth_
 from dataclasses import dataclass, fields, replace
 import numpy as np
 from numba import njit
-from scipy.ndimage import find_objects
+from scipy.ndimage import binary_erosion, find_objects
 from scipy.spatial import cKDTree
 from .geometry import Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere, fit_ellipsoid, local_planes
 from .volume import VolumeError
@@ -517,6 +517,12 @@ LINK_COLUMNS = ('link_id', 'fragment_a', 'end_a', 'fragment_b', 'end_b', 'distan
                 'curvature_difference_per_A', 'cost', 'probability', 'taken', 'rule')
 
 
+def _solid(region, layers=8):
+    "Whether most of a region (Z,Y,X) lies deeper than `layers` voxels: a block, no membrane."
+    if min(region.shape) <= 2*layers or np.count_nonzero(region) < .3*region.size: return False
+    return np.count_nonzero(binary_erosion(region, iterations=layers)) > .5*np.count_nonzero(region)
+
+
 def _regions(mask, scale, most=2000):
     "The regions of a mask that are large enough and not solid, as voxels (n,3), largest first; and how many others there are, of how many voxels."
     labels = merge_union_find(mask, scale.epsilon)
@@ -525,8 +531,7 @@ def _regions(mask, scale, most=2000):
     large = np.flatnonzero(counts >= max(scale.min_piece, 10))
     large = large[np.argsort(-counts[large], kind='stable')][:most]
     boxes = find_objects(labels)
-    size = lambda k: np.array([s.stop - s.start for s in boxes[k - 1]])
-    large = [k for k in large if size(k).min() < 40 or counts[k] < .3*size(k).prod()]
+    large = [k for k in large if not _solid(labels[boxes[k - 1]] == k)]
     voxels = [np.argwhere(labels[boxes[k - 1]] == k).astype(np.int32) + np.array([s.start for s in boxes[k - 1]], np.int32) for k in large]
     return voxels, int(np.count_nonzero(counts) - len(large)), int(counts.sum() - counts[large].sum())
 
