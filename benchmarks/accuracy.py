@@ -1,10 +1,11 @@
 """Accuracy on data that nobody here made: `python benchmarks/accuracy.py --data DIR`.
 
-The data's own README says what each file is. Settings are the defaults of the command line; the scale of the real slices,
-whose voxel size is not known, was chosen on the two lower-numbered images of each group and is reported on the other two.
+The data's own README says what each file is. Settings are the defaults of the command line; the rule for the scale of the real
+slices, whose voxel size is not known, was chosen on the two lower-numbered images of each group and is reported on the other two.
 """
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from cryoseg.workflow import run_tomogram, fit_surfaces
 from _tables import arguments, finish, print_table
 
 SPHERES = {'A': ((9.3, 14.1, 86.7), 20.7), 'B': ((36.6, 107.2, 14.6), 33.0), 'C': ((58.2, 36.1, 163.2), 26.2), 'D': ((94.6, 125.5, 44.6), 22.5)}
-SLICE_SCALE = 1.5     # of the real slices; chosen on the lower-numbered half
 VISIBLE = np.cos(np.radians(45))
 
 
@@ -82,7 +82,7 @@ def slice_rows(data):
     net, scores = load_weights(), {}
     for path in sorted((data / 'slices_masked').glob('*_image.png')):
         image, mask = imread(path).astype(np.float32), imread(path.with_name(path.name.replace('_image', '_mask'))) > 127
-        found, _ = segment_volume(image[None], net, SegmentSettings(scale=SLICE_SCALE))
+        found, _ = segment_volume(image[None], net, SegmentSettings())
         scores.setdefault(path.name[0], []).append([skeleton_f1(found[0] == 1, mask, t) for t in (2, 3)])
     rows = [dict(group=g, images=len(v), f1_2px_chosen_on=float(np.mean([s[0] for s in v[:2]])), f1_2px_other=float(np.mean([s[0] for s in v[2:]])),
                  f1_3px_other=float(np.mean([s[1] for s in v[2:]]))) for g, v in scores.items()]
@@ -108,6 +108,7 @@ def mask_rows(data):
 
 def main():
     args = arguments(__doc__, data=True).parse_args()
+    warnings.simplefilter('ignore')     # the voxel size of the slices is not known
     if not args.data.is_dir(): raise SystemExit(f'no data at {args.data}; give --data DIR')
     tables, voxels = [], []
     for snr in ('1.0', '0.3'):

@@ -32,10 +32,10 @@ from .evaluate import evaluate, format_evaluation
 from .merge import find_membranes
 from .phantom import PhantomSettings, simulate_phantom, write_phantom
 from .report import write_report
-from .segment import train_on_tomogram
+from .segment import read_regions, train_on_tomogram
 from .unet import load_weights, save_weights
 from .volume import VolumeError, atomic_write, describe, read_volume, write_volume
-from .workflow import RunSettings, label_tomogram, read_input, run_tomogram, settings_from_dict, surface_stage
+from .workflow import RunSettings, label_tomogram, read_decisions, read_input, run_tomogram, settings_from_dict, surface_stage, write_decisions
 
 # %% ../nbs/10_cli.ipynb #84a749b4
 app = typer.Typer(name='cryoseg', help='Membranes in cryo-electron tomograms: labels, single membranes, closed surfaces with error bars.',
@@ -266,8 +266,10 @@ def segment(inputs: Inputs, output: Out, config: Config = None, voxel_size: Voxe
 
 @app.command()
 def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this program or any other.')], output: Out, voxel_size: VoxelSize = None,
-            membrane_values: MembraneValues = None, min_area: MinArea = None, config: Config = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
-    "Give every single membrane a number of its own: DIR/membranes.mrc."
+            membrane_values: MembraneValues = None, min_area: MinArea = None,
+            links: Annotated[Path, typer.Option(metavar='FILE', help='The links.csv of an earlier run on the same labels, edited: taken = 0 cuts, 1 joins. It wins.', show_default=False)] = None,
+            config: Config = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
+    "Give every single membrane a number of its own: DIR/membranes.mrc, and every decision on the way: fragments.csv, links.csv."
     _Talk.level = verbose - quiet
     with plain_errors():
         settings = build_settings(config, min_area=min_area, membrane_values=membrane_values)
@@ -275,8 +277,9 @@ def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this
         if target.exists() and labels.exists() and target.samefile(labels): raise VolumeError(f'{target} is the input itself; choose another folder with -o')
         if target.exists() and not overwrite: raise VolumeError(f'{target} is there already; choose another folder or --overwrite')
         volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
-        found = find_membranes(as_labels(volume, labels), volume.voxel_size_A, settings.merge)
+        found = find_membranes(as_labels(volume, labels), volume.voxel_size_A, settings.merge, read_decisions(links) if links else None)
         write_volume(target, volume.with_data(found.membranes))
+        write_decisions(output, found)
         for row in found.table: say(f'membrane {row["id"]}: {row["n_voxels"]} voxels {row.get("reason", "")}')
         say_dropped(found.dropped, bool(found.table))
         say(f'{len(found.table)} membranes in {target}' if found.table else f'no membranes found; {target} is empty')
@@ -327,8 +330,9 @@ def simulate(output: Out, shape: Annotated[str, typer.Option(metavar='Z,Y,X', he
 @app.command()
 def train(inputs: Inputs, output: Annotated[Path, typer.Option('-o', '--output', help='Weights to write (.safetensors).', show_default=False)], voxel_size: VoxelSize = None,
           invert: Invert = False, z_range: ZRange = None, bin: Bin = None, weights: Weights = None, steps: Annotated[int, typer.Option(help='Training steps.')] = 200,
+          regions: Annotated[Path, typer.Option(metavar='FILE', help='Regions marked by hand (TOML: [[box]] tables, or mask = "FILE"; see notebook 04c). Without it they are found.', show_default=False)] = None,
           threads: Threads = None, seed: Seed = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
-    "Match the net to your tomograms: their intensities and noise are measured and the net goes on learning from simulations that have them."
+    "Match the net to your tomograms: their intensities, noise and membranes are measured and the net goes on learning from simulations that have them. Ctrl-C stops and keeps the best so far."
     _Talk.level = verbose - quiet
     with plain_errors():
         if output.suffix != '.safetensors': raise VolumeError(f'{output} must end in .safetensors')
@@ -336,11 +340,16 @@ def train(inputs: Inputs, output: Annotated[Path, typer.Option('-o', '--output',
         if steps < 1: raise VolumeError(f'--steps {steps} must be at least 1')
         settings = build_settings(voxel_size=voxel_size, invert=invert, z_range=z_range, bin=bin, weights=weights, threads=threads, seed=seed)
         volumes = [read_input(path, settings.input) for path in inputs]
+        if regions and len(volumes) > 1: raise VolumeError(f'--regions {regions} marks one tomogram, {len(volumes)} are given; train on one')
+        marked = [read_regions(regions, volumes[0].shape)] if regions else None
         net = load_weights(settings.weights or None)
         with progress_bars() as progress:
-            matched = train_on_tomogram([v.data for v in volumes], net, volumes[0].voxel_size_A, steps=steps, seed=settings.seed, workers=settings.segment.workers or os.cpu_count() or 1, progress=progress)
+            matched = train_on_tomogram([v.data for v in volumes], net, volumes[0].voxel_size_A, steps=steps, seed=settings.seed, workers=settings.segment.workers or os.cpu_count() or 1, marked=marked, progress=progress)
         save_weights(output, matched.net, trained_on=', '.join(p.name for p in inputs), seed=settings.seed, steps=matched.steps)
-        say(f'contrast-to-noise {matched.intensities.cnr:.2f}; held-out simulated images, membrane IoU {matched.iou_before:.3f} -> {matched.iou_after:.3f}')
+        if matched.stopped: say('stopped; the best so far is kept')
+        if not matched.steps: say('no training step beat the weights that it started from: they are kept')
+        say(f'contrast-to-noise {matched.intensities.cnr:.2f}, membranes {matched.look.thickness_px:.1f} px thick; held-out painted scenes, membrane IoU {matched.iou_before:.3f} -> {matched.iou_after:.3f}; '
+            f'agreement under mirroring {matched.agreement_before:.3f} -> {matched.agreement_after:.3f}')
         say(f'weights in {output}; use them with --weights {output}')
 
 

@@ -7,7 +7,7 @@ __all__ = ['LINK_COLUMNS', 'region_distance', 'half_neighbours', 'merge_breadth_
            'Scale', 'sheet_thickness', 'Piece', 'shell_seen', 'with_body', 'describe_piece', 'likely_spheres',
            'grow_body', 'find_bodies', 'wall_missing', 'split_piece', 'on_shell', 'quadric_misses', 'one_body_cost',
            'Join', 'joined', 'join_on_bodies', 'rim_cells', 'patch_cost', 'join_across_gaps', 'Connection',
-           'find_membranes', 'connect_membranes']
+           'find_membranes', 'decide', 'connect_membranes']
 
 # %% ../nbs/05c_merge.ipynb #c56dcf3e
 from dataclasses import dataclass, fields, replace
@@ -580,6 +580,7 @@ def _link(number, a, b, distance_A, cost, taken, rule):
 def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask
                    voxel_size_A:float, # edge of a voxel, Å
                    settings:MergeSettings=MergeSettings(),
+                   decisions:dict=None, # (fragment_a, fragment_b) -> join them (True) or not (False), by hand; it wins
                    )->Connection:
     "Tell the membranes of a volume apart (§5.2): merge in space, part what touches, join across gaps, drop what is no membrane."
     labels = np.asarray(labels)
@@ -603,7 +604,31 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
     best = {frozenset((j.a, j.b)): j for j in sorted(found, key=lambda j: -j.cost)}        # the cheaper one where both cues agree
     joins = [replace(j, a=sheets[j.a], b=sheets[j.b]) for j in found if best[frozenset((j.a, j.b))] is j]
     links += [(j.a, j.b, j.distance, j.cost, 1, 'gap3d') for j in joins]
+    if decisions: joins, links = decide(joins, links, decisions, pieces)
     return _assemble(pieces, came_from, joins, links, scale, [dict(n_voxels=in_specks, n_regions=n_specks, reason=f'specks smaller than {settings.min_piece_A2:.0f} Å2, or solid')] if n_specks else [])
+
+
+def decide(joins:list, # of Join
+           links:list, # of (a, b, distance, cost, taken, rule), pieces counted from 0
+           decisions:dict, # (fragment_a, fragment_b), counted from 1 -> bool
+           pieces:list)->tuple: # joins, links
+    "Let decisions made by hand win over those of the program. Raises VolumeError for fragments that do not exist."
+    wanted = {}
+    for pair, taken in decisions.items():
+        unknown = [n for n in pair if not 1 <= n <= len(pieces)]
+        if unknown or pair[0] == pair[1]:
+            raise VolumeError(f'a link joins fragments {pair[0]} and {pair[1]}, but there are {len(pieces)}, numbered from 1; are the links of another volume, or of other settings?')
+        wanted[frozenset(n - 1 for n in pair)] = bool(taken)
+    was = {frozenset((j.a, j.b)) for j in joins}
+    changed = {pair: taken for pair, taken in wanted.items() if taken != (pair in was)}
+    joins = [j for j in joins if changed.get(frozenset((j.a, j.b)), True)]
+    links = [(*row[:4], int(changed[frozenset(row[:2])]), 'user') if frozenset(row[:2]) in changed else row for row in links]
+    for pair in sorted(changed, key=sorted):
+        i, j = sorted(pair)
+        d = region_distance(pieces[i].cells, pieces[j].cells)
+        if changed[pair]: joins.append(Join(i, j, 1., d, 'joined by hand'))
+        if not any(frozenset(row[:2]) == pair for row in links): links.append((i, j, d, 1., int(changed[pair]), 'user'))
+    return joins, links
 
 
 def _assemble(pieces, came_from, joins, links, scale, dropped):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LABEL_NAMES', 'two_convolutions', 'UNet', 'softmax', 'cross_entropy', 'dice_loss', 'prepare', 'TrainSettings',
            'learning_rate', 'fit_net', 'to_batch', 'fold_batchnorm', 'predict', 'train_as_paper', 'GeneralSettings',
-           'draw_crop', 'mirror_border', 'GeneralSet', 'train_general', 'default_weights', 'save_weights',
-           'load_weights']
+           'draw_crop', 'mirror_border', 'smear_border', 'GeneralSet', 'train_general', 'train_round',
+           'default_weights', 'save_weights', 'load_weights']
 
 # %% ../nbs/04b_unet.ipynb #343cee01
 import copy
@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import nn
 
 from . import __version__
-from .simulate import (IGNORE, SceneSettings, SlabSettings, blur, distort_intensities, draw_scene, in_parallel, render_scene,
+from .simulate import (IGNORE, ROUGH_SCENES, ROUGH_SLABS, SceneSettings, SlabSettings, blur, distort_intensities, draw_scene, in_parallel, render_scene,
                               simulate_image, simulate_slab, standardise)
 from .volume import VolumeError, atomic_write
 
@@ -170,7 +170,7 @@ def predict(net:UNet, images:np.ndarray, # (N,Y,X) prepared slices
 
 # %% ../nbs/04b_unet.ipynb #5866e73d
 def train_as_paper(seed:int=0, epochs:int=2, n_images:tuple=(2000, 5, 10), # to train, test and validate
-                   settings:TrainSettings=TrainSettings(bf16=True), width:int=16, test_every:int=10, workers:int=2,
+                   settings:TrainSettings=TrainSettings(schedule='cosine', bf16=True), width:int=16, test_every:int=10, workers:int=2,
                    model=None, # IntensityModel; None = CNR 2
                    after_step=None)->dict: # net, train_loss, test_loss and validation_loss [(epoch, loss)], validation (images, labels)
     "Train on the paper's simulated images (§4.2); the test images choose the checkpoint, the validation images never do."
@@ -218,13 +218,16 @@ def _loss_of(net, data)->float:
 @dataclass(frozen=True)
 class GeneralSettings:
     "How the shipped net is trained."
-    n_scenes: int = 1000          # drawn scenes, each rendered afresh every time
+    n_scenes: int = 1200          # drawn scenes, each rendered afresh every time
     n_slabs: int = 80             # simulated volumes
     slab_step: int = 3            # every n-th slice of a slab is used
-    slab_share: float = .45       # share of a batch that comes from slabs
-    crop: int = 128               # side of training images, pixels
+    slab_share: float = .3        # share of a batch that comes from slabs
+    border_share: float = .25     # share of the images with a mirrored or smeared border
+    crop: int = 160               # side of training images, pixels
     width: int = 16
-    train: TrainSettings = TrainSettings(steps=1100, batch=24, rate=2e-3, schedule='cosine', dice=.5, bf16=True)
+    depth: int = 4
+    train: TrainSettings = TrainSettings(steps=3600, batch=16, rate=2e-3, schedule='cosine', dice=.5, bf16=True)
+    polish: TrainSettings = TrainSettings(steps=1200, batch=16, rate=8e-4, schedule='cosine', dice=.5, bf16=True)    # the second round, with dirt
 
 
 def draw_crop(rng, images, labels, crop)->tuple: # (..., crop, crop) arrays
@@ -244,12 +247,21 @@ def mirror_border(rng, image, labels)->tuple:
     return np.rot90(image, -k), np.rot90(labels, -k)
 
 
+def smear_border(rng, image, labels)->tuple:
+    "Repeat the outermost row over a strip at one edge, as some reconstructions do where they have no data; nothing is labelled there."
+    k, width, sd = rng.integers(4), rng.integers(3, image.shape[0] // 5), image.std()
+    image, labels = np.rot90(image, k).copy(), np.rot90(labels, k).copy()
+    image[:width] = blur(image[width:width + 1], 1) + sd * (.05 * rng.standard_normal((width, image.shape[1])) + np.linspace(rng.uniform(-2, 2), 0, width)[:, None])
+    labels[:width] = 0
+    return np.rot90(image, -k).astype(np.float32), np.rot90(labels, -k)
+
+
 class GeneralSet:
-    "The simulated material of the shipped net: scenes as layers, slabs as finished slices."
-    def __init__(self, settings:GeneralSettings, seed:int, workers:int=2):
-        self.settings = settings
-        self.scenes = in_parallel(partial(draw_scene, settings=SceneSettings()), range(seed, seed + settings.n_scenes), workers)
-        slabs = in_parallel(partial(simulate_slab, settings=SlabSettings()), range(seed + 10 ** 6, seed + 10 ** 6 + settings.n_slabs), workers)
+    "The simulated material of the shipped net: scenes as layers, slabs as finished slices; with dirt where `rough`."
+    def __init__(self, settings:GeneralSettings, seed:int, workers:int=2, rough:bool=False):
+        self.settings, self.render = settings, partial(render_scene, ctf=.3, streaks=.2) if rough else render_scene
+        self.scenes = in_parallel(partial(draw_scene, settings=ROUGH_SCENES if rough else SceneSettings()), range(seed, seed + settings.n_scenes), workers)
+        slabs = in_parallel(partial(simulate_slab, settings=ROUGH_SLABS if rough else SlabSettings()), range(seed + 10 ** 6, seed + 10 ** 6 + settings.n_slabs), workers)
         self.slices = [(volume[z], labels[z]) for volume, labels in slabs for z in range(0, len(volume), settings.slab_step)]
 
     def draw(self, rng)->tuple: # image (crop,crop) float32 prepared, labels (crop,crop) uint8
@@ -260,19 +272,26 @@ class GeneralSet:
             if rng.random() < .5: image = distort_intensities(image, rng)
         else:
             layers, labels = draw_crop(rng, *self.scenes[rng.integers(len(self.scenes))], self.settings.crop)
-            image = render_scene(layers, rng)
-        if rng.random() < .15: image, labels = mirror_border(rng, image, labels)
+            image = self.render(layers, rng)
+        if rng.random() < self.settings.border_share: image, labels = (mirror_border if rng.random() < .5 else smear_border)(rng, image, labels)
         return prepare(image), labels
 
 
 def train_general(seed:int=0, settings:GeneralSettings=GeneralSettings(), workers:int=2,
-                  after_step=None)->tuple: # the net, the loss of each step
-    "Train the net that ships, from simulation alone."
+                  after_step=None)->tuple: # the net, the loss of each step of both rounds
+    "Train the net that ships, from simulation alone: shapes first, then shapes in dirt."
     torch.manual_seed(seed)
-    data, rng = GeneralSet(settings, 1000 + 10 ** 7 * seed, workers), np.random.default_rng(seed)
-    net = UNet(settings.width)
-    losses = fit_net(net, lambda step: to_batch(*zip(*[data.draw(rng) for _ in range(settings.train.batch)])), settings.train, after_step)
+    net, losses = UNet(settings.width, settings.depth), []
+    for part, training in enumerate((settings.train, settings.polish)): losses += train_round(net, part, seed, settings, training, workers, after_step)
     return net, losses
+
+
+def train_round(net:UNet, part:int, # 0 shapes, 1 shapes in dirt
+                seed:int, settings:GeneralSettings, training:TrainSettings, workers:int=2, after_step=None)->list: # loss of each step
+    "One round of the general training, in place."
+    if not training.steps: return []
+    data, rng = GeneralSet(settings, 1000 + 10 ** 7 * seed + 5 * 10 ** 6 * part, workers, rough=bool(part)), np.random.default_rng((seed, part) if part else seed)
+    return fit_net(net, lambda step: to_batch(*zip(*[data.draw(rng) for _ in range(training.batch)])), training, after_step)
 
 # %% ../nbs/04b_unet.ipynb #1441abe9
 def default_weights()->Path:

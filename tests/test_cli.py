@@ -1,4 +1,5 @@
 """The command line on good and bad input: exit codes, one clear line, nothing lost."""
+import csv
 import json
 import shutil
 import subprocess
@@ -130,6 +131,27 @@ def test_surface_refuses_to_write_over_its_input(phantom):
     refused('surface', phantom / 'out/membranes_closed.mrc', '-o', phantom / 'out', naming=('membranes_closed.mrc', '-o'))
 
 
+def test_edited_links_win(phantom, tmp_path):
+    labels = phantom / 'out' / 'labels.mrc'
+    assert cryoseg('connect', labels, '-o', tmp_path / 'a').exit_code == 0
+    with open(tmp_path / 'a' / 'fragments.csv', newline='') as file: fragments = list(csv.DictReader(file))
+    kept = [row['fragment_id'] for row in fragments if int(row['membrane_id'])]
+    columns = (tmp_path / 'a' / 'links.csv').read_text().splitlines()[0]
+    assert len(kept) >= 2 and columns.startswith('link_id,fragment_a,end_a,fragment_b,end_b,distance_A')
+    edited = tmp_path / 'edited.csv'
+    edited.write_text(f'fragment_a,fragment_b,taken\n{kept[0]},{kept[1]},1\n')
+    assert cryoseg('connect', labels, '-o', tmp_path / 'b', '--links', edited).exit_code == 0
+    ids = [len(np.unique(mrcfile.read(tmp_path / name / 'membranes.mrc'))) for name in 'ab']
+    assert ids[1] == ids[0] - 1
+    rows = (tmp_path / 'b' / 'links.csv').read_text()
+    assert ',1,user' in rows
+    edited.write_text(f'fragment_a,fragment_b,taken\n{kept[0]},999,1\n')
+    refused('connect', labels, '-o', tmp_path / 'c', '--links', edited, naming=('999', 'other settings'))
+    edited.write_text('a,b\n1,2\n')
+    refused('connect', labels, '-o', tmp_path / 'c', '--links', edited, naming=('edited.csv, line 2', 'taken'))
+    assert not (tmp_path / 'c' / 'membranes.mrc').exists()
+
+
 def test_connect_membrane_values(phantom, tmp_path):
     data = np.asarray(read_volume(phantom / 'out/labels.mrc', check=False).data)
     write_mrc(tmp_path / 'other.mrc', np.where(data == 1, 7, 0).astype(np.int16))
@@ -205,6 +227,12 @@ def test_bad_options(phantom, tmp_path):
     refused('segment', tomogram, '-o', tmp_path / 'o', '--weights', tmp_path / 'other.safetensors', naming=('other.safetensors', '--weights'))
     refused('simulate', '-o', tmp_path / 's', '--shape', '4', naming=('4', '64,160,160'))
     refused('train', tomogram, '-o', tmp_path / 'w.pt', naming=('w.pt', '.safetensors'))
+    regions = tmp_path / 'regions.toml'
+    refused('train', tomogram, '-o', tmp_path / 'w.safetensors', '--regions', regions, naming=('regions.toml',))
+    regions.write_text('[[box]]\nlabel = "vesicle"\n')
+    refused('train', tomogram, '-o', tmp_path / 'w.safetensors', '--regions', regions, naming=('box 1', 'vesicle', 'background, membrane or protein'))
+    regions.write_text('[[box]]\nlabel = "membrane"\nz = [0, 9999]\n')
+    refused('train', tomogram, '-o', tmp_path / 'w.safetensors', '--regions', regions, naming=('9999', 'first voxel'))
     refused('evaluate', tmp_path / 'none', phantom / 'sim', naming=('none',))
     assert cryoseg('run', tomogram).exit_code == 2 and cryoseg('fly').exit_code == 2
 

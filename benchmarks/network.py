@@ -1,0 +1,169 @@
+"""What the net that ships is worth: `python benchmarks/network.py --data DIR`.
+
+Real slices (never trained on) with the default settings of `cryoseg segment`, what each part of the answer adds (ablations),
+how far its probabilities can be believed, phantoms of falling contrast, and how much of the machine's speed is used.
+The rule for the scale of pictures without a voxel size and the threshold were chosen on the two lower-numbered images of each group.
+"""
+import time
+import warnings
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from skimage.io import imread
+
+from cryoseg.metrics import expected_calibration_error, iou, skeleton_f1
+from cryoseg.phantom import PhantomSettings, simulate_phantom
+from cryoseg.segment import SegmentSettings, choose_dtype, segment_volume
+from cryoseg.unet import fold_batchnorm, load_weights, predict
+from cryoseg.volume import read_volume
+from _tables import arguments, finish, print_table
+
+
+def read_slices(data):
+    "Image and mask of each hand-traced slice, by group, in the order of their numbers."
+    groups = {}
+    for path in sorted((data / 'slices_masked').glob('*_image.png')):
+        mask = imread(path.with_name(path.name.replace('_image', '_mask'))) > 127
+        groups.setdefault(path.name[0], []).append((imread(path).astype(np.float32), mask))
+    return groups
+
+
+def answers(groups, net, settings):
+    "Membrane probability of each slice."
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')         # the voxel size is not known
+        return {g: [segment_volume(image[None], net, settings)[1][0].astype(np.float32) for image, _ in pairs] for g, pairs in groups.items()}
+
+
+def f1(groups, found, threshold=SegmentSettings().threshold):
+    "Skeleton F1 at 2 px, 3 px, and 3 px without a border of 20 px: (groups, images, 3)."
+    inner = (slice(20, -20),) * 2
+    score = lambda p, m: [skeleton_f1(p, m, 2), skeleton_f1(p, m, 3), skeleton_f1(p[inner], m[inner], 3)]
+    return np.array([[score(p >= threshold, mask) for p, (_, mask) in zip(found[g], pairs)] for g, pairs in groups.items()])
+
+
+def slice_rows(groups, scores):
+    "One row a group, and the mean over groups, for the half that was used for choosing and the other half."
+    columns = [f'{name}_{half}' for half in ('chosen_on', 'other') for name in ('f1_2px', 'f1_3px', 'f1_3px_inner')]
+    rows = [dict(group=g, **dict(zip(columns, np.r_[s[:2].mean(0), s[2:].mean(0)].tolist()))) for g, s in zip(groups, scores)]
+    return rows + [dict(group='mean', **{c: float(np.mean([r[c] for r in rows])) for c in columns})]
+
+
+def ablation_rows(groups, net):
+    "What flips and scales add on the slices."
+    rows = []
+    for name, settings in (('one scale (1), no flips', SegmentSettings(scale=1., flips=1, scale_spread=0.)), ('measured scale, no flips', SegmentSettings(flips=1, scale_spread=0.)),
+                           ('measured scale, three scales', SegmentSettings(flips=1)), ('measured scale, three scales, 4 flips (default)', SegmentSettings()),
+                           ('measured scale, three scales, 8 flips', SegmentSettings(flips=8))):
+        scores = f1(groups, answers(groups, net, settings)).mean(0)
+        rows.append(dict(slices=name, f1_2px_chosen_on=float(scores[:2, 0].mean()), f1_2px_other=float(scores[2:, 0].mean())))
+    return rows
+
+
+def calibration_row(groups, found):
+    "Calibration over pixels with p > 0.05 or within 10 px of true or predicted membrane, on the images that chose nothing."
+    probabilities, truths = [], []
+    for g, pairs in groups.items():
+        for p, (_, mask) in list(zip(found[g], pairs))[2:]:
+            near = (p > .05) | (distance_transform_edt(~(mask | (p >= SegmentSettings().threshold))) <= 10)
+            probabilities.append(p[near])
+            truths.append(mask[near])
+    p, y = np.concatenate(probabilities), np.concatenate(truths).astype(float)
+    clipped, constant = np.clip(p, 1e-4, 1 - 1e-4), y.mean()
+    nll = lambda q: float(-(y * np.log(q) + (1 - y) * np.log(1 - q)).mean())
+    return dict(pixels=len(p), ece=float(expected_calibration_error(p, y)), nll=nll(clipped), nll_constant=nll(constant),
+                brier=float(((p - y) ** 2).mean()), brier_constant=float(((constant - y) ** 2).mean()))
+
+
+def phantom_rows(net, seeds=(900, 901, 902)):
+    "Membrane IoU on phantoms of 64x192x192 voxels, all else as the generator has it."
+    rows = []
+    for square in (2., .5, .2):
+        scores = []
+        for seed in seeds:
+            phantom = simulate_phantom(PhantomSettings(shape=(64, 192, 192), n_vesicles=5, cnr=square ** .5), seed=seed)
+            labels, _ = segment_volume(np.asarray(phantom.tomogram.data), net, voxel_size_A=phantom.tomogram.voxel_size_A)
+            scores.append(iou(labels, phantom.labels, 1))
+        rows.append(dict(cnr_squared=square, phantoms=len(seeds), membrane_iou=float(np.mean(scores)), worst=float(min(scores))))
+    return rows
+
+
+def seconds(work, repeats=5):
+    "The shortest of some runs."
+    work()
+    return min(_timed(work) for _ in range(repeats))
+
+
+def _timed(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def flops(net, side):
+    "Floating-point operations of one pass over a square image."
+    total = 0
+
+    def count(module, inputs, output):
+        nonlocal total
+        kernel = module.weight.shape[2] * module.weight.shape[3] * module.in_channels * module.out_channels
+        pixels = inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else output
+        total += 2 * kernel * pixels.shape[-1] * pixels.shape[-2]
+
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))]
+    predict(net, np.zeros((1, side, side), np.float32))
+    for hook in hooks: hook.remove()
+    return total
+
+
+def speed_row(net, side=512):
+    "The net's share of the machine's own convolution peak, one thread."
+    torch.set_num_threads(1)
+    bf16, folded = choose_dtype('auto'), fold_batchnorm(net)
+    x = torch.randn(1, 64, 256, 256).contiguous(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+
+    def convolve():
+        with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16, enabled=bf16): layer(x)
+
+    peak = 2 * 9 * 64 * 64 * 256 * 256 / seconds(convolve)
+    image = np.random.default_rng(0).normal(size=(1, side, side)).astype(np.float32)
+    rate = flops(folded, side) / seconds(lambda: predict(folded, image, bf16))
+    return dict(arithmetic='bf16' if bf16 else 'float32', peak_gflops=peak / 1e9, net_gflops=rate / 1e9, share=rate / peak)
+
+
+def polnet_rows(data, net):
+    "Membrane found on the PolNet volumes with and without the neighbouring slices (share of voxels), to go with accuracy.py."
+    truth = np.load(data / 'polnet' / 'liposomes_truth.npz')['membrane_labels'] > 0
+    distance, rows = distance_transform_edt(~truth), []
+    for snr in ('1.0', '0.3'):
+        volume = read_volume(data / 'polnet' / f'liposomes_snr{snr}.mrc')
+        for neighbours in (0, 1, 2):
+            found = segment_volume(volume.data, net, SegmentSettings(neighbours=neighbours), volume.voxel_size_A)[0] == 1
+            rows.append(dict(snr=snr, neighbours=neighbours, precision=float((distance[found] <= 1.5).mean()), recall_all=float((distance_transform_edt(~found)[truth] <= 1.5).mean())))
+    return rows
+
+
+def main():
+    args = arguments(__doc__, data=True).parse_args()
+    net, tables = load_weights(), []
+
+    def table(title, rows):
+        tables.append((title, rows))
+        print_table(title, rows)
+
+    if args.data.is_dir():
+        groups = read_slices(args.data)
+        found = answers(groups, net, SegmentSettings())
+        table('real slices, default settings: skeleton F1', slice_rows(groups, f1(groups, found)))
+        table('real slices: what the answer gains', ablation_rows(groups, net))
+        table('real slices: calibration', [calibration_row(groups, found)])
+        table('PolNet liposomes: membrane voxels against all true ones (flat ones too), tolerance 1.5 voxels', polnet_rows(args.data, net))
+    else: print(f'no data at {args.data}: real slices left out (--data DIR)')
+    table('phantoms: membrane IoU', phantom_rows(net))
+    table('share of the convolution peak, one thread', [speed_row(net)])
+    finish(tables, args.json)
+
+
+if __name__ == '__main__': main()
