@@ -135,7 +135,8 @@ def speed_row(net, side=512):
 
 def polnet_rows(data, net):
     "Membrane found on the PolNet volumes with and without the neighbouring slices (share of voxels), to go with accuracy.py."
-    truth = np.load(data / 'polnet' / 'liposomes_truth.npz')['membrane_labels'] > 0
+    known = np.load(data / 'polnet' / 'liposomes_truth.npz')
+    truth = np.isin(known['labels'], known['membrane_labels'])
     distance, rows = distance_transform_edt(~truth), []
     for snr in ('1.0', '0.3'):
         volume = read_volume(data / 'polnet' / f'liposomes_snr{snr}.mrc')
