@@ -419,7 +419,7 @@ def train_on_tomogram(volumes:list, # of (Z,Y,X) intensities
         return to_batch(*zip(*pairs))
 
     best = dict(iou=-1., steps=0, agreement=0., state=None)
-    lowest, stopped, done = flip_agreement(net, slices) - .02, False, 0
+    lowest, stopped, done, trained = flip_agreement(net, slices) - .02, False, 0, 0
     training = TrainSettings(batch=16, rate=5e-4, schedule='cosine', dice=.5, bf16=choose_dtype('auto'))
     passes = [steps // 3, steps - steps // 3] if steps >= 60 and marked is None else [steps]
     for part, length in enumerate(passes):
@@ -435,23 +435,28 @@ def train_on_tomogram(volumes:list, # of (Z,Y,X) intensities
             if now > best['iou'] and (agreement >= lowest or best['state'] is None): best.update(iou=now, steps=count, agreement=agreement, state=copy.deepcopy(net.state_dict()))
             net.train()
 
-        if part == len(passes) - 1:                         # what counts is the last look: all nets compete on its scenes
+        def start_competes():
             now = copy.deepcopy(net.state_dict())
             net.load_state_dict(start.state_dict())
             consider(0)
-            before, agreed = best['iou'], best['agreement']
             net.load_state_dict(now)
+            return best['iou'], best['agreement']
+
+        if part == len(passes) - 1:                         # what counts is the last look: all nets compete on its scenes
+            before, agreed = start_competes()
             if part: consider(done)
 
         def after_step(step, loss):
+            nonlocal trained
+            trained = done + step + 1
             if progress: progress('train', done + step + 1, steps)
             if part == len(passes) - 1 and ((step + 1) % 25 == 0 or step + 1 == length): consider(done + step + 1)
 
         try: fit_net(net, draw_batch, replace(training, steps=length), after_step)
         except KeyboardInterrupt: stopped = True
-        if stopped and best['state'] is None:               # in the first part: take it as it is
-            before = agreed = float('nan')
-            consider(done)
+        if stopped and best['state'] is None:               # in the first part: there was no race yet
+            before, agreed = start_competes()
+            consider(trained)
         done += length
         if stopped: break
     net.load_state_dict(best['state'])
