@@ -1,9 +1,22 @@
-"""What every benchmark shares: its arguments, printing its tables, and writing its numbers."""
+"""What every benchmark shares: its arguments, the real slices, printing its tables, writing its numbers and showing them in a notebook."""
 import argparse
 import json
 from pathlib import Path
 
+import numpy as np
+from skimage.io import imread
+
 DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+RESULTS = Path(__file__).resolve().parent / 'results'
+
+
+def read_slices(data):
+    "Image and mask of each hand-traced slice, by group, in the order of their numbers; the first two of a group may choose settings."
+    groups = {}
+    for path in sorted((data / 'slices_masked').glob('*_image.png')):
+        mask = imread(path.with_name(path.name.replace('_image', '_mask'))) > 127
+        groups.setdefault(path.name[0], []).append((imread(path).astype(np.float32), mask))
+    return groups
 
 
 def arguments(description, data=False):
@@ -26,6 +39,18 @@ def print_table(title, rows):
     widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
     print(f'\n{title}')
     for line in cells: print('  '.join(text.ljust(width) for text, width in zip(line, widths)), flush=True)
+
+
+def markdown_tables(name, *titles):
+    "The tables that the last run of a benchmark wrote, as Markdown; where titles are given, those that start with one of them."
+    path = RESULTS / f'{name}.json'
+    if not path.exists(): return f'*{name}: not measured yet; run `make test-long`.*'
+    text = []
+    for t in json.loads(path.read_text(encoding='utf-8'))['numbers']['tables']:
+        if titles and not t['title'].startswith(titles): continue
+        head = list(t['rows'][0])
+        text += [f'**{t["title"]}**', '\n'.join(['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head), *('| ' + ' | '.join(show(row[h]) for h in head) + ' |' for row in t['rows'])])]
+    return '\n\n'.join(text)
 
 
 def finish(tables, path):

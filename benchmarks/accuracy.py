@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
-from skimage.io import imread
 from skimage.metrics import adapted_rand_error
 
 from cryoseg.evaluate import distance_to_mesh
@@ -22,7 +21,7 @@ from cryoseg.select import select_points
 from cryoseg.unet import load_weights
 from cryoseg.volume import read_volume
 from cryoseg.workflow import run_tomogram, fit_surfaces
-from _tables import arguments, finish, print_table
+from _tables import arguments, finish, print_table, read_slices
 
 SPHERES = {'A': ((9.3, 14.1, 86.7), 20.7), 'B': ((36.6, 107.2, 14.6), 33.0), 'C': ((58.2, 36.1, 163.2), 26.2), 'D': ((94.6, 125.5, 44.6), 22.5)}
 VISIBLE = np.cos(np.radians(45))
@@ -80,10 +79,9 @@ def distances_to_spheres(shape):
 def slice_rows(data):
     "Skeleton F1 of each group of hand-traced real slices: the half used for choosing and the other half."
     net, scores = load_weights(), {}
-    for path in sorted((data / 'slices_masked').glob('*_image.png')):
-        image, mask = imread(path).astype(np.float32), imread(path.with_name(path.name.replace('_image', '_mask'))) > 127
-        found, _ = segment_volume(image[None], net, SegmentSettings())
-        scores.setdefault(path.name[0], []).append([skeleton_f1(found[0] == 1, mask, t) for t in (2, 3)])
+    for group, pairs in read_slices(data).items():
+        found = [segment_volume(image[None], net, SegmentSettings())[0][0] == 1 for image, _ in pairs]
+        scores[group] = [[skeleton_f1(f, mask, t) for t in (2, 3)] for f, (_, mask) in zip(found, pairs)]
     rows = [dict(group=g, images=len(v), f1_2px_chosen_on=float(np.mean([s[0] for s in v[:2]])), f1_2px_other=float(np.mean([s[0] for s in v[2:]])),
                  f1_3px_other=float(np.mean([s[1] for s in v[2:]]))) for g, v in scores.items()]
     return rows + [dict(group='mean', images=sum(r['images'] for r in rows), **{k: float(np.mean([r[k] for r in rows])) for k in list(rows[0])[2:]})]

@@ -4,29 +4,20 @@ Real slices (never trained on) with the default settings of `cryoseg segment`, w
 how far its probabilities can be believed, phantoms of falling contrast, and how much of the machine's speed is used.
 The rule for the scale of pictures without a voxel size and the threshold were chosen on the two lower-numbered images of each group.
 """
-import time
+import timeit
 import warnings
 
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
-from skimage.io import imread
+from torch.utils.flop_counter import FlopCounterMode
 
 from cryoseg.metrics import expected_calibration_error, iou, skeleton_f1
 from cryoseg.phantom import PhantomSettings, simulate_phantom
 from cryoseg.segment import SegmentSettings, choose_dtype, segment_volume
 from cryoseg.unet import fold_batchnorm, load_weights, predict
 from cryoseg.volume import read_volume
-from _tables import arguments, finish, print_table
-
-
-def read_slices(data):
-    "Image and mask of each hand-traced slice, by group, in the order of their numbers."
-    groups = {}
-    for path in sorted((data / 'slices_masked').glob('*_image.png')):
-        mask = imread(path.with_name(path.name.replace('_image', '_mask'))) > 127
-        groups.setdefault(path.name[0], []).append((imread(path).astype(np.float32), mask))
-    return groups
+from _tables import arguments, finish, print_table, read_slices
 
 
 def answers(groups, net, settings):
@@ -61,15 +52,20 @@ def ablation_rows(groups, net):
     return rows
 
 
-def calibration_row(groups, found):
-    "Calibration over pixels with p > 0.05 or within 10 px of true or predicted membrane, on the images that chose nothing."
+def judged_pixels(groups, found, images, threshold):
+    "Probability and truth of the pixels with p > 0.05 or within 10 px of true or predicted membrane, of some images of each group."
     probabilities, truths = [], []
     for g, pairs in groups.items():
-        for p, (_, mask) in list(zip(found[g], pairs))[2:]:
-            near = (p > .05) | (distance_transform_edt(~(mask | (p >= SegmentSettings().threshold))) <= 10)
+        for p, (_, mask) in list(zip(found[g], pairs))[images]:
+            near = (p > .05) | (distance_transform_edt(~(mask | (p >= threshold))) <= 10)
             probabilities.append(p[near])
             truths.append(mask[near])
-    p, y = np.concatenate(probabilities), np.concatenate(truths).astype(float)
+    return np.concatenate(probabilities), np.concatenate(truths).astype(float)
+
+
+def calibration_row(groups, found):
+    "Calibration of the judged pixels of the images that chose nothing."
+    p, y = judged_pixels(groups, found, slice(2, None), SegmentSettings().threshold)
     clipped, constant = np.clip(p, 1e-4, 1 - 1e-4), y.mean()
     nll = lambda q: float(-(y * np.log(q) + (1 - y) * np.log(1 - q)).mean())
     return dict(pixels=len(p), ece=float(expected_calibration_error(p, y)), nll=nll(clipped), nll_constant=nll(constant),
@@ -89,32 +85,15 @@ def phantom_rows(net, seeds=(900, 901, 902)):
     return rows
 
 
-def seconds(work, repeats=5):
+def seconds(work):
     "The shortest of some runs."
-    work()
-    return min(_timed(work) for _ in range(repeats))
-
-
-def _timed(work):
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    return min(timeit.repeat(work, number=1, repeat=6))
 
 
 def flops(net, side):
     "Floating-point operations of one pass over a square image."
-    total = 0
-
-    def count(module, inputs, output):
-        nonlocal total
-        kernel = module.weight.shape[2] * module.weight.shape[3] * module.in_channels * module.out_channels
-        pixels = inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else output
-        total += 2 * kernel * pixels.shape[-1] * pixels.shape[-2]
-
-    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))]
-    predict(net, np.zeros((1, side, side), np.float32))
-    for hook in hooks: hook.remove()
-    return total
+    with FlopCounterMode(display=False) as counter, torch.no_grad(): net(torch.zeros(1, 1, side, side))
+    return counter.get_total_flops()
 
 
 def speed_row(net, side=512):

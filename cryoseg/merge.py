@@ -623,11 +623,10 @@ def decide(joins:list, # of Join
     changed = {pair: taken for pair, taken in wanted.items() if taken != (pair in was)}
     joins = [j for j in joins if changed.get(frozenset((j.a, j.b)), True)]
     links = [(*row[:4], int(changed[frozenset(row[:2])]), 'user') if frozenset(row[:2]) in changed else row for row in links]
-    for pair in sorted(changed, key=sorted):
-        i, j = sorted(pair)
-        d = region_distance(pieces[i].cells, pieces[j].cells)
-        if changed[pair]: joins.append(Join(i, j, 1., d, 'joined by hand'))
-        if not any(frozenset(row[:2]) == pair for row in links): links.append((i, j, d, 1., int(changed[pair]), 'user'))
+    known = {frozenset(row[:2]) for row in links}
+    for i, j in sorted(sorted(pair) for pair, taken in changed.items() if taken):
+        joins.append(Join(i, j, 1., region_distance(pieces[i].cells, pieces[j].cells), 'joined by hand'))
+        if {i, j} not in known: links.append((i, j, joins[-1].distance, 1., 1, 'user'))
     return joins, links
 
 

@@ -129,7 +129,7 @@ def noise_variation(windows:np.ndarray, # (N,n,n) square windows of background
     windows = np.asarray(windows, np.float64)
     if len(windows) < 2: return 0.
     log_sd = np.log(windows.std((1, 2)) + 1e-12)
-    power = np.asarray(noise_spectrum_2d(windows))
+    power = noise_spectrum_2d(windows)
     independent = windows[0].size / (power ** 2).mean()                 # pixels of a window that count as independent
     return float(np.sqrt(max(log_sd.var(ddof=1) - 1 / (2 * independent), 0)))
 

@@ -521,7 +521,6 @@ def main_body(star:StarShape, # fitted to
 
 def _closed_body(points, shape, settings):
     "The star of a closed body, the voxels it is fitted to, a note, and why there is none."
-    if np.linalg.svd(points - points.mean(0), compute_uv=False)[2] < .5*np.sqrt(len(points)): return None, points, '', 'its voxels lie in a plane'
     try:
         ellipsoid = fit_ellipsoid(points, seed=settings.seed)
         flat = why_flat(ellipsoid, points)
@@ -550,6 +549,7 @@ def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membra
     spread = np.linalg.svd(points - points.mean(0), compute_uv=False)/np.sqrt(len(points))
     if np.ptp(points, axis=0).min() < 2: return _refused(id, 'all its voxels lie in one slice', len(points))
     if spread[1] < 2: return _refused(id, 'its voxels lie along a line', len(points))
+    if spread[2] < .5: return _sheet_surface(points, id, shape, settings, 'its voxels lie in a plane')
     star, points, note, reason = _closed_body(points, shape, settings)
     if reason: return _sheet_surface(points, id, shape, settings, reason)
     surface = _anchored_surface(points, star, id, shape, settings) if settings.method == 'paper' else \
