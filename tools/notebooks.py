@@ -5,6 +5,7 @@ The notebooks in nbs/ are the source. `run` stores the outputs that are committe
 """
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import traceback
@@ -72,8 +73,10 @@ def run_here(path, slow=False, store=True):
     from execnb.shell import CaptureShell
     from nbdev.clean import _nbdev_clean
     from nbdev.config import get_config
+    from IPython.paths import get_ipython_cache_dir
     from nbdev.process import NBProcessor
     os.environ['IN_TEST'] = '1'
+    shutil.rmtree(Path(get_ipython_cache_dir()) / 'numba_cache', ignore_errors=True)    # it does not see when a function that another cell calls has changed
     skips = set(get_config(path=NBS).tst_flags.split()) - ({'slow'} if slow else set())
     flags = NBProcessor(path, process=True).nb       # parsed apart: it takes the directives out of the cells
     nb = read_nb(path)

@@ -1,0 +1,32 @@
+"""The reference sets of the benchmarks are what they were when their figures were measured."""
+import hashlib
+import sys
+
+import numpy as np
+import pytest
+
+from notebooks import ROOT
+
+sys.path.insert(0, str(ROOT / 'benchmarks'))
+from sets import broken_curves, deformed_curves, touching_vesicles  # noqa: E402  (after the path)
+
+
+def digest(*arrays):
+    return hashlib.sha256(b''.join(np.round(np.asarray(a, float), 6).tobytes() for a in arrays)).hexdigest()[:12]
+
+
+@pytest.mark.parametrize('make, checksum', [
+    (lambda: [broken_curves(0)[0]], 'd2ae6fb2cb84'),
+    (lambda: [broken_curves(0, nested=True)[0]], '76e222017c9f'),
+    (lambda: touching_vesicles(0, 3), '8408d3c54959'),
+])
+def test_reference_sets_keep_their_checksums(make, checksum):
+    assert digest(*make()) == checksum
+
+
+def test_true_links_join_neighbours_across_gaps():
+    image, pieces, links = deformed_curves(3)
+    assert image.max() == 1 and len(links) >= 5
+    for a, b in links:
+        (curve_a, p), (curve_b, q) = pieces[a // 2], pieces[b // 2]
+        assert curve_a == curve_b and np.linalg.norm(p[-(a % 2)] - q[-(b % 2)]) < 45
