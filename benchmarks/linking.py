@@ -14,7 +14,7 @@ from skimage.morphology import skeletonize
 from cryoseg.link import METHODS, LinkSettings, link_fragments
 from cryoseg.trace import TraceSettings, trace_slice, walk_mask
 from _tables import arguments, finish, print_table
-from sets import broken_curves, deformed_curves, f1, link_counts, ring_links, true_ends
+from _sets import broken_curves, deformed_curves, f1, link_counts, ring_links, true_ends
 
 SEEDS = range(40)
 

@@ -8,7 +8,7 @@ import pytest
 from notebooks import ROOT
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
-from sets import broken_curves, deformed_curves, touching_vesicles  # noqa: E402  (after the path)
+from _sets import broken_curves, deformed_curves, touching_vesicles  # noqa: E402  (after the path)
 
 
 def digest(*arrays):
