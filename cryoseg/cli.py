@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['app', 'console', 'complaints', 'Inputs', 'Out', 'Config', 'VoxelSize', 'Invert', 'ZRange', 'Bin', 'ThinAxis', 'Mask',
-           'Weights', 'Surface', 'MinArea', 'Probabilities', 'Device', 'Threads', 'Dtype', 'Seed', 'Overwrite', 'Quiet',
-           'Verbose', 'MembraneValues', 'Threshold', 'DEMO', 'say', 'complain', 'plain_errors', 'progress_bars',
-           'parse_z_range', 'parse_values', 'build_settings', 'output_folders', 'make_folder', 'for_each', 'summary',
-           'say_dropped', 'show_run', 'run', 'segment', 'connect', 'as_labels', 'surface', 'simulate', 'train',
-           'evaluate_command', 'info', 'demo', 'main']
+           'Weights', 'Surface', 'Link', 'MinArea', 'Probabilities', 'Device', 'Threads', 'Dtype', 'Seed', 'Overwrite',
+           'Quiet', 'Verbose', 'MembraneValues', 'Threshold', 'DEMO', 'say', 'complain', 'plain_errors',
+           'progress_bars', 'parse_z_range', 'parse_values', 'build_settings', 'output_folders', 'make_folder',
+           'for_each', 'summary', 'say_dropped', 'show_run', 'run', 'segment', 'connect', 'as_labels', 'surface',
+           'simulate', 'train', 'evaluate_command', 'info', 'demo', 'main']
 
 # %% ../nbs/10_cli.ipynb #4acd586f
 import json
@@ -105,6 +105,7 @@ ThinAxis = Annotated[Optional[str], typer.Option(help='The axis along the beam (
 Mask = Annotated[Optional[Path], typer.Option(help='Use only voxels where this volume is not 0.')]
 Weights = Annotated[Optional[Path], typer.Option(help='Weights of the U-Net (.safetensors); default: those that ship.')]
 Surface = Annotated[Optional[str], typer.Option(help='How surfaces are fitted: auto, paper or displacement.')]
+Link = Annotated[Optional[str], typer.Option('--link', metavar='merge|qlearning|matching|greedy', help='How pieces of one membrane are joined: in space, or by links in the slices.', show_default='merge')]
 MinArea = Annotated[Optional[float], typer.Option('--min-area-A2', help='Drop membranes smaller than this, in Å².')]
 Probabilities = Annotated[bool, typer.Option('--probabilities', help='Also write the membrane probability of every voxel.')]
 Device = Annotated[str, typer.Option(help='cpu, or cuda for a GPU.')]
@@ -136,7 +137,7 @@ def parse_values(text:Optional[str])->Optional[tuple]:
 
 
 def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin=None, thin_axis=None, mask=None, weights=None, surface=None,
-                   min_area=None, probabilities=False, device='cpu', threads=None, dtype=None, seed=None, membrane_values=None, threshold=None)->RunSettings:
+                   min_area=None, probabilities=False, device='cpu', threads=None, dtype=None, seed=None, membrane_values=None, threshold=None, link=None)->RunSettings:
     "Settings of a run: the options, else the --config file, else the defaults."
     base = RunSettings()
     if config:
@@ -153,7 +154,7 @@ def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin
         base,
         input=replace(base.input, **given(voxel_size_A=voxel_size, invert=invert, z_start=start, z_stop=stop, bin=bin, thin_axis=thin_axis, mask=str(mask.resolve()) if mask else None)),
         segment=replace(base.segment, **given(workers=threads, dtype=dtype, threshold=threshold, device=device if device != 'cpu' else None)),
-        merge=replace(base.merge, **given(min_area_A2=min_area, membrane_values=parse_values(membrane_values))),
+        merge=replace(base.merge, **given(min_area_A2=min_area, link=link, membrane_values=parse_values(membrane_values))),
         surface=replace(base.surface, **given(method=surface)),
         **given(weights=str(weights.resolve()) if weights else None, probabilities=probabilities, seed=seed))
 
@@ -222,13 +223,13 @@ def show_run(run, report):
 
 @app.command()
 def run(inputs: Inputs, output: Out, config: Config = None, voxel_size: VoxelSize = None, invert: Invert = False, z_range: ZRange = None, bin: Bin = None,
-        thin_axis: ThinAxis = None, mask: Mask = None, weights: Weights = None, threshold: Threshold = None, surface: Surface = None, min_area: MinArea = None,
+        thin_axis: ThinAxis = None, mask: Mask = None, weights: Weights = None, threshold: Threshold = None, surface: Surface = None, min_area: MinArea = None, link: Link = None,
         probabilities: Probabilities = False, device: Device = 'cpu', threads: Threads = None, dtype: Dtype = None, seed: Seed = None,
         overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
     "The whole pipeline: labels, single membranes, surfaces with their uncertainty, a table and a report. What is done is not done again."
     _Talk.level = verbose - quiet
     with plain_errors():
-        settings = build_settings(config, voxel_size, invert, z_range, bin, thin_axis, mask, weights, surface, min_area, probabilities, device, threads, dtype, seed, threshold=threshold)
+        settings = build_settings(config, voxel_size, invert, z_range, bin, thin_axis, mask, weights, surface, min_area, probabilities, device, threads, dtype, seed, threshold=threshold, link=link)
         folders = output_folders(inputs, output)
 
         def work(path):
@@ -266,13 +267,13 @@ def segment(inputs: Inputs, output: Out, config: Config = None, voxel_size: Voxe
 
 @app.command()
 def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this program or any other.')], output: Out, voxel_size: VoxelSize = None,
-            membrane_values: MembraneValues = None, min_area: MinArea = None,
+            membrane_values: MembraneValues = None, min_area: MinArea = None, link: Link = None,
             links: Annotated[Path, typer.Option(metavar='FILE', help='The links.csv of an earlier run on the same labels, edited: taken = 0 cuts, 1 joins. It wins.', show_default=False)] = None,
             config: Config = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
     "Give every single membrane a number of its own: DIR/membranes.mrc, and every decision on the way: fragments.csv, links.csv."
     _Talk.level = verbose - quiet
     with plain_errors():
-        settings = build_settings(config, min_area=min_area, membrane_values=membrane_values)
+        settings = build_settings(config, min_area=min_area, membrane_values=membrane_values, link=link)
         target = output / 'membranes.mrc'
         if target.exists() and labels.exists() and target.samefile(labels): raise VolumeError(f'{target} is the input itself; choose another folder with -o')
         if target.exists() and not overwrite: raise VolumeError(f'{target} is there already; choose another folder or --overwrite')

@@ -6,8 +6,8 @@
 __all__ = ['LINK_COLUMNS', 'region_distance', 'half_neighbours', 'merge_breadth_first', 'merge_union_find', 'MergeSettings',
            'Scale', 'sheet_thickness', 'Piece', 'shell_seen', 'with_body', 'describe_piece', 'likely_spheres',
            'grow_body', 'find_bodies', 'wall_missing', 'split_piece', 'on_shell', 'quadric_misses', 'one_body_cost',
-           'Join', 'joined', 'join_on_bodies', 'rim_cells', 'patch_cost', 'join_across_gaps', 'Connection',
-           'find_membranes', 'decide', 'connect_membranes']
+           'Join', 'joined', 'join_on_bodies', 'rim_cells', 'patch_cost', 'join_across_gaps', 'join_in_slices',
+           'find_in_slice', 'Connection', 'find_membranes', 'decide', 'connect_membranes']
 
 # %% ../nbs/05c_merge.ipynb #c56dcf3e
 from dataclasses import dataclass, fields, replace
@@ -16,6 +16,8 @@ from numba import njit
 from scipy.ndimage import binary_erosion, find_objects
 from scipy.spatial import cKDTree
 from .geometry import Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere, fit_ellipsoid, local_planes
+from .link import METHODS, LinkSettings, fragment_ends, link_fragments
+from .trace import trace_slice
 from .volume import VolumeError
 
 # %% ../nbs/05c_merge.ipynb #89a17303
@@ -151,10 +153,12 @@ class MergeSettings:
     max_gap_A: float = 1500.            # longest gap that is bridged
     split: bool = True                  # part bodies that touch
     join: bool = True                   # join pieces across gaps
+    link: str = 'merge'                 # how: merge (in space, §5.2), or qlearning, matching, greedy (in the slices, §5.1); a single slice always takes one of these
     seed: int = 0                       # of the random trials that look for bodies
 
     def __post_init__(self):
         object.__setattr__(self, 'membrane_values', tuple(self.membrane_values))
+        if self.link not in ('merge', *METHODS): raise VolumeError(f'link is {self.link!r}; choose merge, {", ".join(METHODS)}')
         if not self.membrane_values: raise VolumeError('membrane_values is empty; name at least one label, for example (1,)')
         for f in fields(self):
             value = getattr(self, f.name)
@@ -237,7 +241,7 @@ def _ellipsoid(points, scale, penalty=.3):
 def with_body(piece:Piece, scale:Scale)->Piece:
     "The piece with its best ellipsoid."
     body = _ellipsoid(piece.cells, scale)
-    if body is None: return piece
+    if body is None or body.axes[2] < piece.thickness: return piece         # no room for a lumen: a flat strip, no shell
     fitted = piece.weights[np.abs(body.signed_distance(piece.cells)) <= scale.tolerance].sum()
     return replace(piece, body=body, fitted=float(fitted), seen=shell_seen(body, piece.cells, piece.cell + scale.tolerance, scale.shape))
 
@@ -453,7 +457,8 @@ def patch_cost(a:Piece, p:int, out_p:np.ndarray, # a piece, one of its rim cells
     u, v, height = np.linalg.svd(patch, full_matrices=False)[2] @ patch.T
     terms = np.column_stack([np.ones(len(u)), u, v, u*u, u*v, v*v])
     rest = height - terms @ np.linalg.lstsq(terms, height, rcond=None)[0]
-    return float(reach*np.sqrt((rest**2).mean())/(.6*scale.tolerance))
+    own = np.mean([max(s.thickness**2 - s.cell**2, 0)/12 for s in (a, b)])              # a thick sheet's voxels lie off its middle anyway
+    return float(np.sqrt(max(reach**2*(rest**2).mean() - own, 0))/(.5*scale.tolerance))
 
 # %% ../nbs/05c_merge.ipynb #5cab79fe
 def _bridges(pieces, scale):
@@ -480,7 +485,8 @@ def _bridges(pieces, scale):
     return (*table[:, :4].astype(int).T, table[:, 4], table[:, 5], where)
 
 
-def join_across_gaps(pieces:list, scale:Scale)->list: # of Join
+def join_across_gaps(pieces:list, scale:Scale, apart:set=frozenset(), # pairs (i, j), i < j, that are known to be two
+                     )->list: # of Join
     "Join pieces whose rims face each other and are continued by one smooth patch."
     a, n, b, m, gap, cost, where = _bridges(pieces, scale)
     free, joins = np.ones(max(n.max(initial=-1), m.max(initial=-1)) + 1, bool), {}
@@ -489,7 +495,7 @@ def join_across_gaps(pieces:list, scale:Scale)->list: # of Join
         order = open_[np.lexsort((cost[open_], n[open_]))]
         chosen = order[np.diff(n[order], prepend=-1) > 0]   # each free rim cell chooses its best bridge
         best = None
-        for i, j in sorted({tuple(sorted(pair)) for pair in zip(a[chosen].tolist(), b[chosen].tolist())} - set(joins)):
+        for i, j in sorted({tuple(sorted(pair)) for pair in zip(a[chosen].tolist(), b[chosen].tolist())} - set(joins) - apart):
             there = [(i, j), (j, i)]
             asked = [np.count_nonzero((a[open_] == x) & (b[open_] == y)) for x, y in there]
             votes = [chosen[(a[chosen] == x) & (b[chosen] == y) & (cost[chosen] < 1)] for x, y in there]
@@ -501,6 +507,88 @@ def join_across_gaps(pieces:list, scale:Scale)->list: # of Join
         if best is None: return list(joins.values())
         joins[best[0].a, best[0].b] = best[0]
         free[n[best[1]]] = free[m[best[1]]] = False
+
+# %% ../nbs/05c_merge.ipynb #191e7a09
+def _owners(fragments, owner):
+    "To which piece each fragment belongs: the number on most of its points."
+    points = [np.round(f.points).astype(int).clip(0, np.array(owner.shape) - 1) for f in fragments]
+    return [int(np.bincount(owner[tuple(p.T)]).argmax()) for p in points]
+
+
+def join_in_slices(pieces:list, scale:Scale)->list: # of Join
+    "Join pieces where at least half of the slices in which both end within reach link them (§5.1)."
+    owner, votes, chosen = np.zeros(scale.shape, np.int32), {}, LinkSettings(method=scale.settings.link, seed=scale.settings.seed)
+    for k, p in enumerate(pieces, 1): owner[tuple(p.voxels.T)] = k
+    for image in owner:
+        fragments = trace_slice(image)
+        whose, here = _owners(fragments, image), {}
+        for row in link_fragments(fragments, scale.voxel_size_A, chosen).table:
+            i, j = sorted((whose[row['fragment_a']] - 1, whose[row['fragment_b']] - 1))
+            if i < 0 or i == j: continue
+            best = here.get((i, j))
+            if best is None or (row['taken'], row['probability']) > (best['taken'], best['probability']): here[i, j] = row
+        for pair, row in here.items():
+            if row['taken'] or row['probability'] > .05: votes.setdefault(pair, []).append(row)
+    joins = []
+    for (i, j), rows in votes.items():
+        taken = [r for r in rows if r['taken']]
+        if 2*len(taken) < len(rows): continue
+        cost = 1 - float(np.mean([r['probability'] for r in taken]))
+        joins.append(Join(i, j, cost, float(np.mean([r['distance_A'] for r in taken]))/scale.voxel_size_A, f'linked in {len(taken)} of {len(rows)} slices'))
+    return joins
+
+
+def _nearest_fragment(mask, fragments, spare=2.):
+    "For each labelled pixel (Y,X) the fragment to which it belongs, counted from 1; 0 where none is near."
+    owner, pixels = np.zeros(mask.shape, np.int32), np.argwhere(mask)
+    if not len(fragments) or not len(pixels): return owner
+    number = np.repeat(np.arange(1, len(fragments) + 1), [len(f.points) for f in fragments])
+    distance, nearest = cKDTree(np.vstack([f.points for f in fragments])).query(pixels)
+    reach = np.concatenate([f.width for f in fragments])[nearest]/2 + spare
+    owner[tuple(pixels.T)] = np.where(distance <= reach, number[nearest], 0)
+    return owner
+
+
+def find_in_slice(mask:np.ndarray, # (Y,X) bool
+                  scale:'Scale', decisions:dict=None)->'Connection':
+    "Tell the membranes of one image apart by linking its fragments (§5.1)."
+    s, a = scale.settings, scale.voxel_size_A
+    fragments = trace_slice(mask)
+    chosen = LinkSettings(method='qlearning' if s.link == 'merge' else s.link, seed=s.seed)
+    rows = link_fragments(fragments, a, chosen).table
+    for n, row in enumerate(rows, 1): row.update(link_id=n, fragment_a=row['fragment_a'] + 1, fragment_b=row['fragment_b'] + 1)
+    wanted = {frozenset(pair): bool(taken) for pair, taken in (decisions or {}).items()}
+    for pair in wanted:
+        if not all(1 <= n <= len(fragments) for n in pair): raise VolumeError(f'a link joins fragments {" and ".join(map(str, sorted(pair)))}, but there are {len(fragments)}, numbered from 1; are the links of another image, or of other settings?')
+    joined_ = {frozenset((r['fragment_a'], r['fragment_b'])) for r in rows if r['taken']}
+    for row in rows:
+        pair = frozenset((row['fragment_a'], row['fragment_b']))
+        if pair in wanted and wanted[pair] != (pair in joined_): row.update(taken=int(wanted[pair]), rule='user')
+    pairs = {pair for pair in joined_ if wanted.get(pair, True)} | {pair for pair, taken in wanted.items() if taken}
+    root = np.arange(len(fragments) + 1)
+    for pair in pairs: root[root == root[min(pair)]] = root[max(pair)]
+    return _assemble_slice(mask, fragments, root, rows, scale)
+
+
+def _assemble_slice(mask, fragments, root, rows, scale):
+    "Groups of fragments that are long enough become membranes, largest first."
+    a, owner = scale.voxel_size_A, _nearest_fragment(mask, fragments)
+    counts = np.bincount(owner.ravel(), minlength=len(fragments) + 1)
+    groups = [np.flatnonzero(root == r) for r in np.unique(root[1:])]
+    groups.sort(key=lambda g: -counts[g].sum())
+    member, table, dropped, shortest_A = np.zeros(len(fragments) + 1, np.uint16), [], [], scale.settings.min_area_A2**.5
+    for group in groups:
+        length_A, n = a*sum(fragments[k - 1].length for k in group), int(counts[group].sum())
+        if length_A < shortest_A: dropped.append(dict(n_voxels=n, n_regions=len(group), reason=f'its length is {length_A:.0f} Å; the root of min_area_A2 is {shortest_A:.0f} Å')); continue
+        if len(table) == 65535: raise VolumeError('more than 65535 membranes do not fit a uint16 volume; raise min_area_A2')
+        links = [r['probability'] for r in rows if r['taken'] and r['rule'] != 'user' and r['fragment_a'] in group]
+        member[group] = len(table) + 1
+        table.append(dict(id=len(table) + 1, n_voxels=n, n_pieces=len(group), area_A2=None, thickness_A=a*float(np.mean(np.concatenate([fragments[k - 1].width for k in group]))),
+                          radius_A=None, sheet=None, fitted=None, seen=None, confidence=float(min(links, default=1.)), reason='one slice'))
+    ends = fragment_ends(fragments).position*a if fragments else np.zeros((0, 2))
+    pieces = [dict(fragment_id=k, z=0, n_voxels=int(counts[k]), membrane_id=int(member[k]), end1_x_A=ends[2*k - 2, 1], end1_y_A=ends[2*k - 2, 0], end2_x_A=ends[2*k - 1, 1], end2_y_A=ends[2*k - 1, 0])
+              for k in range(1, len(fragments) + 1)]
+    return Connection(member[owner][None], table, rows, pieces, dropped)
 
 # %% ../nbs/05c_merge.ipynb #2920c3ca
 @dataclass(frozen=True)
@@ -537,19 +625,20 @@ def _regions(mask, scale, most=2000):
 
 
 def _parts(piece, scale):
-    "The pieces that a region is parted into, and why."
+    "The pieces that a region is parted into, the body to which each belongs, and why."
     s = scale.settings
-    if not s.split or piece.area < scale.min_area or piece.sheet < s.min_sheet: return [piece], ''
+    if not s.split or piece.area < scale.min_area or piece.sheet < s.min_sheet: return [piece], [0], ''
     part, why = split_piece(piece, scale)
-    if part.max() == 0: return [piece], why
-    found = []
+    if part.max() == 0: return [piece], [0], why
+    found, body = [], []
     for k in range(part.max() + 1):
         voxels = piece.voxels[part == k]
         low = voxels.min(0)
         box = np.zeros(np.ptp(voxels, axis=0) + 1, bool)
         box[tuple((voxels - low).T)] = True
         found += [describe_piece(v + low, scale) for v in _regions(box, scale)[0]]
-    return found, why
+        body += [k]*(len(found) - len(body))
+    return found, body, why
 
 # %% ../nbs/05c_merge.ipynb #5a7c75c1
 def _why_not(piece, scale):
@@ -587,23 +676,28 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
     if labels.ndim != 3: raise VolumeError(f'labels have shape {labels.shape}; give a volume (Z,Y,X)')
     if labels.dtype.kind not in 'biu': raise VolumeError(f'labels have dtype {labels.dtype}; give integers or a boolean mask')
     scale = Scale(settings, float(voxel_size_A), labels.shape)
-    regions, n_specks, in_specks = _regions(labels if labels.dtype == bool else np.isin(labels, settings.membrane_values), scale)
-    pieces, links, came_from = [], [], []
+    mask = labels if labels.dtype == bool else np.isin(labels, settings.membrane_values)
+    if len(mask) == 1: return find_in_slice(mask[0], scale, decisions)
+    regions, n_specks, in_specks = _regions(mask, scale)
+    pieces, links, came_from, apart = [], [], [], set()
     for voxels in regions:
-        parts, why = _parts(describe_piece(voxels, scale), scale)
+        parts, body, why = _parts(describe_piece(voxels, scale), scale)
         new = range(len(pieces), len(pieces) + len(parts))
         pieces += parts
         came_from += [why if len(parts) > 1 else '']*len(parts)
         for i in new:
             for j in range(new.start, i):
+                if body[i - new.start] != body[j - new.start]: apart.add((j, i))        # two bodies: no patch may undo that
                 d = region_distance(pieces[i].voxels, pieces[j].voxels)
                 if d <= scale.epsilon + 1e-9: links.append((j, i, d, 1., 0, 'merge'))
     sheets = [i for i, p in enumerate(pieces) if p.sheet >= settings.min_sheet]
     sure = [pieces[i] for i in sheets]
-    found = join_on_bodies(sure, scale) + join_across_gaps(sure, scale) if settings.join else []
+    if not settings.join: found = []
+    elif settings.link == 'merge': found = join_on_bodies(sure, scale) + join_across_gaps(sure, scale, {(a, b) for a, i in enumerate(sheets) for b, j in enumerate(sheets) if (i, j) in apart})
+    else: found = join_in_slices(sure, scale)
     best = {frozenset((j.a, j.b)): j for j in sorted(found, key=lambda j: -j.cost)}        # the cheaper one where both cues agree
     joins = [replace(j, a=sheets[j.a], b=sheets[j.b]) for j in found if best[frozenset((j.a, j.b))] is j]
-    links += [(j.a, j.b, j.distance, j.cost, 1, 'gap3d') for j in joins]
+    links += [(j.a, j.b, j.distance, j.cost, 1, 'gap3d' if settings.link == 'merge' else settings.link) for j in joins]
     if decisions: joins, links = decide(joins, links, decisions, pieces)
     return _assemble(pieces, came_from, joins, links, scale, [dict(n_voxels=in_specks, n_regions=n_specks, reason=f'specks smaller than {settings.min_piece_A2:.0f} Å2, or solid')] if n_specks else [])
 

@@ -1,0 +1,158 @@
+"""Single membranes out of masks (§5.2): touching vesicles, real masks of other tools (not for choosing settings), sheets cut and joined again, and speed.
+
+Touching vesicles: seeds 0..4 with 2, 3 and 4 bodies, ellipsoids (the reference set) and bumpy ones made the same way here.
+Real masks come from `--data DIR`; their labels only score, the input is the mask of all of them.
+"""
+import timeit
+
+import numpy as np
+from scipy.ndimage import label
+
+from cryoseg.merge import MergeSettings, find_membranes, merge_union_find
+from cryoseg.metrics import adapted_rand, panoptic_quality, voi
+from cryoseg.volume import read_volume
+from _sets import touching_vesicles
+from _tables import arguments, finish, print_table
+
+REAL = {'wrapped_autophagic_body_middle': (1, 2), 'phagophore_middle': (1, 2, 3), 'phagophore_vacuole_contact': (1, 2, 3), 'golgi_vesicles_filled': (1,)}    # label values that are membrane
+SHEETS = ('thylakoid_T1S1M1', 'thylakoid_T1S2M15', 'thylakoid_T1S4M8')
+
+
+def bumpy(points, owner, seed):
+    "The same vesicles with bumps: each point moves along the ray from its vesicle's centre by up to 1.5 voxels more or less, smoothly over the surface."
+    rng, moved = np.random.default_rng(1000 + seed), points.copy()
+    for k in np.unique(owner):
+        mine = owner == k
+        ray = points[mine] - points[mine].mean(0)
+        radius = np.linalg.norm(ray, axis=1, keepdims=True)
+        waves = sum(np.sin(ray/radius @ rng.normal(0, 3, 3) + rng.uniform(0, 6.3)) for _ in range(4))/2
+        moved[mine] += ray/radius*(1.5*waves)[:, None]
+    return moved
+
+
+def as_volume(points, owner):
+    "Mask and labels (Z,Y,X) of points x,y,z."
+    index = np.round(points[:, ::-1]).astype(int)
+    index -= index.min(0) - 4
+    truth = np.zeros(index.max(0) + 5, np.int32)
+    truth[tuple(index.T)] = owner + 1
+    return truth > 0, truth
+
+
+def touching_rows():
+    "Mean scores over the seeds for each number of vesicles."
+    rows = []
+    for shape in ('ellipsoids', 'bumpy'):
+        for n in (2, 3, 4):
+            scores = []
+            for seed in range(5):
+                points, owner = touching_vesicles(seed, n)
+                if shape == 'bumpy': points = bumpy(points, owner, seed)
+                mask, truth = as_volume(points, owner)
+                found = find_membranes(mask, 10.).membranes.astype(int)
+                scores.append([adapted_rand(found, truth), *voi(found, truth), panoptic_quality(found, truth), found.max() - n])
+            mean = np.mean(scores, axis=0)
+            rows.append(dict(shape=shape, vesicles=n, adapted_rand=float(mean[0]), worst=float(np.max(scores, axis=0)[0]), voi_split_bits=float(mean[1]), voi_merge_bits=float(mean[2]),
+                             panoptic_quality=float(mean[3]), too_many_or_few=float(np.abs([s[4] for s in scores]).mean())))
+    return rows
+
+
+def pieces_of(labels):
+    "The labels' own pieces: connected parts of each label of at least 1000 voxels, numbered."
+    out, n = np.zeros(labels.shape, np.int32), 0
+    for value in np.unique(labels[labels > 0]):
+        parts, _ = label(labels == value, np.ones((3, 3, 3)))
+        for k in np.flatnonzero(np.bincount(parts.ravel())[1:] >= 1000) + 1:
+            n += 1
+            out[parts == k] = n
+    return out
+
+
+def real_row(path, values):
+    "One real mask, binarised: scores against the pieces of its labels, and what was found."
+    volume = read_volume(path, check=False)
+    labels = np.asarray(volume.data).astype(int)
+    labels[~np.isin(labels, values)] = 0
+    start = timeit.default_timer()
+    found = find_membranes(labels > 0, volume.voxel_size_A)
+    seconds, ids = timeit.default_timer() - start, found.membranes.astype(int)
+    truth = pieces_of(labels)
+    both = (truth > 0) & (ids > 0)
+    split, merged = voi(np.where(both, ids, 0), np.where(both, truth, 0))
+    return dict(mask=path.stem, voxels=int((labels > 0).sum()), labels=len(np.unique(labels[labels > 0])), pieces=int(truth.max()), found=len(found.table),
+                voxels_found=' '.join(str(r['n_voxels']) for r in found.table[:6]), adapted_rand=float(adapted_rand(np.where(both, ids, 0), np.where(both, truth, 0))),
+                voi_split_bits=float(split), voi_merge_bits=float(merged), seconds=seconds)
+
+
+def cut_row(path, n_cuts=20):
+    "Sheets cut by random slots of 5-30 voxels, one at a time, and joined again: how often the parts become one membrane as before."
+    volume, rng = read_volume(path, check=False), np.random.default_rng(0)
+    size = volume.voxel_size_A
+    before = find_membranes(np.asarray(volume.data) > 0, size, MergeSettings(split=False)).membranes
+    again = cut = tries = 0
+    while cut < n_cuts and tries < 10*n_cuts:
+        tries += 1
+        k = rng.integers(before.max()) + 1
+        voxels = np.argwhere(before == k)
+        low = voxels.min(0)
+        mask = np.zeros(np.ptp(voxels, axis=0) + 1, bool)
+        mask[tuple((voxels - low).T)] = True
+        axis = np.linalg.svd(voxels[rng.choice(len(voxels), min(len(voxels), 5000), replace=False)] - voxels.mean(0), full_matrices=False)[2]
+        way = np.cos(t := rng.uniform(0, np.pi))*axis[0] + np.sin(t)*axis[1]
+        along, gap = (voxels - voxels.mean(0)) @ way, rng.uniform(5, 30)
+        at = np.quantile(along, rng.uniform(.25, .75))
+        mask[tuple((voxels - low)[np.abs(along - at) < gap/2].T)] = False
+        parts = merge_union_find(mask, max(30/size, 3**.5))
+        sides = [np.bincount(parts[tuple((voxels - low)[side].T)]) for side in (along < at - gap/2, along > at + gap/2)]
+        if any(len(s) < 2 for s in sides) or sides[0][1:].argmax() == sides[1][1:].argmax(): continue      # the cut does not part it
+        if min(s[1:].max() for s in sides) < 1000: continue
+        cut += 1
+        found = find_membranes(mask, size, MergeSettings(split=False)).membranes
+        of = [np.bincount(found[parts == s[1:].argmax() + 1]).argmax() for s in sides]
+        again += of[0] == of[1] > 0
+    return dict(sheets=path.stem, cuts=cut, joined_again=int(again), share=again/max(cut, 1))
+
+
+def shells(side, n, seed=0):
+    "A mask of `side`³ voxels with about n labelled ones: shells 3 voxels thick."
+    rng, mask = np.random.default_rng(seed), np.zeros((side, side, side), bool)
+    while np.count_nonzero(mask) < n:
+        radius = rng.uniform(.08, .16)*side
+        centre = rng.uniform(0, side, 3)
+        box = tuple(slice(max(int(c - radius - 3), 0), min(int(c + radius + 4), side)) for c in centre)
+        z, y, x = np.ogrid[box]
+        mask[box] |= np.abs(np.sqrt((z - centre[0])**2 + (y - centre[1])**2 + (x - centre[2])**2) - radius) < 1.5
+    return mask
+
+
+def speed_rows():
+    "Labelled voxels a second of union-find at epsilon 1.8, and the time against SciPy's labelling at 26 neighbours."
+    rows = []
+    for side, n in ((64, 10**4), (128, 10**5), (300, 10**6), (420, 10**7)):
+        mask = shells(side, n)
+        count, best = int(np.count_nonzero(mask)), lambda work: min(timeit.repeat(work, number=1, repeat=2))
+        wide, near, library = best(lambda: merge_union_find(mask, 1.8)), best(lambda: merge_union_find(mask, 3**.5)), best(lambda: label(mask, np.ones((3, 3, 3))))
+        rows.append(dict(labelled=count, million_voxels_a_second=count/wide/1e6, million_at_26=count/near/1e6, time_over_scipy_label_at_26=near/library))
+    return rows
+
+
+def main():
+    args = arguments(__doc__, data=True).parse_args()
+    merge_union_find(np.ones((3, 3, 3), bool))          # compiled before anything is timed
+    tables = []
+
+    def table(title, rows):
+        tables.append((title, rows))
+        print_table(title, rows)
+
+    table('touching vesicles', touching_rows())
+    table('union-find', speed_rows())
+    masks = args.data / 'segmentations'
+    if masks.is_dir():
+        table('real masks, binarised', [real_row(masks / f'{name}.npz', values) for name, values in REAL.items()])
+        table('thylakoid sheets cut and joined again', [cut_row(masks / f'{name}.npz') for name in SHEETS])
+    else: print(f'no masks at {masks}: left out (--data DIR)')
+    finish(tables, args.json)
+
+
+if __name__ == '__main__': main()
