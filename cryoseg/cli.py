@@ -268,6 +268,7 @@ def segment(inputs: Inputs, output: Out, config: Config = None, voxel_size: Voxe
 @app.command()
 def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this program or any other.')], output: Out, voxel_size: VoxelSize = None,
             membrane_values: MembraneValues = None, min_area: MinArea = None, link: Link = None,
+            threshold: Annotated[Optional[float], typer.Option(help='Where the volume holds probabilities: what counts as membrane.', show_default='0.5')] = None,
             links: Annotated[Path, typer.Option(metavar='FILE', help='The links.csv of an earlier run on the same labels, edited: taken = 0 cuts, 1 joins. It wins.', show_default=False)] = None,
             config: Config = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
     "Give every single membrane a number of its own: DIR/membranes.mrc, and every decision on the way: fragments.csv, links.csv."
@@ -278,7 +279,7 @@ def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this
         if target.exists() and labels.exists() and target.samefile(labels): raise VolumeError(f'{target} is the input itself; choose another folder with -o')
         if target.exists() and not overwrite: raise VolumeError(f'{target} is there already; choose another folder or --overwrite')
         volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
-        found = find_membranes(as_labels(volume, labels), volume.voxel_size_A, settings.merge, read_decisions(links) if links else None)
+        found = find_membranes(as_labels(volume, labels, .5 if threshold is None else threshold), volume.voxel_size_A, settings.merge, read_decisions(links) if links else None)
         write_volume(target, volume.with_data(found.membranes))
         write_decisions(output, found)
         for row in found.table: say(f'membrane {row["id"]}: {row["n_voxels"]} voxels {row.get("reason", "")}')
@@ -286,12 +287,16 @@ def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this
         say(f'{len(found.table)} membranes in {target}' if found.table else f'no membranes found; {target} is empty')
 
 
-def as_labels(volume, path)->np.ndarray: # (Z,Y,X) integers
-    "The labels of a volume. Raises VolumeError for values that are not whole numbers."
+def as_labels(volume, path, threshold=None)->np.ndarray: # (Z,Y,X) integers
+    "The labels of a volume; with a threshold, probabilities from 0 to 1 too. Raises VolumeError for other values that are not whole numbers."
     data = np.asarray(volume.data)
     if data.dtype == bool or np.issubdtype(data.dtype, np.integer): return data
-    if not np.array_equal(data, np.round(data)): raise VolumeError(f'{path} holds values such as {float(data[data != np.round(data)][0]):.4g}, not labels; threshold it first')
-    return data.astype(np.int32)
+    if not np.isfinite(data).all(): raise VolumeError(f'{path} holds {np.count_nonzero(~np.isfinite(data))} values that are no numbers; replace them by 0')
+    if np.array_equal(data, np.round(data)): return data.astype(np.int32)
+    if threshold is not None and data.min() >= 0 and data.max() <= 1:
+        say(f'{path} holds probabilities; from {threshold:g} on they count as membrane (--threshold)')
+        return (data >= threshold).astype(np.uint8)
+    raise VolumeError(f'{path} holds values such as {float(data[data != np.round(data)][0]):.4g}, neither labels nor probabilities; threshold it first')
 
 
 @app.command()

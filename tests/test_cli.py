@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from cryoseg.cli import app
-from cryoseg.volume import read_volume
+from cryoseg.volume import read_volume, write_volume
 from cryoseg.workflow import read_record, read_table, COLUMNS
 
 runner = CliRunner()
@@ -261,3 +261,30 @@ def test_the_installed_command():
     result = subprocess.run([sys.executable, '-c', 'from cryoseg.cli import main; main()', '--version'], capture_output=True, text=True)
     assert result.returncode == 0 and result.stdout.startswith('cryoseg ')
     assert Path(sys.executable).with_name('cryoseg').exists() or Path(sys.executable).with_name('cryoseg.exe').exists()
+
+
+def test_connect_takes_probabilities_and_links_in_slices(phantom, tmp_path):
+    truth = read_volume(phantom / 'sim/truth_labels.mrc', check=False)
+    soft = np.where(np.asarray(truth.data) == 1, .8, .1).astype(np.float32)
+    write_volume(tmp_path / 'p.mrc', truth.with_data(soft))
+    result = cryoseg('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'a', '--link', 'matching')
+    assert result.exit_code == 0 and 'probabilities' in result.stdout and 'membrane 1' in result.stdout
+    assert 'no membranes' in cryoseg('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'b', '--threshold', '.9').stdout
+    write_volume(tmp_path / 'q.mrc', truth.with_data(soft * 3))
+    refused('connect', tmp_path / 'q.mrc', '-o', tmp_path / 'c', naming=('q.mrc', 'neither labels nor probabilities'))
+    soft[0, 0, 0] = np.nan
+    write_volume(tmp_path / 'n.mrc', truth.with_data(soft))
+    refused('connect', tmp_path / 'n.mrc', '-o', tmp_path / 'c', naming=('n.mrc', '1 values'))
+    refused('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'c', '--link', 'magic', naming=('magic', 'qlearning'))
+
+
+def test_connect_one_image(tmp_path):
+    far = np.hypot(*np.mgrid[-80:80, -80:80])
+    image = ((abs(far - 60) < 2) & (abs(np.mgrid[-80:80, -80:80][0]) > 8)).astype(np.int8)
+    with mrcfile.new(tmp_path / 'one.mrc') as file:
+        file.set_data(image)
+        file.voxel_size = 10.
+    assert cryoseg('connect', tmp_path / 'one.mrc', '-o', tmp_path / 'o').exit_code == 0
+    fragments, links = (read_table(tmp_path / f'o/{name}.csv') for name in ('fragments', 'links'))
+    assert [int(r['membrane_id']) for r in fragments] == [1, 1] and sum(int(r['taken']) for r in links) == 2 and links[0]['rule'] == 'qlearning'
+    assert 0 < float(fragments[0]['end1_x_A']) < 1600
