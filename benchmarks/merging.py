@@ -69,7 +69,7 @@ def pieces_of(labels):
 
 
 def real_row(path, values):
-    "One real mask, binarised: scores against the pieces of its labels, and what was found."
+    "One real mask, binarised: scores against the pieces of its labels (those of one label may belong together), and the largest share of an id that has another label."
     volume = read_volume(path, check=False)
     labels = np.asarray(volume.data).astype(int)
     labels[~np.isin(labels, values)] = 0
@@ -78,10 +78,12 @@ def real_row(path, values):
     seconds, ids = timeit.default_timer() - start, found.membranes.astype(int)
     truth = pieces_of(labels)
     both = (truth > 0) & (ids > 0)
+    other = [1 - np.bincount(labels[ids == k]).max()/np.count_nonzero(ids == k) for k in range(1, ids.max() + 1)]
     split, merged = voi(np.where(both, ids, 0), np.where(both, truth, 0))
     return dict(mask=path.stem, voxels=int((labels > 0).sum()), labels=len(np.unique(labels[labels > 0])), pieces=int(truth.max()), found=len(found.table),
                 voxels_found=' '.join(str(r['n_voxels']) for r in found.table[:6]), adapted_rand=float(adapted_rand(np.where(both, ids, 0), np.where(both, truth, 0))),
-                voi_split_bits=float(split), voi_merge_bits=float(merged), seconds=seconds)
+                voi_split_bits=float(split), voi_merge_bits=float(merged),
+                most_in_other_label=float(max(other, default=0)), seconds=seconds)
 
 
 def cut_row(path, n_cuts=20):

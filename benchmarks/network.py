@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cryoseg.metrics import expected_calibration_error, iou, skeleton_f1
 from cryoseg.phantom import PhantomSettings, simulate_phantom
 from cryoseg.segment import SegmentSettings, choose_dtype, segment_volume
+from cryoseg.simulate import draw_scene, render_scene, simulate_image
 from cryoseg.unet import fold_batchnorm, load_weights, predict
 from cryoseg.volume import read_volume
 from _tables import arguments, finish, print_table, read_slices
@@ -125,6 +126,16 @@ def polnet_rows(data, net):
     return rows
 
 
+def simulation_rows(n=20):
+    "Images a second that one core draws and renders."
+    scenes = [draw_scene(seed) for seed in range(n)]
+    rng = np.random.default_rng(0)
+    work = {'motif images (the paper), 256 px': lambda: [simulate_image(np.random.default_rng(seed)) for seed in range(n)],
+            'general scenes drawn': lambda: [draw_scene(seed) for seed in range(n)],
+            'general scenes rendered anew': lambda: [render_scene(layers, rng) for layers, _ in scenes]}
+    return [dict(what=name, images_a_second=n/seconds(made)) for name, made in work.items()]
+
+
 def main():
     args = arguments(__doc__, data=True).parse_args()
     net, tables = load_weights(), []
@@ -141,6 +152,7 @@ def main():
         table('real slices: calibration', [calibration_row(groups, found)])
         table('PolNet liposomes: membrane voxels against all true ones (flat ones too), tolerance 1.5 voxels', polnet_rows(args.data, net))
     else: print(f'no data at {args.data}: real slices left out (--data DIR)')
+    table('simulation on one core', simulation_rows())
     table('phantoms: membrane IoU', phantom_rows(net))
     table('share of the convolution peak, one thread', [speed_row(net)])
     finish(tables, args.json)
