@@ -295,7 +295,7 @@ def as_labels(volume, path, threshold=None)->np.ndarray: # (Z,Y,X) integers
     if np.array_equal(data, np.round(data)): return data.astype(np.int32)
     if threshold is not None and data.min() >= 0 and data.max() <= 1:
         say(f'{path} holds probabilities; from {threshold:g} on they count as membrane (--threshold)')
-        return (data >= threshold).astype(np.uint8)
+        return data >= threshold
     raise VolumeError(f'{path} holds values such as {float(data[data != np.round(data)][0]):.4g}, neither labels nor probabilities; threshold it first')
 
 

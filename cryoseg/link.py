@@ -51,7 +51,9 @@ FEATURES = ('constant', 'distance', 'turns', 'uneven turns', 'unforeseen turns',
 UNIT_A = 300.       # Å; distances count in this unit, curvatures in its inverse
 
 
-def _turn(u, v): return np.arctan2(u[:, 1]*v[:, 0] - u[:, 0]*v[:, 1], (u*v).sum(1))
+def _turn(u, v):
+    "Signed angles (m,) in radians from u to v, both (m,2) y,x; positive from x towards y."
+    return np.arctan2(u[:, 1]*v[:, 0] - u[:, 0]*v[:, 1], (u*v).sum(1))
 
 
 def _crosses(position, pairs, fragments, spare=2):
@@ -96,7 +98,7 @@ def jump_features(fragments:list, # of Fragment
     return pairs, features, np.stack([at_a, at_b], 1), distance, np.abs(bend_a - bend_b)
 
 # %% ../nbs/05b_link.ipynb #4f7361b2
-WEIGHTS = (6.86, -1.84, -.90, -.90, -1.05, -.37, -2.04, -1.95, -.31, -.49)     # one for each of FEATURES, from the slow cell of notebook 05b
+WEIGHTS = (6.88, -1.86, -.90, -.91, -1.04, -.38, -1.89, -1.96, -.30, -.49)     # one for each of FEATURES, from the slow cell of notebook 05b
 
 
 def fit_log_odds(features:np.ndarray, # (m,k), the first column 1
@@ -126,6 +128,8 @@ class LinkSettings:
     least_log_odds: float = -1.     # a single link must be at least as likely
     least_in_ring: float = -3.      # but one that helps to close a ring may be this doubtful, if the links of the ring are likely on average
     most_reward: float = 1.         # the log odds of a sure jump count no more than this
+    reward_shift: float = 0.        # added to every reward on the way to a ring; negative enough, and all rewards are negative as in the paper
+    least_listed: float = -4.       # candidates less likely than these log odds (one in fifty) are not listed
     bonus: float = 5.               # for coming home
     failure: float = -2.            # value of a dead end
     episodes: int = 200
@@ -192,8 +196,9 @@ def _learn(q, reward, first, target, free, start, goal, stop, bonus, failure, ep
                 home[episode] = True
                 break
             visited[y//2] = True
-            onward, best = y ^ 1, failure
+            onward = y ^ 1
             n = _options(first, target, onward, goal, free, visited, options) if free[onward] else 0
+            best = failure if n == 0 else -np.inf
             for o in range(n): best = max(best, q[options[o]])
             q[a] = (1 - alpha)*q[a] + alpha*(reward[a] + discount*max(best, stop))      # eq. (4)
             depth += 1
@@ -245,12 +250,15 @@ def link_by_qlearning(n_ends:int, pairs:np.ndarray, log_odds:np.ndarray, setting
     keep = np.flatnonzero(log_odds > s.least_in_ring - 1)
     jumps = list_jumps(n_ends, pairs[keep], log_odds[keep])
     for ring in (True, False):
-        reward = np.minimum(jumps.log_odds, s.most_reward) - (0 if ring else s.least_log_odds)
+        reward = np.minimum(jumps.log_odds, s.most_reward) + (s.reward_shift if ring else -s.least_log_odds)
         known = {}
+
+        def stands(path): return bool(path) and free[jumps.target[path]].all() and free[jumps.target[path[:-1]] ^ 1].all()
+
         while True:
             for start in range(1 if ring else 0, n_ends, 2 if ring else 1):         # a ring is the same from either end
                 if not free[start] or jumps.first[start] == jumps.first[start + 1]: known.pop(start, None)
-                elif start not in known or not all(free[jumps.target[k]] for k in known[start][1]): known[start] = _best_path(jumps, reward, start, free, rng, s, ring)
+                elif start not in known or not stands(known[start][1]): known[start] = _best_path(jumps, reward, start, free, rng, s, ring)
             best = max(known, key=lambda k: known[k][0], default=None)
             if best is None or known[best][0] == -np.inf: break
             path, x = known.pop(best)[1], best
@@ -311,6 +319,8 @@ def link_fragments(fragments:list, # of Fragment
     ends = fragment_ends(fragments, max(int(s.reach_A/pixel_size_A), 6))
     pairs, features, angles, distance, bends = jump_features(fragments, ends, pixel_size_A, s.longest_gap_A)
     log_odds = np.clip(features @ np.array(s.weights), -20, 8)
+    listed = np.flatnonzero(log_odds >= s.least_listed)
+    pairs, angles, distance, bends, log_odds = (v[listed] for v in (pairs, angles, distance, bends, log_odds))
     taken = METHODS[s.method](2*len(fragments), pairs, log_odds, s)
     table = [dict(fragment_a=int(i)//2, end_a=int(i) % 2 + 1, fragment_b=int(j)//2, end_b=int(j) % 2 + 1, distance_A=float(d*pixel_size_A),
                   angle_a_deg=float(np.degrees(abs(a))), angle_b_deg=float(np.degrees(abs(b))), curvature_difference_per_A=float(k/pixel_size_A),

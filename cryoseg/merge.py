@@ -558,17 +558,33 @@ def find_in_slice(mask:np.ndarray, # (Y,X) bool
     chosen = LinkSettings(method='qlearning' if s.link == 'merge' else s.link, seed=s.seed)
     rows = link_fragments(fragments, a, chosen).table
     for n, row in enumerate(rows, 1): row.update(link_id=n, fragment_a=row['fragment_a'] + 1, fragment_b=row['fragment_b'] + 1)
-    wanted = {frozenset(pair): bool(taken) for pair, taken in (decisions or {}).items()}
-    for pair in wanted:
-        if not all(1 <= n <= len(fragments) for n in pair): raise VolumeError(f'a link joins fragments {" and ".join(map(str, sorted(pair)))}, but there are {len(fragments)}, numbered from 1; are the links of another image, or of other settings?')
-    joined_ = {frozenset((r['fragment_a'], r['fragment_b'])) for r in rows if r['taken']}
-    for row in rows:
-        pair = frozenset((row['fragment_a'], row['fragment_b']))
-        if pair in wanted and wanted[pair] != (pair in joined_): row.update(taken=int(wanted[pair]), rule='user')
-    pairs = {pair for pair in joined_ if wanted.get(pair, True)} | {pair for pair, taken in wanted.items() if taken}
+    pairs = _decide_slice(rows, decisions or {}, fragments)
     root = np.arange(len(fragments) + 1)
     for pair in pairs: root[root == root[min(pair)]] = root[max(pair)]
     return _assemble_slice(mask, fragments, root, rows, scale)
+
+
+def _decide_slice(rows, decisions, fragments):
+    "Let decisions made by hand win in the rows, which they change; return the pairs of fragments that are joined."
+    joined_ = {frozenset((r['fragment_a'], r['fragment_b'])) for r in rows if r['taken']}
+    candidates = {}
+    for row in sorted(rows, key=lambda r: r['probability']): candidates.setdefault(frozenset((row['fragment_a'], row['fragment_b'])), []).append(row)
+    for numbers, taken in decisions.items():
+        pair = frozenset(numbers)
+        if not all(1 <= n <= len(fragments) for n in pair) or (len(pair) == 1 and pair not in candidates):
+            raise VolumeError(f'a link joins fragments {" and ".join(map(str, numbers))}, but there are {len(fragments)}, numbered from 1; are the links of another image, or of other settings?')
+        if bool(taken) == (pair in joined_): continue
+        if not taken:
+            for row in candidates[pair]: row.update(taken=0, rule='user')
+            joined_.discard(pair)
+            continue
+        if pair not in candidates:
+            a, b = sorted(pair)
+            candidates[pair] = [dict.fromkeys(LINK_COLUMNS) | dict(link_id=len(rows) + 1, fragment_a=a, fragment_b=b, cost=0., probability=1.)]
+            rows += candidates[pair]
+        candidates[pair][-1].update(taken=1, rule='user')       # the likeliest of them
+        joined_.add(pair)
+    return joined_
 
 
 def _assemble_slice(mask, fragments, root, rows, scale):
@@ -633,9 +649,12 @@ def fill_walls(ids:np.ndarray, # (Z,Y,X) of the middles
                mask:np.ndarray, # (Z,Y,X) bool, the whole walls
                reach:float)->np.ndarray: # (Z,Y,X) uint16
     "Give each voxel of a wall the id of the nearest middle, where one is within `reach`."
-    if not ids.any(): return ids
-    away, nearest = distance_transform_edt(ids == 0, return_indices=True)
-    return np.where(mask & (away <= reach), ids[tuple(nearest)], 0).astype(ids.dtype)
+    middles, walls = np.argwhere(ids > 0), np.argwhere(mask)
+    if not len(middles): return ids
+    away, nearest = cKDTree(middles).query(walls, distance_upper_bound=reach)
+    near, filled = np.isfinite(away), np.zeros_like(ids)
+    filled[tuple(walls[near].T)] = ids[tuple(middles[nearest[near]].T)]
+    return filled
 
 
 def _solid(region, layers=8):
@@ -716,7 +735,9 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
         found = _find(middles, scale, decisions)
         filled = fill_walls(found.membranes, mask, 1.5*half + 1)
         counts = np.bincount(filled.ravel(), minlength=len(found.table) + 1)
-        return replace(found, membranes=filled, table=[{**row, 'n_voxels': int(counts[row['id']]), 'thickness_A': 2*half*scale.voxel_size_A} for row in found.table])
+        share = counts/np.maximum(np.bincount(found.membranes.ravel(), minlength=len(counts)), 1)
+        pieces = [{**piece, 'n_voxels': int(round(piece['n_voxels']*(share[piece['membrane_id']] if piece['membrane_id'] else 1)))} for piece in found.pieces]      # by share: a wall's voxels are not told apart
+        return replace(found, membranes=filled, pieces=pieces, table=[{**row, 'n_voxels': int(counts[row['id']]), 'thickness_A': 2*half*scale.voxel_size_A} for row in found.table])
     return _find(mask, scale, decisions)
 
 

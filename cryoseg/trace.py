@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from scipy.ndimage import distance_transform_edt, label, map_coordinates, maximum_filter, median_filter
-from scipy.signal import savgol_filter
 from .volume import VolumeError
 
 # %% ../nbs/05a_trace.ipynb #c1ac5457
@@ -28,32 +27,33 @@ def field_of_view(y:int, x:int, half:int, shape)->tuple: # first and last+1 row,
 def local_reward(new, # (Y,X) bool, labelled and not yet seen
                  y:int, x:int, # where a move would lead
                  half:int, # half side of the window, pixels
-                 heading, # (2,) unit vector y,x; 0, 0 = none yet, and every pixel counts 1 as in the paper
+                 heading, # (2,) unit vector y,x; 0, 0 = none yet
+                 focus:float=12., # the power p; 0 = every pixel counts 1, as in the paper
                  )->float:
     "Count the new pixels in view, those off the heading less."
     y0, y1, x0, x1 = field_of_view(y, x, half, new.shape)
-    total, guided = 0., heading[0] != 0 or heading[1] != 0
+    total, guided = 0., focus > 0 and (heading[0] != 0 or heading[1] != 0)
     for i in range(y0, y1):
         for j in range(x0, x1):
             if not new[i, j]: continue
             dy, dx = i - y, j - x
             ahead = dy*heading[0] + dx*heading[1]
             if not guided: total += 1.
-            elif ahead > 0: total += (ahead*ahead/(dy*dy + dx*dx))**6
+            elif ahead > 0: total += (ahead*ahead/(dy*dy + dx*dx))**(focus/2)
     return total
 
 # %% ../nbs/05a_trace.ipynb #bb19120e
 @njit(cache=True)
-def _best_move(mask, new, visited, taken, depth, y, x, half, heading, moves, to_tip):
+def _best_move(mask, new, visited, taken, depth, y, x, half, heading, focus, to_tip):
     "The index of the best move and its reward; -1 where there is none."
     guided, chosen, best, best_depth = heading[0] != 0 or heading[1] != 0, -1, -1., -1.
-    for k in range(len(moves)):
-        i, j = y + moves[k, 0], x + moves[k, 1]
+    for k in range(8):
+        i, j = y + MOVES[k, 0], x + MOVES[k, 1]
         if i < 0 or j < 0 or i >= mask.shape[0] or j >= mask.shape[1]: continue
         if not mask[i, j] or visited[i, j] or (to_tip and taken[i, j]): continue
-        along = (moves[k, 0]*heading[0] + moves[k, 1]*heading[1])/np.sqrt(moves[k, 0]**2 + moves[k, 1]**2)
+        along = (MOVES[k, 0]*heading[0] + MOVES[k, 1]*heading[1])/np.sqrt(MOVES[k, 0]**2 + MOVES[k, 1]**2)
         if guided and along < (.6 if to_tip else -.1): continue
-        reward = 0. if to_tip else np.round(local_reward(new, i, j, half, heading))
+        reward = 0. if to_tip else np.round(local_reward(new, i, j, half, heading, focus))
         middle = depth[i, j] + .01*along
         if reward > best or (reward == best and middle > best_depth): chosen, best, best_depth = k, reward, middle
     return chosen, best
@@ -89,20 +89,20 @@ def _see(new, y, x, half):
 
 
 @njit(cache=True)
-def _walk(mask, new, visited, taken, depth, y, x, half, heading, moves, path):
+def _walk(mask, new, visited, taken, depth, y, x, half, heading, focus, path):
     "Walk from (y,x), which is not written down, filling path (n,2); return the number of steps."
     n, to_tip, start_y, start_x = 0, False, y, x
-    while n < len(path) - 3*half:
-        k, reward = _best_move(mask, new, visited, taken, depth, y, x, half, heading, moves, to_tip)
+    while n < len(path) - 4*half:
+        k, reward = _best_move(mask, new, visited, taken, depth, y, x, half, heading, focus, to_tip)
         steps = 1
-        if to_tip and k >= 0 and _was_here(visited, y + moves[k, 0], x + moves[k, 1], path, n, start_y, start_x): break
-        if k >= 0 and (reward > 0 or to_tip): dy, dx = float(moves[k, 0]), float(moves[k, 1])
+        if to_tip and k >= 0 and _was_here(visited, y + MOVES[k, 0], x + MOVES[k, 1], path, n, start_y, start_x): break
+        if k >= 0 and (reward > 0 or to_tip): dy, dx = float(MOVES[k, 0]), float(MOVES[k, 1])
         elif heading[0] == 0 and heading[1] == 0: break
         elif not to_tip:
             to_tip = True
             continue
         else:
-            steps = _look_across(new, mask, visited, y, x, heading, 3*half)
+            steps = _look_across(new, mask, visited, y, x, heading, 4*half)
             if steps == 0: break
             to_tip, (dy, dx) = False, heading
         for t in range(1, steps + 1):
@@ -119,11 +119,11 @@ def _walk(mask, new, visited, taken, depth, y, x, half, heading, moves, path):
 
 # %% ../nbs/05a_trace.ipynb #5a263398
 @njit(cache=True)
-def _take(mask, taken, depth, line):
+def _take(mask, taken, wide, line):
     "Mark the membrane round a line as taken; return how many pixels were free before."
     gained = 0
     for y, x in line:
-        reach = depth[y, x] + 1.5
+        reach = wide[y, x]
         y0, y1, x0, x1 = field_of_view(y, x, int(np.ceil(reach)), mask.shape)
         for i in range(y0, y1):
             for j in range(x0, x1):
@@ -144,29 +144,29 @@ def _forget(mask, new, taken, visited, line, half):
 
 
 @njit(cache=True)
-def _walk_all(mask, depth, starts, half, least, moves, lines, ends):
+def _walk_all(mask, depth, wide, starts, half, least, focus, lines, ends):
     "Fill lines (total,2), one after the other, and where each ends; return how many."
     taken, visited, new = np.zeros_like(mask), np.zeros_like(mask), mask.copy()
-    onward, backward = np.empty((mask.size + 3*half, 2), np.int64), np.empty((mask.size + 3*half, 2), np.int64)
+    onward, backward = np.empty((mask.size + 4*half, 2), np.int64), np.empty((mask.size + 4*half, 2), np.int64)
     count, total = 0, 0
     for s in range(len(starts)):
         y, x = starts[s]
         if taken[y, x]: continue
         visited[y, x] = True
         _see(new, y, x, half)
-        a = _walk(mask, new, visited, taken, depth, y, x, half, (0., 0.), moves, onward)
+        a = _walk(mask, new, visited, taken, depth, y, x, half, (0., 0.), focus, onward)
         heading = (0., 0.)
         if a > 0:
             dy, dx = y - onward[min(a, 2*half) - 1, 0], x - onward[min(a, 2*half) - 1, 1]
             away = np.sqrt(float(dy*dy + dx*dx))
             if away > 0: heading = (dy/away, dx/away)
-        b = _walk(mask, new, visited, taken, depth, y, x, half, heading, moves, backward)
+        b = _walk(mask, new, visited, taken, depth, y, x, half, heading, focus, backward)
         if total + a + b + 1 > len(lines): break
         lines[total:total + b] = backward[:b][::-1]
         lines[total + b] = starts[s]
         lines[total + b + 1:total + a + b + 1] = onward[:a]
         line = lines[total:total + a + b + 1]
-        gained = _take(mask, taken, depth, line)
+        gained = _take(mask, taken, wide, line)
         _forget(mask, new, taken, visited, line, half)
         if gained < least: continue
         total += len(line)
@@ -179,6 +179,7 @@ def _walk_all(mask, depth, starts, half, least, moves, lines, ends):
 class TraceSettings:
     "How labelled pixels become lines. Lengths in pixels."
     half_window: int = 4            # the field of view is a square of 2 half_window + 1 pixels
+    focus: float = 12.              # how much the heading counts in the reward; 0 = not at all, as in the paper
     least_pixels: int = 12          # walks that take fewer labelled pixels are dropped
     least_length: float = 8.        # lines shorter than this are dropped
     most_bend_deg: float = 50.      # a line that bends by more within about 12 pixels is parted there
@@ -195,9 +196,11 @@ def walk_mask(mask:np.ndarray, # (Y,X), non-zero where membrane
     ridge = large & (depth >= maximum_filter(depth, 3))
     if not ridge.any(): return []
     middle, thick = np.argwhere(ridge), 1.3*np.median(depth[ridge])
+    near = np.maximum(np.minimum(maximum_filter(depth, 2*settings.half_window + 1), thick), depth)      # not so deep as a crossing
+    wide = 2*near - depth + 1.5                             # from a path off the middle across the whole membrane
     starts = np.vstack([middle[np.argsort(depth[ridge] > thick, kind='stable')], np.argwhere(large & ~ridge)])
     lines, ends = np.empty((3*np.count_nonzero(large) + 64, 2), np.int64), np.empty(len(starts), np.int64)
-    count = _walk_all(large, depth, starts, settings.half_window, settings.least_pixels, MOVES, lines, ends)
+    count = _walk_all(large, depth, wide, starts, settings.half_window, settings.least_pixels, float(settings.focus), lines, ends)
     return np.split(lines[:ends[count - 1]], ends[:count - 1]) if count else []
 
 # %% ../nbs/05a_trace.ipynb #a1d4af2b
@@ -219,25 +222,29 @@ def curve_frame(points:np.ndarray, # (n,2) y,x pixels, evenly spaced
     if window < 3:
         step = points[-1] - points[0]
         return points, np.repeat(step[None]/max(np.linalg.norm(step), 1e-9), len(points), 0), np.zeros(len(points))
-    p, d, dd = (savgol_filter(points, window, 2, deriv=k, axis=0, mode='wrap' if closed else 'interp') for k in range(3))
+    half, i, x = window//2, np.arange(len(points)), np.arange(window) - window//2
+    at = i if closed else np.clip(i, half, len(points) - 1 - half)
+    c = np.einsum('kw,nwd->knd', np.linalg.pinv(np.vander(x, 3, increasing=True)), points[(at[:, None] + x) % len(points)])
+    t = (i - at)[:, None]
+    p, d, dd = c[0] + t*c[1] + t*t*c[2], c[1] + 2*t*c[2], 2*c[2]
     speed = np.maximum(np.linalg.norm(d, axis=1), 1e-9)
     return p, d/speed[:, None], (d[:, 1]*dd[:, 0] - d[:, 0]*dd[:, 1])/speed**3
 
 
 def centre_line(pixels:np.ndarray, # (n,2) y,x as walked
-                mask:np.ndarray, # (Y,X) bool
+                mask:np.ndarray, # (Y,X), 1. where membrane
                 closed:bool=False, reach_px:float=6.)->tuple: # points (m,2) y,x, one pixel apart; width (m,) pixels
     "Move a walked line to the middle of its membrane."
     across = np.arange(-reach_px, reach_px + .1, .5)
-    half = len(across)//2
+    half, edge, mask = len(across)//2, 'wrap' if closed else 'nearest', mask.astype(np.float32, copy=False)
     points = resample(curve_frame(resample(pixels.astype(float), closed), closed, 7)[0], closed)
     for window in (7, 9):
         normal = curve_frame(points, closed, window)[1][:, ::-1]*[-1, 1]
-        cut = map_coordinates(mask.astype(np.float32), (points[:, None] + across[:, None]*normal[:, None]).reshape(-1, 2).T, order=1, mode='nearest').reshape(len(points), -1) >= .5
+        cut = map_coordinates(mask, (points[:, None] + across[:, None]*normal[:, None]).reshape(-1, 2).T, order=1, mode='constant').reshape(len(points), -1) >= .5
         sides = [np.where(side.all(1), reach_px, .5*np.argmin(side, 1)) for side in (cut[:, half:], cut[:, half::-1])]
         shift = np.clip((sides[0] - sides[1])/2, -1.5, 1.5)*cut[:, half]
-        smooth = curve_frame(points + median_filter(shift, 5, mode='nearest')[:, None]*normal, closed, window)[0]
-        width, points = median_filter(sides[0] + sides[1] - .5, 5, mode='nearest'), resample(smooth, closed)
+        smooth = curve_frame(points + median_filter(shift, 5, mode=edge)[:, None]*normal, closed, window)[0]
+        width, points = median_filter(np.maximum(sides[0] + sides[1] - .5, 0), 5, mode=edge), resample(smooth, closed)
     return points, np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, len(width)), width)
 
 # %% ../nbs/05a_trace.ipynb #edba1557
@@ -275,10 +282,11 @@ def trace_slice(mask:np.ndarray, # (Y,X), non-zero where membrane
                 settings:TraceSettings=TraceSettings())->list: # of Fragment, longest first
     "Turn labelled pixels into ordered centre lines (§5.1, phase 1)."
     mask, found = np.asarray(mask) != 0, []
+    soft = mask.astype(np.float32)
     for pixels in walk_mask(mask, settings):
         if len(pixels) < 4: continue
         closed = _is_ring(pixels, settings.half_window)
-        points, width = centre_line(pixels, mask, closed)
+        points, width = centre_line(pixels, soft, closed)
         parts = [(0, len(points))] if closed else part_at_kinks(points, settings.most_bend_deg)
         found += [Fragment(points[a:b], width[a:b], closed) for a, b in parts if b - a >= settings.least_length]
     return sorted(found, key=lambda f: -len(f.points))
