@@ -64,6 +64,18 @@ def ring_links(rings):
     return {tuple(sorted((2*a + 1, 2*b))) for _, ids in rings for a, b in zip(ids, ids[1:] + ids[:1])}
 
 
+def easy(seed):
+    "Image, pieces and true links of `broken_curves`."
+    image, pieces, rings = broken_curves(seed)
+    return image, pieces, ring_links(rings)
+
+
+def nested(seed):
+    "The same with membranes inside membranes."
+    image, pieces, rings = broken_curves(seed, nested=True)
+    return image, pieces, ring_links(rings)
+
+
 def deformed_curves(seed, size=512):
     "Image, pieces and true links (pairs of piece ends): up to seven closed curves far from ellipses and open curves, three in ten allowed to touch, gaps of 5-40 px, and dashes."
     rng = np.random.default_rng(seed)
@@ -91,6 +103,9 @@ def deformed_curves(seed, size=512):
         links += zip(ids, ids[1:] + ids[:1] if closed else ids[1:])
     for _ in range(rng.integers(5, 15)): dash(rng, image)
     return image, pieces, {tuple(sorted((2*a + 1, 2*b))) for a, b in links}
+
+
+SETS = dict(easy=easy, nested=nested, deformed=deformed_curves)      # name -> function of a seed: image, pieces, true links
 
 
 def deformed_ring(rng, size):
@@ -185,6 +200,11 @@ def true_ends(fragments, pieces, near_px=3., end_px=8.):
             away = [np.linalg.norm(point - piece[0]), np.linalg.norm(point - piece[-1])]
             if min(away) < end_px: ends[2*f + e] = 2*on[f] + int(np.argmin(away))
     return ends, on
+
+
+def taken_links(table):
+    "The links taken in a table of `link_fragments`, as pairs of fragment ends."
+    return [tuple(2*r[f'fragment_{e}'] + r[f'end_{e}'] - 1 for e in 'ab') for r in table if r['taken']]
 
 
 def link_counts(taken, ends, on, truth):

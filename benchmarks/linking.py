@@ -7,31 +7,20 @@ import timeit
 
 import networkx as nx
 import numpy as np
-from scipy.ndimage import label
 from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
 from cryoseg.link import METHODS, LinkSettings, link_fragments
 from cryoseg.trace import TraceSettings, trace_slice, walk_mask
 from _tables import arguments, finish, print_table
-from _sets import broken_curves, deformed_curves, f1, link_counts, ring_links, true_ends
+from _sets import SETS, easy, f1, link_counts, taken_links, true_ends
 
 SEEDS = range(40)
-
-
-def easy(seed, nested=False):
-    "Broken ellipses with their true links."
-    image, pieces, rings = broken_curves(seed, nested=nested)
-    return image, pieces, ring_links(rings)
-
-
-SETS = dict(easy=easy, nested=lambda seed: easy(seed, True), deformed=deformed_curves)
 
 
 def skeleton_lines(image):
     "What the walker is measured against: the longest shortest path through each part of the skeleton, (n,2) pixels in order."
     thin = skeletonize(image > 0)
-    parts, n = label(thin, np.ones((3, 3)))
     points, lines = np.argwhere(thin), []
     pairs = cKDTree(points).query_pairs(1.5, output_type='ndarray')
     whole = nx.Graph()
@@ -72,7 +61,7 @@ def link_rows(name, make):
             start = timeit.default_timer()
             table = link_fragments(lines, settings=LinkSettings(method=method)).table
             seconds += timeit.default_timer() - start
-            counts.append(link_counts([(2*r['fragment_a'] + r['end_a'] - 1, 2*r['fragment_b'] + r['end_b'] - 1) for r in table if r['taken']], ends, on, truth))
+            counts.append(link_counts(taken_links(table), ends, on, truth))
         tp, fp, fn = np.sum(counts, axis=0)
         rows.append(dict(set=name, method=method, precision=float(tp/(tp + fp)), recall=float(tp/(tp + fn)), f1=float(f1(counts)), ms_an_image=1000*seconds/len(slices)))
     return rows

@@ -8,7 +8,7 @@ import timeit
 import numpy as np
 from scipy.ndimage import label
 
-from cryoseg.merge import MergeSettings, find_membranes, merge_union_find
+from cryoseg.merge import MergeSettings, Scale, find_membranes, merge_union_find
 from cryoseg.metrics import adapted_rand, panoptic_quality, voi
 from cryoseg.volume import read_volume
 from _sets import touching_vesicles
@@ -104,7 +104,7 @@ def cut_row(path, n_cuts=20):
         along, gap = (voxels - voxels.mean(0)) @ way, rng.uniform(5, 30)
         at = np.quantile(along, rng.uniform(.25, .75))
         mask[tuple((voxels - low)[np.abs(along - at) < gap/2].T)] = False
-        parts = merge_union_find(mask, max(30/size, 3**.5))
+        parts = merge_union_find(mask, Scale(MergeSettings(), size, mask.shape).epsilon)
         sides = [np.bincount(parts[tuple((voxels - low)[side].T)]) for side in (along < at - gap/2, along > at + gap/2)]
         if any(len(s) < 2 for s in sides) or sides[0][1:].argmax() == sides[1][1:].argmax(): continue      # the cut does not part it
         if min(s[1:].max() for s in sides) < 1000: continue

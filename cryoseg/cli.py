@@ -268,7 +268,7 @@ def segment(inputs: Inputs, output: Out, config: Config = None, voxel_size: Voxe
 @app.command()
 def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this program or any other.')], output: Out, voxel_size: VoxelSize = None,
             membrane_values: MembraneValues = None, min_area: MinArea = None, link: Link = None,
-            threshold: Annotated[Optional[float], typer.Option(help='Where the volume holds probabilities: what counts as membrane.', show_default='0.5')] = None,
+            threshold: Annotated[float, typer.Option(help='Where the volume holds probabilities: what counts as membrane.')] = .5,
             links: Annotated[Path, typer.Option(metavar='FILE', help='The links.csv of an earlier run on the same labels, edited: taken = 0 cuts, 1 joins. It wins.', show_default=False)] = None,
             config: Config = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
     "Give every single membrane a number of its own: DIR/membranes.mrc, and every decision on the way: fragments.csv, links.csv."
@@ -279,7 +279,7 @@ def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this
         if target.exists() and labels.exists() and target.samefile(labels): raise VolumeError(f'{target} is the input itself; choose another folder with -o')
         if target.exists() and not overwrite: raise VolumeError(f'{target} is there already; choose another folder or --overwrite')
         volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
-        found = find_membranes(as_labels(volume, labels, .5 if threshold is None else threshold), volume.voxel_size_A, settings.merge, read_decisions(links) if links else None)
+        found = find_membranes(as_labels(volume, labels, threshold), volume.voxel_size_A, settings.merge, read_decisions(links) if links else None)
         write_volume(target, volume.with_data(found.membranes))
         write_decisions(output, found)
         for row in found.table: say(f'membrane {row["id"]}: {row["n_voxels"]} voxels {row.get("reason", "")}')

@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['FEATURES', 'UNIT_A', 'WEIGHTS', 'METHODS', 'Ends', 'fragment_ends', 'jump_features', 'fit_log_odds', 'LinkSettings',
            'Jumps', 'list_jumps', 'learn_q_table', 'follow_policy', 'link_by_qlearning', 'link_by_matching',
-           'link_greedily', 'Linking', 'link_fragments']
+           'link_greedily', 'Linking', 'connected_groups', 'link_fragments']
 
 # %% ../nbs/05b_link.ipynb #e61bfeb0
 from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from scipy.optimize import minimize
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from .volume import VolumeError
 
@@ -221,15 +223,17 @@ def learn_q_table(jumps:Jumps,
 
 def follow_policy(jumps:Jumps, q:np.ndarray, start:int, free:np.ndarray, most_actions:int=12, ring:bool=True)->tuple: # list of jumps, whether it came home
     "Take the best action in every state: the path that the table has learnt."
-    goal, x, visited, path = start ^ 1 if ring else -1, start, {start//2}, []
+    goal, x, path = start ^ 1 if ring else -1, start, []
+    visited, options = np.zeros(len(free)//2, bool), np.empty(len(free), np.int64)
+    visited[start//2] = True
     while len(path) < most_actions and free[x]:
-        options = [k for k in range(jumps.first[x], jumps.first[x + 1]) if jumps.target[k] == goal or (free[jumps.target[k]] and jumps.target[k]//2 not in visited)]
-        if not options: break
-        best = max(options, key=lambda k: q[k])
+        n = _options(jumps.first, jumps.target, x, goal, free, visited, options)
+        if n == 0: break
+        best = options[np.argmax(q[options[:n]])]
         if not ring and q[best] <= 0: break
         path.append(best)
         if jumps.target[best] == goal: return path, True
-        visited.add(jumps.target[best]//2)
+        visited[jumps.target[best]//2] = True
         x = jumps.target[best] ^ 1
     return path, False
 
@@ -302,12 +306,12 @@ class Linking:
     group: np.ndarray       # (n,) number of the membrane of each fragment, from 0
 
 
-def _groups(n, links):
-    "Numbers of the connected fragments, in order of their first fragment."
-    root = np.arange(n)
-    for a, b in links: root[root == root[a]] = root[b]
-    _, first, inverse = np.unique(root, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
+def connected_groups(n:int, # things, numbered from 0
+                     pairs, # (a, b) that belong together
+                     )->np.ndarray: # (n,) number of the group of each, from 0 in order of its first member
+    "Number the groups of things that pairs connect."
+    pairs = np.array(list(pairs), int).reshape(-1, 2)
+    return connected_components(coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n)), directed=False)[1]
 
 
 def link_fragments(fragments:list, # of Fragment
@@ -326,4 +330,4 @@ def link_fragments(fragments:list, # of Fragment
                   angle_a_deg=float(np.degrees(abs(a))), angle_b_deg=float(np.degrees(abs(b))), curvature_difference_per_A=float(k/pixel_size_A),
                   cost=float(-lo), probability=float(1/(1 + np.exp(-lo))), taken=int(t), rule=s.method)
              for (i, j), d, (a, b), k, lo, t in zip(pairs, distance, angles, bends, log_odds, taken)]
-    return Linking(table, _groups(len(fragments), [(r['fragment_a'], r['fragment_b']) for r in table if r['taken']]))
+    return Linking(table, connected_groups(len(fragments), [(r['fragment_a'], r['fragment_b']) for r in table if r['taken']]))

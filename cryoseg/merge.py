@@ -17,7 +17,7 @@ from numba import njit
 from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects, maximum_filter
 from scipy.spatial import cKDTree
 from .geometry import Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere, fit_ellipsoid, local_planes
-from .link import METHODS, LinkSettings, fragment_ends, link_fragments
+from .link import METHODS, LinkSettings, connected_groups, fragment_ends, link_fragments
 from .trace import trace_slice
 from .volume import VolumeError
 
@@ -551,7 +551,7 @@ def _nearest_fragment(mask, fragments, spare=2.):
 
 
 def find_in_slice(mask:np.ndarray, # (Y,X) bool
-                  scale:'Scale', decisions:dict=None)->'Connection':
+                  scale:Scale, decisions:dict=None)->'Connection':
     "Tell the membranes of one image apart by linking its fragments (§5.1)."
     s, a = scale.settings, scale.voxel_size_A
     fragments = trace_slice(mask)
@@ -559,9 +559,13 @@ def find_in_slice(mask:np.ndarray, # (Y,X) bool
     rows = link_fragments(fragments, a, chosen).table
     for n, row in enumerate(rows, 1): row.update(link_id=n, fragment_a=row['fragment_a'] + 1, fragment_b=row['fragment_b'] + 1)
     pairs = _decide_slice(rows, decisions or {}, fragments)
-    root = np.arange(len(fragments) + 1)
-    for pair in pairs: root[root == root[min(pair)]] = root[max(pair)]
-    return _assemble_slice(mask, fragments, root, rows, scale)
+    group = connected_groups(len(fragments), [(min(pair) - 1, max(pair) - 1) for pair in pairs])
+    return _assemble_slice(mask, fragments, group, rows, scale)
+
+
+def _no_such(pair, n):
+    "The error for a decision about fragments that are not there, of n."
+    return VolumeError(f'a link joins fragments {" and ".join(map(str, pair))}, but there are {n}, numbered from 1; are the links of another volume, or of other settings?')
 
 
 def _decide_slice(rows, decisions, fragments):
@@ -572,7 +576,7 @@ def _decide_slice(rows, decisions, fragments):
     for numbers, taken in decisions.items():
         pair = frozenset(numbers)
         if not all(1 <= n <= len(fragments) for n in pair) or (len(pair) == 1 and pair not in candidates):
-            raise VolumeError(f'a link joins fragments {" and ".join(map(str, numbers))}, but there are {len(fragments)}, numbered from 1; are the links of another image, or of other settings?')
+            raise _no_such(numbers, len(fragments))
         if bool(taken) == (pair in joined_): continue
         if not taken:
             for row in candidates[pair]: row.update(taken=0, rule='user')
@@ -587,19 +591,24 @@ def _decide_slice(rows, decisions, fragments):
     return joined_
 
 
-def _assemble_slice(mask, fragments, root, rows, scale):
+def _next_id(table):
+    "The id of the next membrane. Raises VolumeError where a uint16 volume holds no more."
+    if len(table) == 65535: raise VolumeError('more than 65535 membranes do not fit a uint16 volume; raise min_area_A2')
+    return len(table) + 1
+
+
+def _assemble_slice(mask, fragments, group_of, rows, scale):
     "Groups of fragments that are long enough become membranes, largest first."
     a, owner = scale.voxel_size_A, _nearest_fragment(mask, fragments)
     counts = np.bincount(owner.ravel(), minlength=len(fragments) + 1)
-    groups = [np.flatnonzero(root == r) for r in np.unique(root[1:])]
+    groups = [1 + np.flatnonzero(group_of == k) for k in np.unique(group_of)]
     groups.sort(key=lambda g: -counts[g].sum())
     member, table, dropped, shortest_A = np.zeros(len(fragments) + 1, np.uint16), [], [], scale.settings.min_area_A2**.5
     for group in groups:
         length_A, n = a*sum(fragments[k - 1].length for k in group), int(counts[group].sum())
         if length_A < shortest_A: dropped.append(dict(n_voxels=n, n_regions=len(group), reason=f'its length is {length_A:.0f} Å; the root of min_area_A2 is {shortest_A:.0f} Å')); continue
-        if len(table) == 65535: raise VolumeError('more than 65535 membranes do not fit a uint16 volume; raise min_area_A2')
         links = [r['probability'] for r in rows if r['taken'] and r['rule'] != 'user' and r['fragment_a'] in group]
-        member[group] = len(table) + 1
+        member[group] = _next_id(table)
         table.append(dict(id=len(table) + 1, n_voxels=n, n_pieces=len(group), area_A2=None, thickness_A=a*float(np.mean(np.concatenate([fragments[k - 1].width for k in group]))),
                           radius_A=None, sheet=None, fitted=None, seen=None, confidence=float(min(links, default=1.)), reason='one slice'))
     ends = fragment_ends(fragments).position*a if fragments else np.zeros((0, 2))
@@ -730,15 +739,19 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
     scale = Scale(settings, float(voxel_size_A), labels.shape)
     mask = labels if labels.dtype == bool else np.isin(labels, settings.membrane_values)
     if len(mask) == 1: return find_in_slice(mask[0], scale, decisions)
-    if is_thick(mask, settings.seed):
-        middles, half = thin_walls(mask)
-        found = _find(middles, scale, decisions)
-        filled = fill_walls(found.membranes, mask, 1.5*half + 1)
-        counts = np.bincount(filled.ravel(), minlength=len(found.table) + 1)
-        share = counts/np.maximum(np.bincount(found.membranes.ravel(), minlength=len(counts)), 1)
-        pieces = [{**piece, 'n_voxels': int(round(piece['n_voxels']*(share[piece['membrane_id']] if piece['membrane_id'] else 1)))} for piece in found.pieces]      # by share: a wall's voxels are not told apart
-        return replace(found, membranes=filled, pieces=pieces, table=[{**row, 'n_voxels': int(counts[row['id']]), 'thickness_A': 2*half*scale.voxel_size_A} for row in found.table])
-    return _find(mask, scale, decisions)
+    return (_find_thick if is_thick(mask, settings.seed) else _find)(mask, scale, decisions)
+
+
+def _find_thick(mask, scale, decisions):
+    "The membranes of a mask (Z,Y,X) of thick walls: told apart by the middles of the walls, which are then filled again."
+    middles, half = thin_walls(mask)
+    found = _find(middles, scale, decisions)
+    filled = fill_walls(found.membranes, mask, 1.5*half + 1)
+    thin, full = (np.bincount(v.ravel(), minlength=len(found.table) + 1) for v in (found.membranes, filled))
+    grown = np.where(np.arange(len(full)) > 0, full/np.maximum(thin, 1), 1.)        # pieces grow by the share of their membrane: their own voxels are not told apart
+    pieces = [{**piece, 'n_voxels': int(round(piece['n_voxels']*grown[piece['membrane_id']]))} for piece in found.pieces]
+    table = [{**row, 'n_voxels': int(full[row['id']]), 'thickness_A': 2*half*scale.voxel_size_A} for row in found.table]
+    return replace(found, membranes=filled, pieces=pieces, table=table)
 
 
 def _find(mask, scale, decisions):
@@ -759,7 +772,9 @@ def _find(mask, scale, decisions):
     sheets = [i for i, p in enumerate(pieces) if p.sheet >= settings.min_sheet]
     sure = [pieces[i] for i in sheets]
     if not settings.join: found = []
-    elif settings.link == 'merge': found = join_on_bodies(sure, scale) + join_across_gaps(sure, scale, {(a, b) for a, i in enumerate(sheets) for b, j in enumerate(sheets) if (i, j) in apart})
+    elif settings.link == 'merge':
+        number = {i: k for k, i in enumerate(sheets)}
+        found = join_on_bodies(sure, scale) + join_across_gaps(sure, scale, {(number[i], number[j]) for i, j in apart if i in number and j in number})
     else: found = join_in_slices(sure, scale)
     best = {frozenset((j.a, j.b)): j for j in sorted(found, key=lambda j: -j.cost)}        # the cheaper one where both cues agree
     joins = [replace(j, a=sheets[j.a], b=sheets[j.b]) for j in found if best[frozenset((j.a, j.b))] is j]
@@ -776,8 +791,7 @@ def decide(joins:list, # of Join
     wanted = {}
     for pair, taken in decisions.items():
         unknown = [n for n in pair if not 1 <= n <= len(pieces)]
-        if unknown or pair[0] == pair[1]:
-            raise VolumeError(f'a link joins fragments {pair[0]} and {pair[1]}, but there are {len(pieces)}, numbered from 1; are the links of another volume, or of other settings?')
+        if unknown or pair[0] == pair[1]: raise _no_such(pair, len(pieces))
         wanted[frozenset(n - 1 for n in pair)] = bool(taken)
     was = {frozenset((j.a, j.b)) for j in joins}
     changed = {pair: taken for pair, taken in wanted.items() if taken != (pair in was)}
@@ -792,17 +806,15 @@ def decide(joins:list, # of Join
 
 def _assemble(pieces, came_from, joins, links, scale, dropped):
     "Groups of joined pieces become membranes, largest first."
-    root, a = np.arange(len(pieces)), scale.voxel_size_A
-    for j in joins: root[root == root[j.a]] = root[j.b]
-    groups = [np.flatnonzero(root == r) for r in np.unique(root)]
+    a, group_of = scale.voxel_size_A, connected_groups(len(pieces), [(j.a, j.b) for j in joins])
+    groups = [np.flatnonzero(group_of == k) for k in np.unique(group_of)]
     whole = [joined([pieces[i] for i in g], scale) for g in groups]
     membranes, table, member = np.zeros(scale.shape, np.uint16), [], np.zeros(len(pieces), int)
     for k in np.argsort([-len(p.voxels) for p in whole], kind='stable'):
         p, group, why_not = whole[k], groups[k], _why_not(whole[k], scale)
         if why_not: dropped.append(dict(n_voxels=len(p.voxels), n_regions=len(group), reason=why_not)); continue
-        if len(table) == 65535: raise VolumeError('more than 65535 membranes do not fit a uint16 volume; raise min_area_A2')
         reasons = [j for j in joins if j.a in group]
-        member[group] = len(table) + 1
+        member[group] = _next_id(table)
         membranes[tuple(p.voxels.T)] = len(table) + 1
         table.append(dict(id=len(table) + 1, n_voxels=len(p.voxels), n_pieces=len(group), area_A2=p.area*a**2, thickness_A=p.thickness*a,
                           radius_A=p.body.radius*a if p.body else None, sheet=p.sheet, fitted=p.fitted, seen=p.seen,

@@ -89,6 +89,14 @@ def _see(new, y, x, half):
 
 
 @njit(cache=True)
+def _heading(to_y, to_x, from_, before):
+    "The unit vector from the pixel `from_` to (to_y,to_x); `before` where they are the same."
+    dy, dx = to_y - from_[0], to_x - from_[1]
+    away = np.sqrt(float(dy*dy + dx*dx))
+    return (dy/away, dx/away) if away > 0 else before
+
+
+@njit(cache=True)
 def _walk(mask, new, visited, taken, depth, y, x, half, heading, focus, path):
     "Walk from (y,x), which is not written down, filling path (n,2); return the number of steps."
     n, to_tip, start_y, start_x = 0, False, y, x
@@ -111,10 +119,7 @@ def _walk(mask, new, visited, taken, depth, y, x, half, heading, focus, path):
             n += 1
         y, x = path[n - 1]
         if not to_tip: _see(new, y, x, half)
-        if n > 2:
-            back = path[max(0, n - 1 - 2*half)]
-            away = np.sqrt(float((y - back[0])**2 + (x - back[1])**2))
-            if away > 0: heading = ((y - back[0])/away, (x - back[1])/away)
+        if n > 2: heading = _heading(y, x, path[max(0, n - 1 - 2*half)], heading)
     return n
 
 # %% ../nbs/05a_trace.ipynb #5a263398
@@ -155,11 +160,7 @@ def _walk_all(mask, depth, wide, starts, half, least, focus, lines, ends):
         visited[y, x] = True
         _see(new, y, x, half)
         a = _walk(mask, new, visited, taken, depth, y, x, half, (0., 0.), focus, onward)
-        heading = (0., 0.)
-        if a > 0:
-            dy, dx = y - onward[min(a, 2*half) - 1, 0], x - onward[min(a, 2*half) - 1, 1]
-            away = np.sqrt(float(dy*dy + dx*dx))
-            if away > 0: heading = (dy/away, dx/away)
+        heading = _heading(y, x, onward[min(a, 2*half) - 1], (0., 0.)) if a > 0 else (0., 0.)
         b = _walk(mask, new, visited, taken, depth, y, x, half, heading, focus, backward)
         if total + a + b + 1 > len(lines): break
         lines[total:total + b] = backward[:b][::-1]
