@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.metrics import adapted_rand_error
 
 from cryoseg.evaluate import distance_to_mesh
-from cryoseg.merge import MergeSettings, connect_membranes
+from cryoseg.membranes import MergeSettings, connect_membranes
 from cryoseg.metrics import skeleton_f1
 from cryoseg.segment import SegmentSettings, segment_volume
 from cryoseg.surface import fit_surface

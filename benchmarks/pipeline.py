@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from cryoseg.merge import connect_membranes
+from cryoseg.membranes import connect_membranes
 from cryoseg.phantom import PhantomSettings, simulate_phantom, write_phantom
 from cryoseg.volume import read_volume
 from cryoseg.workflow import RunSettings, fit_surfaces, label_tomogram, membrane_table, write_surfaces

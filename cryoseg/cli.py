@@ -29,12 +29,12 @@ from rich.table import Table
 
 from . import __version__
 from .evaluate import evaluate, format_evaluation
-from .merge import find_membranes
+from .membranes import find_membranes, membrane_values_of
 from .phantom import PhantomSettings, simulate_phantom, write_phantom
 from .report import write_report
 from .segment import read_regions, train_on_tomogram
 from .unet import load_weights, save_weights
-from .volume import VolumeError, atomic_write, describe, read_volume, write_volume
+from .volume import VolumeError, atomic_write, describe, read_meaning, read_volume, write_volume
 from .workflow import RunSettings, label_tomogram, read_decisions, read_input, run_tomogram, settings_from_dict, surface_stage, write_decisions
 
 # %% ../nbs/10_cli.ipynb #84a749b4
@@ -115,7 +115,7 @@ Seed = Annotated[Optional[int], typer.Option(help='Seed of every random choice.'
 Overwrite = Annotated[bool, typer.Option('--overwrite', help='Start anew where the folder holds other results.')]
 Quiet = Annotated[bool, typer.Option('-q', '--quiet', help='Say only what went wrong.')]
 Verbose = Annotated[bool, typer.Option('-v', '--verbose', help='Say more; show where an error came from.')]
-MembraneValues = Annotated[Optional[str], typer.Option(help='Label values that are membrane, for example 1,2.')]
+MembraneValues = Annotated[Optional[str], typer.Option(help='Label values that are membrane, for example 1,2. Without it 1, or what the text `meaning` of an .npz says.')]
 Threshold = Annotated[Optional[float], typer.Option(help='Membrane probability from which a voxel is membrane.')]
 
 
@@ -274,14 +274,16 @@ def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this
     "Give every single membrane a number of its own: DIR/membranes.mrc, and every decision on the way: fragments.csv, links.csv."
     _Talk.level = verbose - quiet
     with plain_errors():
-        settings = build_settings(config, min_area=min_area, membrane_values=membrane_values, link=link)
+        meant = membrane_values_of(read_meaning(labels)) if membrane_values is None and config is None else ()
+        if meant: say(f'{labels} says what its labels mean; membrane: {", ".join(map(str, meant))} (--membrane-values)')
+        settings = build_settings(config, min_area=min_area, membrane_values=','.join(map(str, meant)) or membrane_values, link=link)
         target = output / 'membranes.mrc'
         if target.exists() and labels.exists() and target.samefile(labels): raise VolumeError(f'{target} is the input itself; choose another folder with -o')
         if target.exists() and not overwrite: raise VolumeError(f'{target} is there already; choose another folder or --overwrite')
         volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
         found = find_membranes(as_labels(volume, labels, threshold), volume.voxel_size_A, settings.merge, read_decisions(links) if links else None)
         write_volume(target, volume.with_data(found.membranes))
-        write_decisions(output, found)
+        write_decisions(output, found, volume.corner_A)
         for row in found.table: say(f'membrane {row["id"]}: {row["n_voxels"]} voxels {row.get("reason", "")}')
         say_dropped(found.dropped, bool(found.table))
         say(f'{len(found.table)} membranes in {target}' if found.table else f'no membranes found; {target} is empty')

@@ -7,7 +7,7 @@ __all__ = ['DEMO', 'FINE', 'star_radius', 'sphere_quadrature', 'Body', 'bilayer_
            'place_bodies', 'Particle', 'place_particles', 'scene_margin', 'paint', 'tilt_matrix', 'tilt_angles',
            'detector_width', 'project', 'missing_wedge', 'back_project', 'contrast_transfer', 'apply_optics',
            'contrast_to_noise', 'particle_mask', 'noise_level', 'Phantom', 'simulate_phantom', 'visible',
-           'write_phantom', 'read_phantom_truth']
+           'write_phantom', 'read_phantom_truth', 'broken_shells']
 
 # %% ../nbs/01_phantom.ipynb #76fd43c6
 import math
@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csc_array
 from scipy.special import erfc, legendre_p
 
-from .geometry import fibonacci_sphere, icosphere
+from .geometry import Ellipsoid, fibonacci_sphere, icosphere
 from .volume import Volume, VolumeError, atomic_write, read_volume, write_volume
 
 # %% ../nbs/01_phantom.ipynb #61ad470a
@@ -673,3 +673,27 @@ def read_phantom_truth(folder:str|Path)->Phantom: # its bodies equal those writt
     labels = np.asarray(read_volume(folder/'truth_labels.mrc').data).astype(np.uint8)
     membranes = np.asarray(read_volume(folder/'truth_membranes.mrc').data).astype(np.uint16)
     return Phantom(read_volume(folder/'tomogram.mrc'), labels, membranes, bodies, particles, settings)
+
+# %% ../nbs/01_phantom.ipynb #12e0e071
+def broken_shells(shape:tuple, # (Z,Y,X) of the volume
+                  bodies:list, # of (centre (3,), semi-axes (3,)), z,y,x in voxels
+                  thickness:float=3., # of the shells, voxels
+                  keep:float=.85, # share of the voxels that are left
+                  holes:int=10, # knocked into each shell
+                  wedge:float=.5, # nothing is left where the normal's z is larger than this
+                  specks:int=0, # voxels that are no membrane
+                  seed:int=0)->tuple: # mask (Z,Y,X) bool, true ids (Z,Y,X)
+    "A mask as a network leaves it: ellipsoidal shells with holes, without their poles, among specks."
+    rng, truth = np.random.default_rng(seed), np.zeros(shape, int)
+    for k, (centre, axes) in enumerate(bodies, 1):
+        body = Ellipsoid(np.array(centre) + 1e-3, np.diag(1/np.array(axes, float)))
+        low, high = (np.array(centre) - axes - 4).astype(int).clip(0), (np.array(centre) + axes + 5).astype(int)
+        grid = np.stack(np.meshgrid(*[np.arange(a, min(b, n)) for a, b, n in zip(low, high, shape)], indexing='ij'), -1)
+        points = grid.reshape(-1, 3)
+        points = points[(np.abs(body.signed_distance(points)) <= thickness/2) & (np.abs(body.normals(points)[:, 0]) <= wedge)]
+        for _ in range(holes): points = points[np.linalg.norm(points - points[rng.integers(len(points))], axis=1) > rng.uniform(2, 6)]
+        points = points[rng.random(len(points)) < keep]
+        truth[tuple(points.T)] = k
+    mask = truth > 0
+    mask[tuple(rng.integers(0, shape, (specks, 3)).T)] = True
+    return mask, truth

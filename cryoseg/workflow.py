@@ -25,7 +25,7 @@ import tomli_w
 from . import __version__
 from .contrast import ContrastSettings, enhance
 from .evaluate import read_table
-from .merge import LINK_COLUMNS, Connection, MergeSettings, find_membranes
+from .membranes import LINK_COLUMNS, Connection, MergeSettings, find_membranes
 from .segment import SegmentSettings, choose_dtype, looks_bright, segment_volume
 from .select import membrane_points, prune_points
 from .surface import SurfaceSettings, fit_surface, rasterize, write_scene_glb, write_surface_ply
@@ -213,9 +213,11 @@ def write_table(path, rows:list, columns=COLUMNS):
 FRAGMENT_COLUMNS = ('fragment_id', 'z', 'n_voxels', 'membrane_id', 'end1_x_A', 'end1_y_A', 'end2_x_A', 'end2_y_A')
 
 
-def write_decisions(folder, found:Connection):
+def write_decisions(folder, found:Connection, corner_A=(0., 0., 0.)): # corner_A: x,y,z of the first voxel, Å
     "Write the fragments and every decision about them: fragments.csv and links.csv. A fragment in 3-D has no slice and no ends."
-    write_table(Path(folder) / 'fragments.csv', found.pieces, FRAGMENT_COLUMNS)
+    shift = dict(zip(FRAGMENT_COLUMNS[4:], (*corner_A[:2],)*2))
+    placed = [{k: v + shift[k] if k in shift and v is not None else v for k, v in row.items()} for row in found.pieces]
+    write_table(Path(folder) / 'fragments.csv', placed, FRAGMENT_COLUMNS)
     write_table(Path(folder) / 'links.csv', found.links, LINK_COLUMNS)
 
 
@@ -302,7 +304,7 @@ def run_tomogram(path, # the tomogram
         membranes = found.membranes
         _forget(folder, STAGES[1:])
         write_volume(folder / 'membranes.mrc', volume.with_data(membranes))
-        write_decisions(folder, found)
+        write_decisions(folder, found, volume.corner_A)
         record['confidence'] = {str(row['id']): float(row['confidence']) for row in found.table}
         record['dropped'] = sorted(found.dropped, key=lambda row: -row['n_voxels'])[:100]
         done('connect')
