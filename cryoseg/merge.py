@@ -164,7 +164,7 @@ def merge_union_find(mask:np.ndarray, # (Y,X) or (Z,Y,X), non-zero where membran
                      )->np.ndarray: # int32 region ids of the same shape, 0 background
     "Merge voxels no farther apart than `epsilon_vox`, all trees at once, by union-find. Raises VolumeError for other than 2 or 3 axes."
     mask = _volume_of(mask)
-    rows = np.ascontiguousarray(mask != 0).reshape(-1, mask.shape[-1])
+    rows = np.ascontiguousarray(mask != 0).reshape(int(np.prod(mask.shape[:-1])), mask.shape[-1])
     begin, first, last = _find_runs(rows, 2 if epsilon_vox >= 1 else 1)
     parent, edge = np.arange(len(first)), int(epsilon_vox + 1e-9)
     steps = [(z, y) for z in range(edge + 1) for y in range(-edge, edge + 1) if (z, y) >= (0, 0) and z*z + y*y <= epsilon_vox**2 + 1e-9]
