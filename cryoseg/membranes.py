@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['LINK_COLUMNS', 'THICK_VOX', 'MergeSettings', 'Scale', 'sheet_thickness', 'Piece', 'shell_seen', 'with_body',
-           'describe_piece', 'likely_spheres', 'grow_body', 'find_bodies', 'wall_missing', 'split_piece', 'seam_length',
-           'split_at_seams', 'on_shell', 'quadric_misses', 'one_body_cost', 'Join', 'joined', 'side_by_side',
-           'join_on_bodies', 'rim_cells', 'patch_cost', 'join_across_gaps', 'join_in_slices', 'find_in_slice',
-           'Connection', 'is_thick', 'thin_walls', 'fill_walls', 'membrane_values_of', 'find_membranes', 'decide',
-           'connect_membranes']
+           'describe_piece', 'likely_spheres', 'grow_body', 'find_bodies', 'wall_missing', 'distance_to_shells',
+           'split_piece', 'seam_length', 'split_at_seams', 'on_shell', 'quadric_misses', 'one_body_cost', 'Join',
+           'joined', 'side_by_side', 'join_on_bodies', 'rim_cells', 'patch_cost', 'join_across_gaps', 'join_in_slices',
+           'find_in_slice', 'Connection', 'is_thick', 'thin_walls', 'fill_walls', 'membrane_values_of',
+           'find_membranes', 'decide', 'connect_membranes']
 
 # %% ../nbs/05c2_membranes.ipynb #16cfcc6b
 from dataclasses import dataclass, fields, replace
@@ -214,18 +214,34 @@ def wall_missing(a:Ellipsoid, b:Ellipsoid, cells:np.ndarray, # (m,3) z,y,x
     return False
 
 
+def distance_to_shells(signed:np.ndarray, # (n,k) distances of the voxels from the ellipsoids, negative inside
+                       voxels:np.ndarray, # (n,3)
+                       scale:Scale, neighbours:int=60)->np.ndarray: # (n,k) without sign
+    "Distances from the bodies; where two are near, corrected for how far the undisputed voxels round about lie off each ellipsoid."
+    distance = np.abs(signed)
+    if signed.shape[1] < 2: return distance
+    corrected, disputed = distance.copy(), np.sort(distance, 1)[:, 1] < 1.5*scale.tolerance
+    for k in range(signed.shape[1]):
+        own = np.flatnonzero((distance.argmin(1) == k) & ~disputed & (distance[:, k] < scale.tolerance))
+        asked = np.flatnonzero(disputed & (distance[:, k] < 2*scale.tolerance))
+        if len(own) < neighbours or not len(asked): continue
+        near = cKDTree(voxels[own]).query(voxels[asked], k=neighbours)[1]
+        corrected[asked, k] = np.abs(signed[asked, k] - np.median(signed[own, k][near], axis=1))
+    return corrected
+
+
 def split_piece(piece:Piece, scale:Scale)->tuple: # part of each voxel (n,) from 0, and why
     "Part a region into the bodies that touch in it, or leave it whole."
     whole = np.zeros(len(piece.voxels), int)
     if piece.fitted > .9: return whole, f'one ellipsoid holds {piece.fitted:.2f} of it'
     bodies = find_bodies(piece, scale)
-    distance = np.abs(np.stack([b.signed_distance(piece.voxels) for b in bodies], 1)) if bodies else np.zeros((len(whole), 0))
+    signed = np.stack([b.signed_distance(piece.voxels) for b in bodies], 1) if bodies else np.zeros((len(whole), 0))
     enough = .5*scale.min_area*piece.thickness              # voxels
-    held = np.bincount(distance.argmin(1), minlength=len(bodies)) >= enough if bodies else np.zeros(0, bool)
-    bodies, distance = [b for b, h in zip(bodies, held) if h], distance[:, held]
+    held = np.bincount(np.abs(signed).argmin(1), minlength=len(bodies)) >= enough if bodies else np.zeros(0, bool)
+    bodies, signed = [b for b, h in zip(bodies, held) if h], signed[:, held]
     if not bodies: return whole, 'no closed body found'
     if any(wall_missing(a, b, piece.cells, scale) for i, a in enumerate(bodies) for b in bodies[:i]): return whole, 'no wall between the bodies'
-    part, distance = distance.argmin(1), distance.min(1)
+    part, distance = distance_to_shells(signed, piece.voxels, scale).argmin(1), np.abs(signed).min(1)
     radius = np.array([b.radius for b in bodies])[part]
     beyond = distance > scale.tolerance
     if len(bodies) == 1 or beyond.mean() > .25:
