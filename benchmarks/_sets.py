@@ -1,6 +1,6 @@
-"""Sets of broken curves and touching vesicles on which linking and merging are measured. Lengths are pixels or voxels.
+"""Sets of broken curves, touching vesicles and arcs of ellipses on which linking, merging and fitting are measured. Lengths are pixels or voxels.
 
-`broken_curves` and `touching_vesicles` are reference sets: the order of their random draws is part of their definition
+`broken_curves`, `touching_vesicles` and `ellipse_arc` are reference sets: the order of their random draws is part of their definition
 (a test holds them to their checksums). `deformed_curves` was added beside them: bodies that are no ellipses, open curves, touching ones.
 """
 import numpy as np
@@ -221,3 +221,19 @@ def f1(counts):
     "F1 of summed counts."
     tp, fp, fn = np.sum(counts, axis=0)
     return 2*tp/(2*tp + fp + fn)
+
+
+def ellipse_arc(seed, fraction, outliers):
+    "Points of one noisy arc: the true y, x, semi-axes, angle (rad, of the first axis, from x towards y); those of the neighbouring slice; points (n,2) y,x."
+    rng = np.random.default_rng(seed)
+    a = rng.uniform(45, 90)
+    true = np.array([256, 256, a, a*rng.uniform(.65, .95), rng.uniform(0, np.pi)])
+    start, n = rng.uniform(0, 2*np.pi), int(4*a*fraction) + 20
+    t = start + rng.uniform(0, 2*np.pi*fraction, n)
+    c, s = np.cos(true[4]), np.sin(true[4])
+    x, y = true[2]*np.cos(t)*c - true[3]*np.sin(t)*s, true[2]*np.cos(t)*s + true[3]*np.sin(t)*c
+    points = 256 + np.c_[x, y] + rng.normal(0, .8, (n, 2))
+    strays = int(outliers*n)
+    if strays: points[:strays] = rng.uniform(256 - a*1.3, 256 + a*1.3, (strays, 2))
+    off = np.r_[rng.normal(0, 1, 2), rng.normal(0, 1.5, 2), rng.normal(0, .05)]
+    return true, true + off[[1, 0, 2, 3, 4]], points[:, ::-1]

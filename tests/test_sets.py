@@ -8,7 +8,7 @@ import pytest
 from notebooks import ROOT
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
-from _sets import broken_curves, deformed_curves, touching_vesicles  # noqa: E402  (after the path)
+from _sets import broken_curves, deformed_curves, ellipse_arc, touching_vesicles  # noqa: E402  (after the path)
 
 
 def digest(*arrays):
@@ -19,6 +19,7 @@ def digest(*arrays):
     (lambda: [broken_curves(0)[0]], 'd2ae6fb2cb84'),
     (lambda: [broken_curves(0, nested=True)[0]], '76e222017c9f'),
     (lambda: touching_vesicles(0, 3), '8408d3c54959'),
+    (lambda: ellipse_arc(0, .5, .1), 'ab38c53f1937'),
 ])
 def test_reference_sets_keep_their_checksums(make, checksum):
     assert digest(*make()) == checksum
