@@ -23,7 +23,18 @@ from _tables import arguments, finish, print_table
 EXACT = dict(label_sigma_vox=0., flat_sigma_vox=0., shared_sigma_vox=0.)      # these voxels err one by one
 TUNED, FRESH, VIEWS = range(100, 112), range(200, 220), range(5)
 STAR = {'ellipsoids': 0., 'bumpy, 0.6': .6, 'bumpy, 1.0': 1.}
-CONCAVE = {'C (bent capsule)': bent_capsule, 'bean': bean, 'biconcave disc': biconcave_disc}
+
+
+def tilted(body, angle_deg=35.):
+    "A body turned about its x axis, so that other parts of it are hidden."
+    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    turn = np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+    return body[0] @ turn, body[1] @ turn, body[2]
+
+
+CONCAVE = {'C (bent capsule)': bent_capsule, 'bean': bean, 'biconcave disc': biconcave_disc}     # settings were chosen on the first view of each
+OTHERS = {'C, tilted': lambda: tilted(bent_capsule()), 'bean, tilted': lambda: tilted(bean()), 'longer bean': lambda: bean(half_length=90., tube=24., bend=45.),
+          'disc, tilted': lambda: tilted(biconcave_disc())}
 
 
 def to_volume(body):
@@ -77,8 +88,29 @@ def body_rows():
         for label, seeds in (('100-111', TUNED), ('200-219', FRESH)):
             rows.append(group_row(name, label, [fit_one(random_body(seed, amplitude, 30_000), seed) for seed in seeds]))
     for name, make in CONCAVE.items():
-        rows.append(group_row(name, 'five views', [fit_one(make(), seed) for seed in VIEWS]))
+        rows.append(group_row(name, '0-4', [fit_one(make(), seed) for seed in VIEWS]))
+    for name, make in OTHERS.items():
+        rows.append(group_row(name, '10-12', [fit_one(make(), seed) for seed in (10, 11, 12)]))
     return rows
+
+
+def open_rows(seeds=range(2), n=3_000):
+    "Sheets that have a boundary in full view: how many are closed by force."
+    rows = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        a, b, t = rng.uniform(-50, 50, n), rng.uniform(-50, 50, n), rng.uniform(-1.6, 1.6, n)
+        ball = rng.standard_normal((3*n, 3))
+        ball /= np.linalg.norm(ball, axis=1)[:, None]
+        ball = 45*ball[np.abs(ball[:, 0]) < .5]
+        sheets = {'flat, upright': np.c_[a, b, 0*a], 'flat, level': np.c_[0*a, a, b], 'wavy': np.c_[a, b, 12*np.sin(b/12)], 'half a tube': np.c_[a, 30*np.sin(t), 30*np.cos(t)],
+                  'S-shaped wall': np.c_[a, 25*np.sign(t)*(1 - np.cos(2*t)), 25*np.sin(2*t)], 'half a sphere': ball[ball[:, 1] < 0], 'three quarters of a sphere': ball[ball[:, 1] < 22]}
+        for name, cloud in sheets.items():
+            for method in ('auto', 'normals'):
+                s = fit_surface(cloud + 100 + .5*rng.standard_normal(cloud.shape), (200,)*3, SurfaceSettings(method=method, **EXACT))
+                rows.append(dict(sheet=name, method=method, status=s.status))
+    pairs = dict.fromkeys((r['sheet'], r['method']) for r in rows)
+    return [dict(sheet=sheet, method=method, n=len(seeds), **{status: sum(r == dict(sheet=sheet, method=method, status=status) for r in rows) for status in ('closed', 'open', 'refused')}) for sheet, method in pairs]
 
 
 def cost_rows():
@@ -134,7 +166,7 @@ def main():
     if '--whole-volume' in sys.argv: return whole_volume()
     args = arguments(__doc__).parse_args()
     fit_one(random_body(1, .6, 5_000), 1)                           # compiled before anything is timed
-    tables = [('surfaces', body_rows()), ('cost against the number of voxels', cost_rows()), ('a large body in a large volume', [volume_row()])]
+    tables = [('surfaces', body_rows()), ('sheets that are open', open_rows()), ('cost against the number of voxels', cost_rows()), ('a large body in a large volume', [volume_row()])]
     for title, rows in tables: print_table(title, rows)
     finish(tables, args.json)
 
