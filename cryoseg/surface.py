@@ -382,7 +382,7 @@ def fit_sheet(points:np.ndarray, # (n,3) pruned
     weight = np.r_[np.ones(len(on)), np.full(len(x) - len(on), 4.)]
     learn = np.arange(0, len(x), max(1, len(x)//300))
     fit = fit_gp(x[learn], y[learn], 'matern52', noise_weight=weight[learn], start=((40., 400., .05),),
-                 bounds=((10., 600.), (1., 1e5), (.02**2, 4.)))
+                 bounds=((10., 600.), (1., 1e5), (.2**2, 4.)))      # with less the sheet follows ripples, and sigma is far too small
     return GaussianProcess(x, y, fit.noise[0]/weight[learn][0]*weight, 'matern52', fit.scale, fit.amplitude)
 
 
