@@ -104,7 +104,7 @@ Bin = Annotated[Optional[int], typer.Option(help='Average blocks of N voxels a s
 ThinAxis = Annotated[Optional[str], typer.Option(help='The axis along the beam (x, y or z), where it is not z.')]
 Mask = Annotated[Optional[Path], typer.Option(help='Use only voxels where this volume is not 0.')]
 Weights = Annotated[Optional[Path], typer.Option(help='Weights of the U-Net (.safetensors); default: those that ship.')]
-Surface = Annotated[Optional[str], typer.Option(help='How surfaces are fitted: auto, paper or displacement.')]
+Surface = Annotated[Optional[str], typer.Option(help='How surfaces are fitted: auto, paper, displacement or normals.')]
 Link = Annotated[Optional[str], typer.Option('--link', metavar='merge|qlearning|matching|greedy', help='How pieces of one membrane are joined: in space, or by links in the slices.', show_default='merge')]
 MinArea = Annotated[Optional[float], typer.Option('--min-area-A2', help='Drop membranes smaller than this, in Å².')]
 Probabilities = Annotated[bool, typer.Option('--probabilities', help='Also write the membrane probability of every voxel.')]
@@ -146,7 +146,7 @@ def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise VolumeError(f'{config} is not a TOML file ({e})') from None
         base = settings_from_dict(values.get('settings', {k: v for k, v in values.items() if k not in ('run', 'done', 'confidence')}), where=str(config))
     if device not in ('cpu', 'cuda'): raise VolumeError(f'--device {device!r} is not known; take cpu or cuda')
-    if surface and surface not in ('auto', 'paper', 'displacement'): raise VolumeError(f'--surface {surface!r} is not known; take auto, paper or displacement')
+    if surface and surface not in ('auto', 'paper', 'displacement', 'normals'): raise VolumeError(f'--surface {surface!r} is not known; take auto, paper, displacement or normals')
     if voxel_size is not None and voxel_size <= 0: raise VolumeError(f'--voxel-size {voxel_size} must be above 0 Å')
     start, stop = parse_z_range(z_range)
     given = lambda **options: {k: v for k, v in options.items() if v not in (None, False)}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KERNELS', 'gaussian', 'squared_exponential', 'matern32', 'matern52', 'thin_plate_2d', 'thin_plate_3d', 'box_diagonal',
-           'GaussianProcess', 'log_likelihood_and_gradient', 'fit_gp', 'zero_density', 'positional_sigma',
-           'FeatureProcess', 'fit_features']
+           'joint_covariance', 'GaussianProcess', 'log_likelihood_and_gradient', 'fit_gp', 'zero_density',
+           'positional_sigma', 'fit_curve', 'zero_curve', 'offset_anchors', 'FeatureProcess', 'fit_features']
 
 # %% ../nbs/05e_gp.ipynb #6204749e
 from collections.abc import Callable
@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
+from skimage.measure import find_contours
+
+from .geometry import local_planes, orient_normals
 
 # %% ../nbs/05e_gp.ipynb #a57c7af8
 def gaussian(r:np.ndarray, # distances
@@ -40,7 +44,7 @@ def matern52(r:np.ndarray, scale:float)->np.ndarray:
     q = 5**.5*r/scale
     return (1 + q + q*q/3)*np.exp(-q)
 
-# %% ../nbs/05e_gp.ipynb #cdf69c9a
+
 def thin_plate_2d(r:np.ndarray, # distances
                   scale:float, # R, at least the diagonal of the box of all points
                   )->np.ndarray: # covariance over R², 1 at r = 0
@@ -71,6 +75,19 @@ def _check_scale(kernel, scale, *points):
     if kernel.startswith('thin_plate') and scale < (1 - 1e-9)*box_diagonal(*points):
         raise ValueError(f'R = {scale:.4g} is too small: the box of the data, anchors and query points has diagonal {box_diagonal(*points):.4g}; '
                          'give R at least that (box_diagonal of all of them)')
+
+# %% ../nbs/05e_gp.ipynb #af77c4ba
+def joint_covariance(known:np.ndarray, # (n,d) where values are known
+                     asked:np.ndarray, # (m,d) where they are asked
+                     kernel:str='matern52',
+                     scale:float=1., # length, or R
+                     amplitude:float=1.,
+                     )->tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # K11 (n,n), K12 (n,m), K21 (m,n), K22 (m,m)
+    "Compute the prior covariance of known and asked values, in its four blocks."
+    points, n = np.vstack([known, asked]), len(known)
+    _check_scale(kernel, scale, points)
+    K = amplitude*KERNELS[kernel](cdist(points, points), scale)
+    return K[:n, :n], K[:n, n:], K[n:, :n], K[n:, n:]                # eq. (7)
 
 # %% ../nbs/05e_gp.ipynb #457f1975
 def _log_scale_slope(name, r, scale):
@@ -171,7 +188,7 @@ def log_likelihood_and_gradient(theta:np.ndarray, # (3,) logarithms of scale, am
     return value, .5*np.array([amplitude*(inner*_log_scale_slope(kernel, distance, scale)).sum(),
                                amplitude*(inner*k).sum(), noise*(np.diag(inner)*noise_weight).sum()])
 
-# %% ../nbs/05e_gp.ipynb #75579c97
+
 def fit_gp(points:np.ndarray, # (n,d)
            values:np.ndarray, # (n,)
            kernel:str='matern52',
@@ -206,6 +223,54 @@ def positional_sigma(variance:np.ndarray, # (n,) posterior variance of f at poin
                      )->np.ndarray: # (n,) standard deviation of the zero set's position, the unit of the points
     "Turn the uncertainty of f into that of the position of its zero set: σ / |∇μ|."
     return np.sqrt(variance)/np.linalg.norm(gradient, axis=1)
+
+# %% ../nbs/05e_gp.ipynb #7a81f40d
+def fit_curve(points:np.ndarray, # (n,2) on the membrane: f = 0
+              inside:np.ndarray, # (k,2) anchors in the body: f = -level
+              outside:np.ndarray, # (m,2) anchors outside: f = +level
+              kernel:str='thin_plate_2d',
+              level:float=1., # the distance of the anchors, where they all have the same: f is a signed distance then
+              anchor_weight:float=1., # noise variance of an anchor in units of that of a point
+              noise:float|None=None, # standard deviation of f at a point, where it is known
+              margin:float=40., # the process may be asked this far beyond points and anchors, their unit
+              )->GaussianProcess:
+    "Fit an implicit curve with hyper-parameters by marginal likelihood."
+    points, inside, outside = (np.asarray(p, float).reshape(-1, np.shape(points)[-1]) for p in (points, inside, outside))
+    if not len(inside) or not len(outside): raise ValueError(f'{len(inside)} anchors inside and {len(outside)} outside: zeros alone say f = 0 everywhere, give at least one on each side')
+    x = np.vstack([points, inside, outside])
+    if not np.isfinite(x).all(): raise ValueError(f'{np.sum(~np.isfinite(x).all(1))} points or anchors are not finite; remove them')
+    y = np.repeat([0, -level, level], [len(points), len(inside), len(outside)])
+    R = box_diagonal(x - margin, x + margin)
+    scales, starts = ((R, R), (R,)) if kernel.startswith('thin_plate') else ((R/50, R), (R/6, R/2))
+    variances = (noise**2, noise**2) if noise else (1e-6*level**2, level**2)
+    return fit_gp(x, y, kernel, noise_weight=np.where(y == 0, 1., anchor_weight), start=tuple((s, 10*level**2, 1e-3*level**2) for s in starts),
+                  bounds=(scales, (1e-3*level**2, 1e6*level**2), variances))
+
+
+def zero_curve(process:GaussianProcess,
+               low:np.ndarray, # (2,) corner of the box in which it is sought
+               high:np.ndarray, # (2,) the other corner
+               step:float=1., # of the grid
+               )->list: # of (curve (n,2), positional sigma (n,)), longest first
+    "Find the zero level set of the mean, each point with the standard deviation of its position."
+    axes = [np.arange(a, b + 1e-9, step) for a, b in zip(low, high)]
+    mean = process.mean(np.stack(np.meshgrid(*axes, indexing='ij'), -1).reshape(-1, 2)).reshape(len(axes[0]), len(axes[1]))
+    curves = [np.asarray(low) + step*c for c in sorted(find_contours(mean, 0.), key=len, reverse=True)]
+    return [(c, positional_sigma(process.variance(c), process.gradient(c))) for c in curves]
+
+
+def offset_anchors(points:np.ndarray, # (n,2) on the membrane
+                   distance:float, # of the anchors from it
+                   radius:float, # of the neighbourhood that makes a normal
+                   every:int=3, # one point in so many gets anchors
+                   )->tuple[np.ndarray, np.ndarray]: # (k,2) inside, (m,2) outside
+    "Step off the membrane to either side, along normals of one orientation; not where another part of it is near."
+    normals = local_planes(points, radius)[0]
+    good = np.isfinite(normals).all(1)
+    on, normals = points[good], orient_normals(points[good], normals[good])
+    tree = cKDTree(on)
+    sides = [on[::every] + sign*distance*normals[::every] for sign in (-1, 1)]
+    return tuple(p[tree.query(p)[0] > .7*distance] for p in sides)
 
 # %% ../nbs/05e_gp.ipynb #04f8225a
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ def test_bad_options(phantom, tmp_path):
     refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '9:3', naming=('9:3',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '90:99', naming=('40',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--voxel-size', '-1', naming=('-1',))
-    refused('run', tomogram, '-o', tmp_path / 'o', '--surface', 'magic', naming=('magic', 'displacement'))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--surface', 'magic', naming=('magic', 'displacement', 'normals'))
     refused('run', tomogram, '-o', tmp_path / 'o', '--dtype', 'int3', naming=('int3',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--config', tmp_path / 'none.toml', naming=('none.toml',))
     (tmp_path / 'bad.toml').write_text('[settings.segment]\ntreshold = 0.5\n')

@@ -8,7 +8,8 @@ import pytest
 from notebooks import ROOT
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
-from _sets import broken_curves, deformed_curves, ellipse_arc, touching_vesicles  # noqa: E402  (after the path)
+from _bodies import area_and_volume, bean, bent_capsule, biconcave_disc, observe, random_body  # noqa: E402  (after the path)
+from _sets import broken_curves, deformed_curves, ellipse_arc, touching_vesicles  # noqa: E402
 
 
 def digest(*arrays):
@@ -20,6 +21,10 @@ def digest(*arrays):
     (lambda: [broken_curves(0, nested=True)[0]], '76e222017c9f'),
     (lambda: touching_vesicles(0, 3), '8408d3c54959'),
     (lambda: ellipse_arc(0, .5, .1), 'ab38c53f1937'),
+    (lambda: [random_body(100)[0]], '32e43ad008f4'),
+    (lambda: [observe(*random_body(100))], '412baff025ba'),
+    (lambda: [bent_capsule()[0]], 'c1cc714a9f6a'),
+    (lambda: [observe(*bent_capsule())], '0fd2073beaa5'),
 ])
 def test_reference_sets_keep_their_checksums(make, checksum):
     assert digest(*make()) == checksum
@@ -31,3 +36,13 @@ def test_true_links_join_neighbours_across_gaps():
     for a, b in links:
         (curve_a, p), (curve_b, q) = pieces[a // 2], pieces[b // 2]
         assert curve_a == curve_b and np.linalg.norm(p[-(a % 2)] - q[-(b % 2)]) < 45
+
+
+@pytest.mark.parametrize('make', [lambda: random_body(1, 1., 20_000), bent_capsule, bean, biconcave_disc])
+def test_bodies_are_closed_and_their_normals_point_outwards(make):
+    points, normals, area = make()
+    assert np.allclose((normals**2).sum(1), 1)
+    assert np.abs(normals.T @ area).max() < .01*area.sum()                                  # the area vectors of a closed surface cancel
+    volumes = [(area*points[:, k]*normals[:, k]).sum() for k in range(3)]                   # the divergence theorem along each axis
+    assert np.allclose(volumes, area_and_volume(points, normals, area)[1], rtol=.01)
+    assert area_and_volume(points, normals, area)[1]*6*np.pi**.5 < area.sum()**1.5          # less than the ball of that area
