@@ -71,7 +71,7 @@ def test_one_notebook_makes_it(module):
     sources = {path: ''.join(path.read_text(encoding='utf-8')) for path in notebooks()}
     makers = [path for path, source in sources.items() if re.search(rf'#\|\s*default_exp\s+{module}\b', source)]
     assert len(makers) == 1, f'{module} is made by {[p.name for p in makers]}: it wants exactly one notebook'
-    assert re.fullmatch(rf'\d\d[a-z]?_{module}', makers[0].stem), f'{makers[0].name} makes {module}: name it NN_{module}.ipynb'
+    assert re.fullmatch(rf'\d\d[a-z]?\d?_{module}', makers[0].stem), f'{makers[0].name} makes {module}: name it NN_{module}.ipynb'
     assert f'File to edit: ../nbs/{makers[0].relative_to(NBS).as_posix()}' in (PACKAGE / f'{module}.py').read_text(encoding='utf-8')
 
 

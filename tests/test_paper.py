@@ -12,9 +12,7 @@ MAP = tomllib.loads((NBS / 'paper_map.toml').read_text(encoding='utf-8'))
 FIGURES = [f'Fig. {n}' for n in range(1, 28)]
 EQUATIONS = [f'eq. ({n})' for n in range(1, 14)]
 ALL = [*FIGURES, 'Table 1', 'Algorithm 1', *EQUATIONS]
-MAY_BE_PENDING = {                # open part of the paper -> the issue that will bring it
-    **dict.fromkeys([f'Fig. {n}' for n in range(18, 22)] + [f'eq. ({n})' for n in range(7, 13)], 'issue 5'),
-}
+MAY_BE_PENDING = {}               # open part of the paper -> the issue that will bring it
 DONE, PENDING = ([name for name, entry in MAP.items() if ('pending' in entry) is pending] for pending in (False, True))
 
 
