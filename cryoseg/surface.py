@@ -7,9 +7,9 @@ __all__ = ['METHODS', 'SurfaceSettings', 'Surface', 'face_normals', 'vertex_norm
            'clip_to_volume', 'bin_displacements', 'StarShape', 'smoothness_prior', 'label_noise', 'fit_star',
            'zero_set', 'is_closed', 'largest_parts', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd',
            'oriented_points', 'signed_values', 'fit_sheet', 'ray_anchors', 'ellipsoid_anchors', 'fit_anchored',
-           'sign_changes', 'why_flat', 'why_not_star', 'near_surface', 'why_not_covered', 'why_not_closed',
-           'fit_concave', 'whole_zero_set', 'outermost', 'main_body', 'fit_surface', 'inside_mesh', 'rasterize',
-           'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
+           'sign_changes', 'why_flat', 'why_not_star', 'near_surface', 'largest_patch', 'why_not_covered',
+           'why_not_closed', 'fit_concave', 'whole_zero_set', 'outermost', 'main_body', 'fit_surface', 'inside_mesh',
+           'rasterize', 'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
 
 # %% ../nbs/06b_surface.ipynb #4334fd44
 from collections.abc import Callable
@@ -49,6 +49,7 @@ class SurfaceSettings:
     samples:int = 32 # posterior samples behind the errors of area and volume
     min_points:int = 50 # fewer say nothing
     min_coverage:float = .35 # of the visible area inside the volume must carry voxels, or the membrane is left open
+    max_opening:float = 1/3 # of the visible area in one piece without a voxel: more is the mouth of a cup, which is left open
     min_coverage_concave:float = .85 # the same for a body that is not star-shaped: its shape is no evidence that it is closed
     min_explained:float = .8 # of the voxels must lie near the surface, or it is not the surface of one body
     reach_vox:float = 4. # an open surface ends this far from the last voxel
@@ -501,6 +502,18 @@ def near_surface(misfit:np.ndarray, # (n,) distances, voxels
     return np.abs(misfit) < np.clip(3*1.4826*np.median(np.abs(misfit)), 2.5, 5.)
 
 
+def largest_patch(faces:np.ndarray, # (m,3)
+                  marked:np.ndarray, # (n,) bool, vertices
+                  area:np.ndarray, # (n,) of each vertex
+                  )->float: # area of the largest connected patch of marked vertices
+    "Measure the largest connected patch of a mesh."
+    if not marked.any(): return 0.
+    i, j = np.hstack([faces[:, [0, 1]].T, faces[:, [1, 2]].T, faces[:, [2, 0]].T])
+    both = marked[i] & marked[j]
+    part = connected_components(coo_matrix((np.ones(both.sum()), (i[both], j[both])), shape=(len(marked),)*2), directed=False)[1]
+    return float(np.bincount(part[marked], weights=area[marked]).max())
+
+
 def why_not_covered(vertices:np.ndarray, # (n,3) of a closed mesh
                     faces:np.ndarray, # (m,3)
                     points:np.ndarray, # (n,3) voxels near it
@@ -509,8 +522,9 @@ def why_not_covered(vertices:np.ndarray, # (n,3) of a closed mesh
                     shape:tuple, # (Z,Y,X) of the volume
                     least:float, # share of the visible area that must carry voxels
                     visible:float, # |z| of a normal up to which the membrane is visible
+                    max_opening:float=1/3, # share of the visible area that may be one hole
                     )->str: # empty where nothing speaks against the mesh
-    "Say whether too little of a closed mesh is seen, or whether it crosses its voxels, in one clause."
+    "Say whether too little of a closed mesh is seen, whether it has a wide mouth, or whether it crosses its voxels, in one clause."
     size = np.linalg.norm(face_normals(vertices, faces), axis=1)
     area = np.bincount(faces.ravel(), weights=np.repeat(size, 3), minlength=len(vertices))
     normal = vertex_normals(vertices, faces)
@@ -521,6 +535,8 @@ def why_not_covered(vertices:np.ndarray, # (n,3) of a closed mesh
     covered = tree.query(vertices)[0] < gap
     share = (area*(covered & seen)).sum()/max((area*seen).sum(), 1e-9)
     if share < least: return f'voxels cover {share:.0%} of the body that would close them, too little to close it'
+    opening = largest_patch(faces, seen & ~covered, area)/max((area*seen).sum(), 1e-9)
+    if opening > max_opening: return f'one hole takes {opening:.0%} of the body that would close it: a cup'
     some = points[::max(1, len(points)//1000)]
     flat_normal, flatness, counts = local_planes(some, 8., support=support)
     usable = (flatness > .7) & (counts > 15)
@@ -540,7 +556,7 @@ def why_not_closed(star:StarShape, # fitted to
     if why_not: return why_not
     radius = star.ellipsoid.radius
     _, vertices, faces, _ = star.mesh(max(settings.edge_vox, radius/15))
-    return why_not_covered(vertices, faces, points[near_surface(star.distance(points))], points, radius, shape, settings.min_coverage, np.cos(np.pi/4))
+    return why_not_covered(vertices, faces, points[near_surface(star.distance(points))], points, radius, shape, settings.min_coverage, np.cos(np.pi/4), settings.max_opening)
 
 # %% ../nbs/06b_surface.ipynb #1294f9bc
 def fit_concave(points:np.ndarray, # (n,3) pruned
@@ -596,7 +612,7 @@ def _concave_surface(points, id, shape, settings):
     explained = near_surface(cKDTree(vertices).query(points)[0])
     if explained.mean() < settings.min_explained: return f'only {explained.mean():.0%} of its voxels lie on one closed surface'
     size = (3*abs(mesh_volume(vertices, faces))/(4*np.pi))**(1/3)
-    why_not = why_not_covered(vertices, faces, points[explained], points, size, shape, settings.min_coverage_concave, .5)
+    why_not = why_not_covered(vertices, faces, points[explained], points, size, shape, settings.min_coverage_concave, .5, settings.max_opening)
     if why_not: return why_not
     vertices = onto_zero(process, vertices, 1)
     sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
