@@ -223,7 +223,7 @@ def _locate(points, settings):
         if np.abs(p - before).max() < .02*noise: break
     e = ellipse_from_parameters(p)
     across = np.linalg.svd(points - points.mean(0), compute_uv=False)[-1]/np.sqrt(len(points))
-    if across < 1.5*noise or e.axes[1] < 3*noise or e.axes[0] > .5*wide:
+    if across < 1.5*noise or e.axes[1] < max(3*noise, 1.) or e.axes[0] > .5*wide:
         raise ValueError(f'the {len(points)} points are hardly bent (rms {across:.2g} px off a line, noise {noise:.2g} px): no ellipse is defined by them; take it from a neighbouring slice')
     return e, _noise(e.signed_distance(points))
 

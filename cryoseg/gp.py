@@ -235,14 +235,16 @@ def fit_curve(points:np.ndarray, # (n,2) on the membrane: f = 0
               margin:float=40., # the process may be asked this far beyond points and anchors, their unit
               )->GaussianProcess:
     "Fit an implicit curve with hyper-parameters by marginal likelihood."
+    if np.ndim(points) != 2 or not len(points): raise ValueError(f'points have shape {np.shape(points)}; give (n,d), at least one')
     points, inside, outside = (np.asarray(p, float).reshape(-1, np.shape(points)[-1]) for p in (points, inside, outside))
+    if kernel not in KERNELS: raise ValueError(f'no kernel {kernel!r}; there are {", ".join(KERNELS)}')
     if not len(inside) or not len(outside): raise ValueError(f'{len(inside)} anchors inside and {len(outside)} outside: zeros alone say f = 0 everywhere, give at least one on each side')
     x = np.vstack([points, inside, outside])
     if not np.isfinite(x).all(): raise ValueError(f'{np.sum(~np.isfinite(x).all(1))} points or anchors are not finite; remove them')
     y = np.repeat([0, -level, level], [len(points), len(inside), len(outside)])
     R = box_diagonal(x - margin, x + margin)
     scales, starts = ((R, R), (R,)) if kernel.startswith('thin_plate') else ((R/50, R), (R/6, R/2))
-    variances = (noise**2, noise**2) if noise else (1e-6*level**2, level**2)
+    variances = (1e-6*level**2, level**2) if noise is None else (max(noise**2, 1e-12*level**2),)*2
     return fit_gp(x, y, kernel, noise_weight=np.where(y == 0, 1., anchor_weight), start=tuple((s, 10*level**2, 1e-3*level**2) for s in starts),
                   bounds=(scales, (1e-3*level**2, 1e6*level**2), variances))
 
@@ -265,6 +267,7 @@ def offset_anchors(points:np.ndarray, # (n,2) on the membrane
                    every:int=3, # one point in so many gets anchors
                    )->tuple[np.ndarray, np.ndarray]: # (k,2) inside, (m,2) outside
     "Step off the membrane to either side, along normals of one orientation; not where another part of it is near."
+    points = np.asarray(points, float)
     normals = local_planes(points, radius)[0]
     good = np.isfinite(normals).all(1)
     on, normals = points[good], orient_normals(points[good], normals[good])

@@ -364,11 +364,12 @@ def _rivals(costs, pair, group, scale, margin=1.25):
 def join_on_bodies(pieces:list, scale:Scale, most:int=150)->list: # of Join, those refused too
     "Join the pieces that lie on one closed body: the best pair first, then again with the joined piece. Where two pieces fit the same place as well, neither is joined."
     order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].voxels))[:most]
-    group, costs, joins = {i: pieces[i] for i in order}, {}, []
+    group, members, costs, joins, refused = {i: pieces[i] for i in order}, {i: {i} for i in order}, {}, [], set()
     spread = lambda p: np.linalg.norm(np.ptp(p.cells, axis=0))
 
     def consider(i, j):
         a, b = group[i], group[j]
+        if any(frozenset((p, q)) in refused for p in members[i] for q in members[j]): return
         if np.linalg.norm(a.cells.mean(0) - b.cells.mean(0)) > 2.5*max(spread(a), spread(b)): return
         cost = one_body_cost(a, b, scale)
         if cost < 1: costs[i, j] = cost
@@ -380,10 +381,13 @@ def join_on_bodies(pieces:list, scale:Scale, most:int=150)->list: # of Join, tho
         same = _rivals(costs, best, group, scale)
         for i, j in sorted(same):
             why = 'one body' if len(same) == 1 else f'one body, but {len(same) - 1} other joins fit as well'
-            joins.append(Join(i, j, costs.pop((i, j)), region_distance(group[i].cells, group[j].cells), why, taken=len(same) == 1))
-        if len(same) > 1: continue
+            cost = costs.pop((i, j))
+            joins.append(Join(i, j, cost if len(same) == 1 else max(cost, 1.), region_distance(group[i].cells, group[j].cells), why, taken=len(same) == 1))
+        if len(same) > 1:
+            refused |= {frozenset((p, q)) for i, j in same for p in members[i] for q in members[j]}
+            continue
         i, j = best
-        group[i] = joined([group[i], group.pop(j)], scale)
+        group[i], members[i] = joined([group[i], group.pop(j)], scale), members[i] | members.pop(j)
         costs = {pair: c for pair, c in costs.items() if not {i, j} & set(pair)}
         for k in group:
             if k != i: consider(i, k)
@@ -660,30 +664,33 @@ def _regions(mask, scale, most=2000):
 
 
 def _parts(piece, scale):
-    "The pieces that a region is parted into, the body to which each belongs, and why."
-    s = scale.settings
-    if not s.split or piece.area < scale.min_area or piece.sheet < s.min_sheet: return [piece], [0], ''
+    "The pieces that a region is parted into, the body to which each belongs, why, and how many crumbs of how many voxels are left."
+    s, nothing = scale.settings, np.zeros(2, int)
+    if not s.split or piece.area < scale.min_area or piece.sheet < s.min_sheet: return [piece], [0], '', nothing
     found, body, reasons = [], [], []
     part, why = split_piece(piece, scale)
-    for k, side in enumerate(_sides(piece, part, scale)):
+    sides, owner, crumbs = _sides(piece, part, scale)
+    for side, k in zip(sides, owner):
         seam, at_seam = split_at_seams(side, scale)
-        found += _sides(side, seam, scale)
-        body += [k]*(len(found) - len(body))
+        parts, _, more = _sides(side, seam, scale)
+        found, body, crumbs = found + parts, body + [k]*len(parts), crumbs + more
         if part.max() or seam.max(): reasons += [r for r in (why*bool(part.max()), at_seam) if r]
-    return found, body, '; '.join(dict.fromkeys(reasons)) or why
+    return found, body, '; '.join(dict.fromkeys(reasons)) or why, crumbs
 
 
 def _sides(piece, part, scale):
-    "The pieces of each part of a piece; a part may have come apart."
-    if part.max() == 0: return [piece]
-    found = []
+    "The pieces of each part of a piece, which may have come apart; the part of each; and how many crumbs of how many voxels are left."
+    if part.max() == 0: return [piece], [0], np.zeros(2, int)
+    found, owner, crumbs = [], [], np.zeros(2, int)
     for k in range(part.max() + 1):
         voxels = piece.voxels[part == k]
         low = voxels.min(0)
         box = np.zeros(np.ptp(voxels, axis=0) + 1, bool)
         box[tuple((voxels - low).T)] = True
-        found += [describe_piece(v + low, scale) for v in _regions(box, scale)[0]]
-    return found
+        regions, *few = _regions(box, scale)
+        found += [describe_piece(v + low, scale) for v in regions]
+        owner, crumbs = owner + [k]*len(regions), crumbs + few
+    return found, owner, crumbs
 
 # %% ../nbs/05c2_membranes.ipynb #12a37e9a
 def _why_not(piece, scale):
@@ -714,9 +721,11 @@ def _link(number, join, voxel_size_A):
 # %% ../nbs/05c2_membranes.ipynb #fab8d96b
 def membrane_values_of(meaning:dict, # label -> its name, as a file has it
                        )->tuple: # labels that are membrane; empty where the file does not say
-    "Choose the labels that are membrane: all but those whose name says that they are something else."
-    other = 'lumen', 'outside', 'inside', 'background', 'protein', 'ignore', 'cytosol'
-    return tuple(sorted(value for value, name in meaning.items() if value and not any(word in name.lower() for word in other)))
+    "Choose the labels that are membrane: all but those whose name says that they are something else. Raises VolumeError where none is left."
+    other = 'lumen', 'outside', 'inside', 'background', 'cytosol', 'cytoplasm', 'ignore', 'protein', 'ribosome', 'microtubule', 'actin', 'filament', 'granule', 'gold', 'ice', 'carbon'
+    found = tuple(sorted(value for value, name in meaning.items() if value and not any(word in name.lower() for word in other)))
+    if meaning and not found: raise VolumeError(f'no label is a membrane by its name ({", ".join(map(str, meaning.values()))}); say which is with --membrane-values (membrane_values=)')
+    return found
 
 # %% ../nbs/05c2_membranes.ipynb #fd2373b4
 def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask
@@ -742,26 +751,31 @@ def _find_thick(mask, scale, decisions):
     thin, full = (np.bincount(v.ravel(), minlength=len(found.table) + 1) for v in (found.membranes, filled))
     grown = np.where(np.arange(len(full)) > 0, full/np.maximum(thin, 1), 1.)        # pieces grow by the share of their membrane: their own voxels are not told apart
     pieces = [{**piece, 'n_voxels': int(round(piece['n_voxels']*grown[piece['membrane_id']]))} for piece in found.pieces]
-    table = [{**row, 'n_voxels': int(full[row['id']]), 'thickness_A': 2*half*scale.voxel_size_A} for row in found.table]
-    return replace(found, membranes=filled, pieces=pieces, table=table)
+    order = np.argsort(-full[1:], kind='stable')                                    # the largest is 1 again
+    number = np.zeros(len(full), np.uint16)
+    number[order + 1] = np.arange(1, len(full))
+    table = [{**found.table[k], 'id': n, 'n_voxels': int(full[k + 1]), 'thickness_A': 2*half*scale.voxel_size_A} for n, k in enumerate(order.tolist(), 1)]
+    return replace(found, membranes=number[filled], pieces=[{**p, 'membrane_id': int(number[p['membrane_id']])} for p in pieces], table=table)
 
 
 def _find(mask, scale, decisions):
     "The membranes of a mask (Z,Y,X) of thin walls."
     settings = scale.settings
     regions, n_specks, in_specks = _regions(mask, scale)
-    pieces, links, came_from, apart = [], [], [], set()
+    pieces, touching, came_from, apart = [], [], [], set()
     for voxels in regions:
-        parts, body, why = _parts(describe_piece(voxels, scale), scale)
+        parts, body, why, crumbs = _parts(describe_piece(voxels, scale), scale)
+        n_specks, in_specks = n_specks + crumbs[0], in_specks + crumbs[1]
         new = range(len(pieces), len(pieces) + len(parts))
         pieces += parts
         came_from += [why if len(parts) > 1 else '']*len(parts)
         for i in new:
             for j in range(new.start, i):
-                if body[i - new.start] != body[j - new.start]: apart.add((j, i))        # two bodies: no patch may undo that
+                if body[i - new.start] != body[j - new.start]: apart.add((j, i))        # two bodies: no join may undo that
                 d = region_distance(pieces[i].voxels, pieces[j].voxels)
-                if d <= scale.epsilon + 1e-9: links.append(Join(j, i, 1., d, 'touching', 'merge', False))
-    links += _join(pieces, apart, scale)
+                if d <= scale.epsilon + 1e-9: touching.append(Join(j, i, 1., d, 'touching', 'merge', False))
+    found = _join(pieces, apart, scale)
+    links = [j for j in touching if j.pair not in {k.pair for k in found}] + found
     if decisions: links = decide(links, decisions, pieces)
     dropped = [dict(n_voxels=in_specks, n_regions=n_specks, reason=f'specks smaller than {settings.min_piece_A2:.0f} Å2, or solid')] if n_specks else []
     return _assemble(pieces, came_from, links, scale, dropped)
@@ -778,7 +792,17 @@ def _join(pieces, apart, scale):
     else: found = join_in_slices(sure, scale)
     best = {}
     for j in sorted(found, key=lambda j: (not j.taken, j.cost)): best.setdefault(j.pair, j)                # the better one where two cues speak
-    return [replace(j, a=sheets[j.a], b=sheets[j.b]) for j in found if best[j.pair] is j]
+    return _keep_apart([replace(j, a=sheets[j.a], b=sheets[j.b]) for j in found if best[j.pair] is j], apart)
+
+
+def _keep_apart(joins, apart):
+    "Refuse the joins that would bring together, by way of other pieces too, what was parted; the best come first."
+    members, refused = {}, set()
+    for j in sorted((j for j in joins if j.taken), key=lambda j: j.cost):
+        a, b = members.get(j.a, {j.a}), members.get(j.b, {j.b})
+        if any((min(p, q), max(p, q)) in apart for p in a for q in b): refused.add(j.pair)
+        else: members.update(dict.fromkeys(a | b, a | b))
+    return [replace(j, taken=False, cost=max(j.cost, 1.)) if j.pair in refused else j for j in joins]
 
 
 def decide(links:list, # of Join
@@ -787,8 +811,8 @@ def decide(links:list, # of Join
     "Let decisions made by hand win over those of the program. Raises VolumeError for fragments that do not exist."
     wanted = {}
     for pair, taken in decisions.items():
-        unknown = [n for n in pair if not 1 <= n <= len(pieces)]
-        if unknown or pair[0] == pair[1]: raise _no_such(pair, len(pieces))
+        if not all(1 <= n <= len(pieces) for n in pair): raise _no_such(pair, len(pieces))
+        if pair[0] == pair[1]: raise VolumeError(f'a link joins fragment {pair[0]} to itself; remove that row')
         wanted[frozenset(n - 1 for n in pair)] = bool(taken)
     was = {j.pair for j in links if j.taken}
     changed = {pair: taken for pair, taken in wanted.items() if taken != (pair in was)}

@@ -162,13 +162,15 @@ def _paint_runs(begin, first, last, number, labels):
 def merge_union_find(mask:np.ndarray, # (Y,X) or (Z,Y,X), non-zero where membrane
                      epsilon_vox:float=1.8, # merging distance, voxels
                      )->np.ndarray: # int32 region ids of the same shape, 0 background
-    "Merge voxels no farther apart than `epsilon_vox`, all trees at once, by union-find. Raises VolumeError for other than 2 or 3 axes."
+    "Merge voxels no farther apart than `epsilon_vox`, all trees at once, by union-find. Raises VolumeError for other than 2 or 3 axes, and for a distance below 0."
     mask = _volume_of(mask)
+    if not 0 <= epsilon_vox < np.inf: raise VolumeError(f'the merging distance is {epsilon_vox} voxels; give a number that is not negative')
     rows = np.ascontiguousarray(mask != 0).reshape(int(np.prod(mask.shape[:-1])), mask.shape[-1])
     begin, first, last = _find_runs(rows, 2 if epsilon_vox >= 1 else 1)
     parent, edge = np.arange(len(first)), int(epsilon_vox + 1e-9)
-    steps = [(z, y) for z in range(edge + 1) for y in range(-edge, edge + 1) if (z, y) >= (0, 0) and z*z + y*y <= epsilon_vox**2 + 1e-9]
-    reach = np.array([(z, y, int((epsilon_vox**2 - z*z - y*y + 1e-9)**.5)) for z, y in steps])       # d(R1, R2) <= epsilon, eq. (5)
+    depth, height = min(edge, len(mask) - 1 if mask.ndim == 3 else 0), min(edge, mask.shape[-2] - 1)
+    steps = [(z, y) for z in range(depth + 1) for y in range(-height, height + 1) if (z, y) >= (0, 0) and z*z + y*y <= epsilon_vox**2 + 1e-9]
+    reach = np.array([(z, y, int((epsilon_vox**2 - z*z - y*y + 1e-9)**.5)) for z, y in steps], int).reshape(-1, 3)       # d(R1, R2) <= epsilon, eq. (5)
     _unite_runs(begin, first, last, mask.shape[-2], reach, parent)
     _flatten(parent)
     labels = np.zeros(rows.shape, np.int32)
@@ -220,8 +222,8 @@ def merge_by_statistics(values:np.ndarray, # (n,d) the quantity at each node
                         looseness:float=32., # Q: the larger, the more regions
                         )->np.ndarray: # (n,) number of each node's region from 0, in the order of their first node
     "Statistical region merging: neighbours in the order of their difference, merged where the means of their regions agree."
-    order = np.argsort(np.linalg.norm(values[i] - values[j], axis=1), kind='stable')
-    n = len(values)
-    parent = _merge_in_order(np.asarray(i)[order], np.asarray(j)[order], np.array(values, float), np.ones(n), range_**2, looseness, 1/(6*n**2))
+    values = np.asarray(values, float).reshape(len(values), -1)
+    order, n = np.argsort(np.linalg.norm(values[i] - values[j], axis=1), kind='stable'), max(len(values), 1)
+    parent = _merge_in_order(np.asarray(i)[order], np.asarray(j)[order], values.copy(), np.ones(len(values)), range_**2, looseness, 1/(6*n**2))
     _flatten(parent)
     return np.unique(parent, return_inverse=True)[1]

@@ -84,9 +84,15 @@ def follow_ellipses(points:np.ndarray, # (n,3) z,y,x voxels of one membrane
     "Fit the best seen slice alone and each other one with its neighbour as prior (§6.1)."
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 3 or not len(points): raise ValueError(f'points have shape {points.shape}; give (n,3), z, y and x of each voxel')
+    if (points[:, 0] != np.round(points[:, 0])).any(): raise ValueError('points lie between slices; round z to whole numbers')
     slices, sizes = np.unique(points[:, 0], return_counts=True)
-    best = int(slices[sizes.argmax()])
-    fits = {best: fit_ellipse(points[points[:, 0] == best][:, 1:], settings)}
+    fits = {}
+    for z in slices[np.argsort(-sizes, kind='stable')].astype(int).tolist():
+        try: fits[z] = fit_ellipse(points[points[:, 0] == z][:, 1:], settings)
+        except ValueError: continue
+        break
+    else: return {}
+    best = next(iter(fits))
     for order in (slices[slices > best], slices[slices < best][::-1]):
         last = best
         for z in order.astype(int).tolist():
@@ -133,6 +139,6 @@ def subvoxel_points(probability:np.ndarray, # (Z,Y,X) or (Y,X), of membrane
     moved = points.copy()
     for _ in range(2):
         at = moved[:, None] + along[:, None]*normals[:, None]
-        p = _own_hill(map_coordinates(np.asarray(probability, np.float32), at.reshape(-1, points.shape[1]).T, order=1, mode='nearest').reshape(len(points), -1))
+        p = _own_hill(map_coordinates(np.nan_to_num(np.asarray(probability, np.float32)), at.reshape(-1, points.shape[1]).T, order=1, mode='nearest').reshape(len(points), -1))
         moved = moved + ((p*along).sum(1)/np.maximum(p.sum(1), 1e-6))[:, None]*normals
     return moved

@@ -13,7 +13,7 @@ __all__ = ['METHODS', 'SurfaceSettings', 'Surface', 'face_normals', 'vertex_norm
 
 # %% ../nbs/06b_surface.ipynb #4334fd44
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -75,7 +75,6 @@ class Surface:
     volume_vox3:float = np.nan # enclosed, inside the volume; nan where nothing is enclosed
     volume_sd_vox3:float = np.nan
     n_points:int = 0 # voxels used, after pruning
-    distance:Callable|None = field(default=None, repr=False, compare=False) # points (n,3) -> (n,) < 0 inside, where the method has it
 
 # %% ../nbs/06b_surface.ipynb #52d129e1
 def _refused(id, reason, n_points):
@@ -255,13 +254,17 @@ def fit_star(points:np.ndarray, # (n,3) pruned
     return StarShape(ellipsoid, process)
 
 # %% ../nbs/06b_surface.ipynb #472c762a
+def _beyond(vertices, shape):
+    "How far the outermost vertex lies outside the volume, voxels."
+    return max(-(vertices + .5).min(), (vertices - (np.array(shape) - .5)).max())
+
+
 def _star_surface(star, id, shape, settings, method, n_points):
     "Mesh, cut and measure a star-shaped body."
     _, vertices, faces, sigma = star.mesh(settings.edge_vox)
     sigma = np.hypot(sigma, settings.shared_sigma_vox)
     samples, coarse = star.sample_meshes(settings.samples, np.random.default_rng(settings.seed), settings.shared_sigma_vox)
-    beyond = max(-(vertices + .5).min(), (vertices - (np.array(shape) - .5)).max())
-    if beyond > 1:
+    if _beyond(vertices, shape) > 1:
         vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
         parts = [clip_to_volume(v, coarse, np.zeros(len(v)), shape) for v in samples]
         areas, volumes = [mesh_area(v, f) for v, f, _, _ in parts], [p[3] for p in parts]
@@ -271,7 +274,7 @@ def _star_surface(star, id, shape, settings, method, n_points):
         areas, volumes = [mesh_area(v, coarse) for v in samples], [mesh_volume(v, coarse) for v in samples]
         status, reason = 'closed', ''
     return Surface(id, vertices, faces, sigma, status, reason, method, mesh_area(vertices, faces), float(np.std(areas)), volume,
-                   float(np.std(volumes)), n_points, star.distance)
+                   float(np.std(volumes)), n_points)
 
 # %% ../nbs/06b_surface.ipynb #7bb3031f
 def zero_set(function:Callable, # points (n,3) -> (n,)
@@ -325,12 +328,14 @@ def vertex_sigma(process:GaussianProcess, vertices:np.ndarray, most:int=1500)->n
     return sigma[cKDTree(vertices[some]).query(vertices)[1]]
 
 
-def area_and_volume_sd(process:GaussianProcess, vertices:np.ndarray, faces:np.ndarray, n:int=300)->tuple[float, float]:
+def area_and_volume_sd(process:GaussianProcess, vertices:np.ndarray, faces:np.ndarray,
+                       shared_vox:float=0., # standard deviation of a shift of the whole surface, in or out
+                       n:int=300)->tuple[float, float]:
     "Standard deviations of area and volume to first order: how both change as the surface moves along its normals, times how it may move."
     nodes = farthest_points(vertices, n)
     cell = cKDTree(vertices[nodes]).query(vertices)[1]
     slope = np.linalg.norm(process.gradient(vertices[nodes]), axis=1)
-    moves = process.covariance(vertices[nodes])/np.outer(slope, slope)
+    moves = process.covariance(vertices[nodes])/np.outer(slope, slope) + shared_vox**2
     flat, normal = face_normals(vertices, faces), vertex_normals(vertices, faces)
     unit = flat/np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
     by_area, by_volume = np.zeros(len(nodes)), np.zeros(len(nodes))
@@ -404,7 +409,7 @@ def _sheet_surface(points, id, shape, settings, reason):
     vertices, faces, sigma = _compact(vertices, faces[largest_parts(vertices, faces)], sigma)
     missed = (cKDTree(vertices).query(points)[0] > settings.reach_vox).mean()
     if missed > 1 - settings.min_explained: return nothing(f'and no one sheet fits either: the best one misses {missed:.0%} of the voxels')
-    area_sd, _ = area_and_volume_sd(process, vertices, faces)
+    area_sd, _ = area_and_volume_sd(process, vertices, faces, settings.shared_sigma_vox)
     return Surface(id, vertices, faces, sigma, 'open', reason, 'normals', mesh_area(vertices, faces), area_sd, n_points=len(points))
 
 # %% ../nbs/06b_surface.ipynb #c61f7a9a
@@ -452,6 +457,17 @@ def sign_changes(function:Callable, low:np.ndarray, high:np.ndarray, step:float)
     return low + step*(np.argwhere((np.min(corners, axis=0) < 0) & (np.max(corners, axis=0) > 0)) + .5)
 
 
+def _closed_surface(process, vertices, faces, id, shape, settings, method, reason, n_points):
+    "Cut and measure the closed zero set of a process."
+    sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
+    status, volume = 'closed', mesh_volume(vertices, faces)
+    if _beyond(vertices, shape) > 1:
+        vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
+        status, reason = 'truncated', '; '.join(filter(None, (reason, 'cut by the edge of the volume')))
+    area_sd, volume_sd = area_and_volume_sd(process, vertices, faces, settings.shared_sigma_vox)
+    return Surface(id, vertices, faces, sigma, status, reason, method, mesh_area(vertices, faces), area_sd, volume, volume_sd, n_points)
+
+
 def _anchored_surface(points, star, id, shape, settings):
     "The paper's surface: zero set of the anchored process, cut and measured."
     anchors = ray_anchors(points) if settings.anchors == 'rays' else ellipsoid_anchors(star.ellipsoid)
@@ -462,14 +478,7 @@ def _anchored_surface(points, star, id, shape, settings):
     vertices, faces = zero_set(process.mean, rough, .8*step, settings.edge_vox)
     if len(faces): vertices, faces, _ = _compact(vertices, faces[largest_parts(vertices, faces, .3)], np.zeros(len(vertices)))
     if not is_closed(faces): return _refused(id, f'the zero set of the process anchored by {settings.anchors} does not close', len(points))
-    vertices = onto_zero(process, vertices)
-    sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
-    area_sd, volume_sd = area_and_volume_sd(process, vertices, faces)
-    status, reason, volume = 'closed', '', mesh_volume(vertices, faces)
-    if max(-(vertices + .5).min(), (vertices - (np.array(shape) - .5)).max()) > 1:
-        vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
-        status, reason = 'truncated', 'cut by the edge of the volume'
-    return Surface(id, vertices, faces, sigma, status, reason, 'paper', mesh_area(vertices, faces), area_sd, volume, volume_sd, len(points), process.mean)
+    return _closed_surface(process, onto_zero(process, vertices), faces, id, shape, settings, 'paper', '', len(points))
 
 # %% ../nbs/06b_surface.ipynb #f46142cb
 def why_flat(ellipsoid:Ellipsoid, # fitted to
@@ -603,7 +612,7 @@ def whole_zero_set(process:GaussianProcess, near:np.ndarray, # (n,3) voxels
     return _compact(vertices, faces[part[faces[:, 0]] == most], np.zeros(len(vertices)))[:2]
 
 
-def _concave_surface(points, id, shape, settings):
+def _concave_surface(points, id, shape, settings, reason):
     "The surface of a closed body of any shape, or why there is none."
     try: process = fit_concave(points, settings)
     except ValueError as error: return str(error)
@@ -614,15 +623,7 @@ def _concave_surface(points, id, shape, settings):
     size = (3*abs(mesh_volume(vertices, faces))/(4*np.pi))**(1/3)
     why_not = why_not_covered(vertices, faces, points[explained], points, size, shape, settings.min_coverage_concave, .5, settings.max_opening)
     if why_not: return why_not
-    vertices = onto_zero(process, vertices, 1)
-    sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
-    area, volume = mesh_area(vertices, faces), mesh_volume(vertices, faces)
-    area_sd, volume_sd = area_and_volume_sd(process, vertices, faces)
-    status, reason = 'closed', 'not star-shaped'
-    if max(-(vertices + .5).min(), (vertices - (np.array(shape) - .5)).max()) > 1:
-        vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
-        status, reason, area = 'truncated', 'not star-shaped; cut by the edge of the volume', mesh_area(vertices, faces)
-    return Surface(id, vertices, faces, sigma, status, reason, 'normals', area, area_sd, volume, float(np.hypot(volume_sd, settings.shared_sigma_vox*area)), len(points))
+    return _closed_surface(process, onto_zero(process, vertices, 1), faces, id, shape, settings, 'normals', reason, len(points))
 
 # %% ../nbs/06b_surface.ipynb #ee1191c4
 def outermost(star:StarShape,
@@ -689,7 +690,7 @@ def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membra
     if settings.method == 'normals': reason, no_star = 'fitted by normals alone', True
     else: star, points, note, reason, no_star = _closed_body(points, shape, settings)
     if no_star and settings.method in ('auto', 'normals'):
-        concave = _concave_surface(points, id, shape, settings)
+        concave = _concave_surface(points, id, shape, settings, reason if settings.method == 'normals' else 'not star-shaped')
         if isinstance(concave, Surface): return concave
         reason = f'{reason}; {concave}'
     if reason: return _sheet_surface(points, id, shape, settings, reason)

@@ -14,8 +14,10 @@ import gzip
 import logging
 import os
 import secrets
+import re
 import shutil
 import warnings
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -304,11 +306,13 @@ def _open_npz(path):
 def read_meaning(path:str|Path)->dict: # label -> its name; empty where the file does not say
     "Read what the labels of a NumPy archive mean, from its text `meaning`, such as '1 membrane, 2 lumen'."
     if _suffix(Path(path)) != '.npz' or not Path(path).is_file(): return {}
-    with np.load(path, allow_pickle=False) as archive: text = str(archive['meaning']) if 'meaning' in archive.files else ''
+    try:
+        with np.load(path, allow_pickle=False) as archive: text = ','.join(np.ravel(archive['meaning']).astype(str)) if 'meaning' in archive.files else ''
+    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile): return {}      # what is wrong with it, read_volume says
     found = {}
     for part in text.split(','):
-        values, _, name = part.strip().partition(' ')
-        if all(v.isdigit() for v in values.split('/')): found.update({int(v): name.strip() for v in values.split('/')})
+        values, name = re.fullmatch(r'\s*([\d/]*)[\s:=]*(.*?)\s*', part).groups()
+        found.update({int(v): name for v in values.split('/') if v.isdecimal()})
     return found
 
 def _which_array(values, path):
