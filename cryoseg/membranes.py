@@ -765,7 +765,7 @@ def _find(mask, scale, decisions):
     pieces, touching, came_from, apart = [], [], [], set()
     for voxels in regions:
         parts, body, why, crumbs = _parts(describe_piece(voxels, scale), scale)
-        n_specks, in_specks = n_specks + crumbs[0], in_specks + crumbs[1]
+        n_specks, in_specks = n_specks + int(crumbs[0]), in_specks + int(crumbs[1])
         new = range(len(pieces), len(pieces) + len(parts))
         pieces += parts
         came_from += [why if len(parts) > 1 else '']*len(parts)
