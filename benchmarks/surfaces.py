@@ -15,8 +15,11 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
+from cryoseg.geometry import farthest_points, project_to_sheet
+from cryoseg.gp import positional_sigma
 from cryoseg.select import prune_points
-from cryoseg.surface import SurfaceSettings, face_normals, fit_surface, rasterize
+from cryoseg.surface import SurfaceSettings, face_normals, fit_sheet, fit_surface, rasterize, vertex_normals
+from cryoseg.volume import read_volume
 from _bodies import area_and_volume, bean, bent_capsule, biconcave_disc, observe, random_body
 from _tables import arguments, finish, print_table
 
@@ -113,6 +116,40 @@ def open_rows(seeds=range(2), n=3_000):
     return [dict(sheet=sheet, method=method, n=len(seeds), **{status: sum(r == dict(sheet=sheet, method=method, status=status) for r in rows) for status in ('closed', 'open', 'refused')}) for sheet, method in pairs]
 
 
+def score(away, sigma):
+    "Error and coverage of held-out positions."
+    return dict(held_out=len(away), error_vox=float(np.abs(away).mean()), in_95=float((np.abs(away) < 1.96*sigma).mean()), in_50=float((np.abs(away) < .674*sigma).mean()), sigma_vox=float(sigma.mean()))
+
+
+def held_out_slices(path):
+    "A real closed membrane: every third slice is left out and predicted. The held-out position is the middle of the sheet there."
+    labels = np.asarray(read_volume(path, check=False).data)
+    points = np.argwhere(labels == 1).astype(float)
+    left_out = points[:, 0] % 3 == 1
+    kept, held = points[~left_out], points[left_out]
+    s = fit_surface(kept[prune_points(kept)], labels.shape)
+    middle, normals, _ = project_to_sheet(held[farthest_points(held, 2000)], held, 7.)
+    middle = middle[np.isfinite(normals).all(1)]
+    near = cKDTree(s.vertices_vox).query(middle)[1]
+    away = ((middle - s.vertices_vox[near])*vertex_normals(s.vertices_vox, s.faces)[near]).sum(1)
+    return dict(mask=path.stem, left_out='every third slice', status=s.status, **score(away, s.sigma_vox[near]))
+
+
+def held_out_patches(path, share=.1, radius=7.5, seed=0):
+    "A real sheet: patches 15 voxels wide, a tenth of it, are left out and predicted by the process behind the open surface."
+    labels = np.asarray(read_volume(path, check=False).data)
+    points = np.argwhere(labels == 1).astype(float)
+    points = points[prune_points(points)]
+    left_out, rng = np.zeros(len(points), bool), np.random.default_rng(seed)
+    while left_out.mean() < share: left_out |= np.linalg.norm(points - points[rng.integers(len(points))], axis=1) < radius
+    process, held = fit_sheet(points[~left_out]), points[left_out]
+    middle, normals, _ = project_to_sheet(held, held, 7.)
+    middle = middle[np.isfinite(normals).all(1)]
+    gradient = process.gradient(middle)
+    sigma = np.hypot(positional_sigma(process.variance(middle), gradient), SurfaceSettings().shared_sigma_vox)
+    return dict(mask=path.stem, left_out='patches of 15 voxels', status='open', **score(process.mean(middle)/np.linalg.norm(gradient, axis=1), sigma))
+
+
 def cost_rows():
     "Seconds of the fit against the number of voxels."
     rows = []
@@ -164,9 +201,14 @@ def volume_row():
 
 def main():
     if '--whole-volume' in sys.argv: return whole_volume()
-    args = arguments(__doc__).parse_args()
+    args = arguments(__doc__, data=True).parse_args()
     fit_one(random_body(1, .6, 5_000), 1)                           # compiled before anything is timed
     tables = [('surfaces', body_rows()), ('sheets that are open', open_rows()), ('cost against the number of voxels', cost_rows()), ('a large body in a large volume', [volume_row()])]
+    masks = args.data / 'segmentations'
+    if masks.is_dir():
+        tables.append(('real membranes: held out and predicted', [held_out_slices(masks / f'{name}.npz') for name in ('microsome_tomo22_ves4', 'vesicle_t74')] +
+                       [held_out_patches(masks / f'thylakoid_{name}.npz') for name in ('T1S1M1', 'T1S2M15', 'T1S4M8')]))
+    else: print(f'no masks at {masks}: left out (--data DIR)')
     for title, rows in tables: print_table(title, rows)
     finish(tables, args.json)
 
