@@ -39,7 +39,7 @@ def link(cell, home, up):
     "Link the names in backticks to the pages that explain them, and notebooks to their pages; `up` leads to the first page."
     from nbdev.doclinks import NbdevLookup
     linked = NbdevLookup().linkify(cell.source)
-    linked = re.sub(r'\]\(((?:\.\./|\w+/)*)\d+[a-z]*_(\w+\.ipynb)', r'](\1\2', linked)
+    linked = re.sub(r'\]\(((?:\.\./|\w+/)*)\d+[a-z0-9]*_(\w+\.ipynb)', r'](\1\2', linked)
     cell.source = re.sub(rf'\[(`[^`]+`)\]\({re.escape(home)}/([^)]+)\)', rf'<a href="{up}\2">\1</a>', linked)
 
 
