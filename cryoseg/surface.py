@@ -22,6 +22,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
+from threadpoolctl import ThreadpoolController
 
 from .geometry import (Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere, fit_ellipsoid, harmonic_degrees, icosphere, local_planes,
                               orient_normals, project_to_sheet, prune_sparse, spherical_harmonics)
@@ -671,6 +672,7 @@ def _closed_body(points, shape, settings):
     return star, points[own], f'{1 - own.mean():.0%} of its voxels lie off this surface, most of them inside', '', False
 
 
+@ThreadpoolController().wrap(limits=1, user_api='blas')     # hundreds of small matrices: on a busy machine threads that wait for each other cost twenty times the time
 def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membrane
                 shape:tuple, # (Z,Y,X) of the volume
                 settings:SurfaceSettings=SurfaceSettings(),
