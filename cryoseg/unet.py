@@ -169,7 +169,7 @@ def predict(net:UNet, images:np.ndarray, # (N,Y,X) prepared slices
     return softmax(activations.float())[..., :images.shape[1], :images.shape[2]].cpu().numpy()
 
 # %% ../nbs/04b_unet.ipynb #5866e73d
-def train_as_paper(seed:int=0, epochs:int=2, n_images:tuple=(2000, 5, 10), # to train, test and validate
+def train_as_paper(seed:int=0, epochs:int=7, n_images:tuple=(2000, 5, 10), # to train, test and validate
                    settings:TrainSettings=TrainSettings(schedule='cosine', bf16=True), width:int=16, test_every:int=10, workers:int=2,
                    model=None, # IntensityModel; None = CNR 2
                    after_step=None)->dict: # net, train_loss, test_loss and validation_loss [(epoch, loss)], validation (images, labels)
