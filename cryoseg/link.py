@@ -310,7 +310,7 @@ def connected_groups(n:int, # things, numbered from 0
                      pairs, # (a, b) that belong together
                      )->np.ndarray: # (n,) number of the group of each, from 0 in order of its first member
     "Number the groups of things that pairs connect."
-    pairs = np.array(list(pairs), int).reshape(-1, 2)
+    pairs = np.asarray(pairs if isinstance(pairs, np.ndarray) else list(pairs), int).reshape(-1, 2)
     return connected_components(coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n)), directed=False)[1]
 
 

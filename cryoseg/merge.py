@@ -9,10 +9,9 @@ __all__ = ['region_distance', 'half_neighbours', 'merge_breadth_first', 'merge_u
 # %% ../nbs/05c_merge.ipynb #c56dcf3e
 import numpy as np
 from numba import njit
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from .geometry import average_in_cells, local_planes
+from .link import connected_groups
 from .volume import VolumeError
 
 # %% ../nbs/05c_merge.ipynb #89a17303
@@ -194,7 +193,7 @@ def merge_by_plane(voxels:np.ndarray, # (n,3) z,y,x
     step = cells[j] - cells[i]
     off = np.maximum(np.abs((step*normals[i]).sum(1)), np.abs((step*normals[j]).sum(1)))
     smooth = flat[i] & flat[j] & (np.abs((normals[i]*normals[j]).sum(1)) > agree) & (off < step_vox)
-    group = connected_components(coo_matrix((np.ones(smooth.sum()), (i[smooth], j[smooth])), shape=(len(cells),)*2), directed=False)[1]
+    group = connected_groups(len(cells), np.column_stack([i, j])[smooth])
     order = np.argsort(-np.bincount(group, weights=counts), kind='stable')
     return np.argsort(order)[group][cKDTree(cells).query(voxels)[1]]
 

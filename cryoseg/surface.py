@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METHODS', 'SurfaceSettings', 'Surface', 'face_normals', 'vertex_normals', 'mesh_area', 'mesh_volume', 'split_mesh',
            'clip_to_volume', 'bin_displacements', 'StarShape', 'smoothness_prior', 'label_noise', 'fit_star',
-           'zero_set', 'is_closed', 'largest_parts', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd',
+           'zero_set', 'face_edges', 'is_closed', 'largest_parts', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd',
            'oriented_points', 'signed_values', 'fit_sheet', 'ray_anchors', 'ellipsoid_anchors', 'fit_anchored',
            'sign_changes', 'why_flat', 'why_not_star', 'near_surface', 'largest_patch', 'why_not_covered',
            'why_not_closed', 'fit_concave', 'whole_zero_set', 'outermost', 'main_body', 'fit_surface', 'inside_mesh',
@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numba import njit
 from scipy.ndimage import binary_dilation, map_coordinates
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 from threadpoolctl import ThreadpoolController
@@ -27,6 +25,7 @@ from threadpoolctl import ThreadpoolController
 from .geometry import (Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere, fit_ellipsoid, harmonic_degrees, icosphere, local_planes,
                               orient_normals, project_to_sheet, prune_sparse, spherical_harmonics)
 from .gp import FeatureProcess, GaussianProcess, box_diagonal, fit_features, fit_gp, positional_sigma
+from .link import connected_groups
 from .volume import Volume, atomic_write
 
 # %% ../nbs/06b_surface.ipynb #f9e7797a
@@ -301,16 +300,20 @@ def zero_set(function:Callable, # points (n,3) -> (n,)
     return low + step*vertices.astype(float), faces.astype(int)
 
 
+def face_edges(faces:np.ndarray)->np.ndarray: # (m,3) -> (3m,2)
+    "List the edges of all faces, shared ones twice."
+    return np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+
+
 def is_closed(faces:np.ndarray)->bool:
     "Whether every edge of a mesh belongs to two faces."
-    edges = np.sort(np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    edges = np.sort(face_edges(faces), axis=1)
     return len(faces) > 0 and bool((np.unique(edges, axis=0, return_counts=True)[1] == 2).all())
 
 
 def largest_parts(vertices:np.ndarray, faces:np.ndarray, share:float=.1)->np.ndarray: # (m,) bool, which faces to keep
     "Mark the faces of connected parts that hold at least `share` of all faces."
-    i, j = np.hstack([faces[:, [0, 1]].T, faces[:, [1, 2]].T])
-    part = connected_components(coo_matrix((np.ones(len(i)), (i, j)), shape=(len(vertices),)*2), directed=False)[1][faces[:, 0]]
+    part = connected_groups(len(vertices), face_edges(faces))[faces[:, 0]]
     return np.bincount(part)[part] >= share*len(faces)
 
 # %% ../nbs/06b_surface.ipynb #6abf6dc7
@@ -518,9 +521,8 @@ def largest_patch(faces:np.ndarray, # (m,3)
                   )->float: # area of the largest connected patch of marked vertices
     "Measure the largest connected patch of a mesh."
     if not marked.any(): return 0.
-    i, j = np.hstack([faces[:, [0, 1]].T, faces[:, [1, 2]].T, faces[:, [2, 0]].T])
-    both = marked[i] & marked[j]
-    part = connected_components(coo_matrix((np.ones(both.sum()), (i[both], j[both])), shape=(len(marked),)*2), directed=False)[1]
+    edges = face_edges(faces)
+    part = connected_groups(len(marked), edges[marked[edges].all(1)])
     return float(np.bincount(part[marked], weights=area[marked]).max())
 
 
@@ -607,8 +609,7 @@ def whole_zero_set(process:GaussianProcess, near:np.ndarray, # (n,3) voxels
     if values.min() > 0 or values.max() < 0: return np.zeros((0, 3)), np.zeros((0, 3), int)
     vertices, faces, _, _ = marching_cubes(values, 0., gradient_direction='descent')
     vertices, faces = low + step*vertices.astype(float), faces.astype(int)
-    i, j = np.hstack([faces[:, [0, 1]].T, faces[:, [1, 2]].T])
-    part = connected_components(coo_matrix((np.ones(len(i)), (i, j)), shape=(len(vertices),)*2), directed=False)[1]
+    part = connected_groups(len(vertices), face_edges(faces))
     most = np.bincount(part[cKDTree(vertices).query(near)[1]]).argmax()
     return _compact(vertices, faces[part[faces[:, 0]] == most], np.zeros(len(vertices)))[:2]
 
