@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cryoseg.metrics import expected_calibration_error, iou, skeleton_f1
 from cryoseg.phantom import PhantomSettings, simulate_phantom
-from cryoseg.segment import SegmentSettings, choose_dtype, segment_volume
+from cryoseg.segment import SegmentSettings, choose_dtype, membrane_threshold, segment_volume
 from cryoseg.simulate import draw_scene, render_scene, simulate_image
 from cryoseg.unet import fold_batchnorm, load_weights, predict
 from cryoseg.volume import read_volume
@@ -28,7 +28,10 @@ def answers(groups, net, settings):
         return {g: [segment_volume(image[None], net, settings)[1][0].astype(np.float32) for image, _ in pairs] for g, pairs in groups.items()}
 
 
-def f1(groups, found, threshold=SegmentSettings().threshold):
+ONE_SLICE = membrane_threshold(SegmentSettings(), 1)
+
+
+def f1(groups, found, threshold=ONE_SLICE):
     "Skeleton F1 at 2 px, 3 px, and 3 px without a border of 20 px: (groups, images, 3)."
     inner = (slice(20, -20),) * 2
     score = lambda p, m: [skeleton_f1(p, m, 2), skeleton_f1(p, m, 3), skeleton_f1(p[inner], m[inner], 3)]
@@ -66,22 +69,38 @@ def judged_pixels(groups, found, images, threshold):
 
 def calibration_row(groups, found):
     "Calibration of the judged pixels of the images that chose nothing."
-    p, y = judged_pixels(groups, found, slice(2, None), SegmentSettings().threshold)
+    p, y = judged_pixels(groups, found, slice(2, None), ONE_SLICE)
     clipped, constant = np.clip(p, 1e-4, 1 - 1e-4), y.mean()
     nll = lambda q: float(-(y * np.log(q) + (1 - y) * np.log(1 - q)).mean())
     return dict(pixels=len(p), ece=float(expected_calibration_error(p, y)), nll=nll(clipped), nll_constant=nll(constant),
                 brier=float(((p - y) ** 2).mean()), brier_constant=float(((constant - y) ** 2).mean()))
 
 
+CONTRASTS = 2., .5, .2       # squares of the contrast-to-noise ratio
+
+
+def phantom(square, seed):
+    "A phantom of 64x192x192 voxels, all else as the generator has it."
+    return simulate_phantom(PhantomSettings(shape=(64, 192, 192), n_vesicles=5, cnr=square ** .5), seed=seed)
+
+
+def threshold_rows(net, seeds=(950, 951, 952), thresholds=(.2, .23, .26, .29, .32, .355)):
+    "Membrane IoU at some thresholds on the phantoms that choose the threshold of volumes."
+    scores = np.zeros((len(thresholds), len(CONTRASTS), len(seeds)))
+    for j, square in enumerate(CONTRASTS):
+        for k, seed in enumerate(seeds):
+            made = phantom(square, seed)
+            labels, p = segment_volume(np.asarray(made.tomogram.data), net, SegmentSettings(threshold=1e-3), made.tomogram.voxel_size_A)
+            for i, t in enumerate(thresholds): scores[i, j, k] = iou(np.where((labels == 1) & (p < t), 0, labels), made.labels, 1)
+    return [dict(threshold=t, **{f'cnr_squared_{c:g}': float(v) for c, v in zip(CONTRASTS, row.mean(1))}, mean=float(row.mean())) for t, row in zip(thresholds, scores)]
+
+
 def phantom_rows(net, seeds=(900, 901, 902)):
-    "Membrane IoU on phantoms of 64x192x192 voxels, all else as the generator has it."
+    "Membrane IoU on phantoms that chose nothing."
     rows = []
-    for square in (2., .5, .2):
-        scores = []
-        for seed in seeds:
-            phantom = simulate_phantom(PhantomSettings(shape=(64, 192, 192), n_vesicles=5, cnr=square ** .5), seed=seed)
-            labels, _ = segment_volume(np.asarray(phantom.tomogram.data), net, voxel_size_A=phantom.tomogram.voxel_size_A)
-            scores.append(iou(labels, phantom.labels, 1))
+    for square in CONTRASTS:
+        made = [phantom(square, seed) for seed in seeds]
+        scores = [iou(segment_volume(np.asarray(m.tomogram.data), net, voxel_size_A=m.tomogram.voxel_size_A)[0], m.labels, 1) for m in made]
         rows.append(dict(cnr_squared=square, phantoms=len(seeds), membrane_iou=float(np.mean(scores)), worst=float(min(scores))))
     return rows
 
@@ -153,6 +172,7 @@ def main():
         table('PolNet liposomes: membrane voxels against all true ones (flat ones too), tolerance 1.5 voxels', polnet_rows(args.data, net))
     else: print(f'no data at {args.data}: real slices left out (--data DIR)')
     table('simulation on one core', simulation_rows())
+    table('choosing the threshold of volumes: membrane IoU of other phantoms', threshold_rows(net))
     table('phantoms: membrane IoU', phantom_rows(net))
     table('share of the convolution peak, one thread', [speed_row(net)])
     finish(tables, args.json)

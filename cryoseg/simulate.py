@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['IGNORE', 'PEN_SCALE', 'LAYERS', 'CROWDS', 'ROUGH_SCENES', 'ROUGH_SLABS', 'Gaussian', 'fit_gaussian', 'IntensityModel',
            'fit_intensities', 'blur', 'standardise', 'noise_spectrum', 'noise_spectrum_2d', 'coloured_noise',
-           'noise_variation', 'Profile', 'membrane_profile', 'ellipse_distance', 'elastic_field', 'MotifSettings',
-           'place_ellipses', 'place_proteins', 'simulate_labels', 'paint_labels', 'simulate_image', 'closed_curve',
-           'open_curve', 'offset_curve', 'fading', 'faint_stretches', 'draw_curve', 'SceneSettings', 'Pen',
-           'draw_membrane', 'draw_vesicles', 'draw_proteins', 'draw_distractors', 'draw_dirt', 'draw_scene',
-           'mixed_noise', 'fingerprint', 'contrast_transfer', 'add_densities', 'membrane_contrast',
+           'noise_variation', 'Profile', 'membrane_profile', 'ProfileShape', 'describe_profile', 'ellipse_distance',
+           'elastic_field', 'MotifSettings', 'place_ellipses', 'place_proteins', 'simulate_labels', 'paint_labels',
+           'simulate_image', 'closed_curve', 'open_curve', 'offset_curve', 'fading', 'faint_stretches', 'draw_curve',
+           'SceneSettings', 'Pen', 'draw_membrane', 'draw_vesicles', 'draw_proteins', 'draw_distractors', 'draw_dirt',
+           'draw_scene', 'mixed_noise', 'fingerprint', 'contrast_transfer', 'add_densities', 'membrane_contrast',
            'distort_intensities', 'render_scene', 'SlabSettings', 'shell_distance', 'place_shells', 'profile',
            'add_globules', 'draw_slab', 'wedge_filter', 'simulate_slab', 'in_parallel']
 
@@ -21,6 +21,7 @@ from functools import partial
 import cv2
 import numpy as np
 from scipy.ndimage import map_coordinates
+from scipy.optimize import least_squares
 from skimage.feature import structure_tensor
 from skimage.morphology import skeletonize
 
@@ -166,6 +167,48 @@ def membrane_profile(image:np.ndarray, # (Y,X) intensities
     values = cut(np.asarray(image, np.float32), (near * along).sum(1) / np.maximum(near.sum(1), 1e-6)) - background
     mean = (values.mean(0) + values.mean(0)[::-1]) / 2
     return Profile(along[len(along) // 2:], mean[len(along) // 2:], len(y))
+
+# %% ../nbs/04a_simulate.ipynb #0bae70f7
+@dataclass(frozen=True)
+class ProfileShape:
+    "What a membrane's profile looks like."
+    leaflets: int                 # 1: one dark line; 2: two that can be told apart
+    depth: float                  # of a dark line below the background, intensity units
+    width_px: float               # standard deviation of a dark line
+    separation_px: float          # between two leaflets; 0 for one line
+    fringe: float                 # how far the bright fringe rises above the background, share of the depth; 0 = none
+    fringe_px: float              # where it is brightest, from the middle line
+    curve: np.ndarray             # (n,) the fitted profile at the offsets of the measured one
+
+    def __str__(self):
+        lines = f'two leaflets {self.separation_px:.1f} px apart' if self.leaflets == 2 else f'one dark line {2.355*self.width_px:.1f} px wide'
+        return lines + (f', a bright fringe of {self.fringe:.0%} at {self.fringe_px:.1f} px' if self.fringe > .05 else ', no bright fringe')
+
+
+def _lines(d, depth, width, half, fringe, beyond, spread):
+    "The two shapes at distances `d`: half = 0 is one line."
+    hills = lambda at, w: np.exp(-.5*((d - at)/w)**2) + np.exp(-.5*((d + at)/w)**2)
+    return depth*(-hills(half, width)/(1 + np.exp(-2*(half/width)**2)) + fringe*hills(half + beyond, spread))
+
+
+def describe_profile(profile:Profile)->ProfileShape:
+    "Say whether a membrane is one dark line or two leaflets, and whether underfocus gave it a fringe. Raises ValueError for a profile that is nowhere dark."
+    d, value = profile.offset_px, np.asarray(profile.value, float)
+    scale = -value.min()
+    if not scale > 0: raise ValueError(f'the profile is nowhere darker than the background (lowest value {value.min():.3g}); membranes must be dark: turn the contrast round')
+
+    def fit(halves, start):
+        low, high = np.array([0, .4, halves[0], 0, 1, .6]), np.array([np.inf, 4, halves[1], 1, 8, 5])
+        first = np.clip([1, 1.2, start, .1, 3, 1.5], low + 1e-9, high - 1e-9)
+        return least_squares(lambda q: _lines(d, *q) - value/scale, first, bounds=(low, high))
+
+    one = fit((0, 1e-6), 0)
+    two = min((fit((.5, 8), start) for start in (d[value.argmin()], 2., 3.5)), key=lambda found: found.cost)
+    double = two.cost < .5*one.cost and two.x[2] > two.x[1]
+    depth, width, half = (two if double else one).x[:3]
+    curve = _lines(d, *(two if double else one).x)
+    bright = np.where(d > half, curve, 0).argmax()
+    return ProfileShape(2 if double else 1, depth*scale, width, 2*half*double, max(curve[bright], 0)/-curve.min(), d[bright], curve*scale)
 
 # %% ../nbs/04a_simulate.ipynb #cfe8217a
 def ellipse_distance(x, y, # (Y,X) pixel coordinates
