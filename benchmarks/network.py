@@ -10,6 +10,8 @@ import warnings
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
+from skimage.filters import apply_hysteresis_threshold
+from skimage.morphology import remove_small_objects, skeletonize
 from torch.utils.flop_counter import FlopCounterMode
 
 from cryoseg.metrics import expected_calibration_error, iou, skeleton_f1
@@ -53,6 +55,30 @@ def ablation_rows(groups, net):
                            ('measured scale, three scales, 8 flips', SegmentSettings(flips=8))):
         scores = f1(groups, answers(groups, net, settings)).mean(0)
         rows.append(dict(slices=name, f1_2px_chosen_on=float(scores[:2, 0].mean()), f1_2px_other=float(scores[2:, 0].mean())))
+    return rows
+
+
+def answer_rows(groups, found):
+    "Other ways to make a mask of the same probabilities."
+    rows = []
+    for name, mask in ((f'threshold {ONE_SLICE} (default)', lambda p: p >= ONE_SLICE), ('threshold 0.3', lambda p: p >= .3),
+                       ('from 0.24 on where it is connected to 0.5', lambda p: apply_hysteresis_threshold(p, .24, .5)),
+                       ('threshold 0.28, no pieces below 40 px', lambda p: remove_small_objects(p >= .28, max_size=39))):
+        scores = f1(groups, {g: [mask(p) for p in ps] for g, ps in found.items()}, .5).mean(0)
+        rows.append(dict(mask=name, f1_2px_chosen_on=float(scores[:2, 0].mean()), f1_2px_other=float(scores[2:, 0].mean())))
+    return rows
+
+
+def loss_rows(groups, found, tolerances_px=(2, 3, 6)):
+    "Where F1 is lost: the share of the found line near a traced one, and the other way round, on the images that chose nothing."
+    rows = []
+    for g, pairs in groups.items():
+        shares = []
+        for p, (_, mask) in list(zip(found[g], pairs))[2:]:
+            a, b = skeletonize(p >= ONE_SLICE), skeletonize(mask)
+            near = lambda line, other: [(distance_transform_edt(~other)[line] <= t).mean() for t in tolerances_px]
+            shares.append([*near(a, b), *near(b, a)])
+        rows.append(dict(group=g, **dict(zip([f'{name}_{t}px' for name in ('precision', 'recall') for t in tolerances_px], np.mean(shares, 0).tolist()))))
     return rows
 
 
@@ -168,6 +194,8 @@ def main():
         found = answers(groups, net, SegmentSettings())
         table('real slices, default settings: skeleton F1', slice_rows(groups, f1(groups, found)))
         table('real slices: what the answer gains', ablation_rows(groups, net))
+        table('real slices: other masks from the same answer', answer_rows(groups, found))
+        table('real slices: where F1 is lost', loss_rows(groups, found))
         table('real slices: calibration', [calibration_row(groups, found)])
         table('PolNet liposomes: membrane voxels against all true ones (flat ones too), tolerance 1.5 voxels', polnet_rows(args.data, net))
     else: print(f'no data at {args.data}: real slices left out (--data DIR)')
