@@ -2,8 +2,6 @@
 
 Settings were chosen on seeds 0 to 19; these are seeds 200 to 219. *within*: share of the curve with the truth within two standard deviations (nominal 0.95).
 """
-import time
-
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
@@ -72,15 +70,13 @@ def ring_rows(kinds=('wobbly', 'deformed', 'small'), shares=(1., .8, .6, .4), se
         for share in shares:
             for method in methods:
                 cases = [torn_ring(seed, kind, share) for seed in seeds]
-                start = time.perf_counter()
                 found = [fit_section(pixels, shape, CurveSettings(fit=method)) for _, _, pixels, shape in cases]
-                seconds = (time.perf_counter() - start)/len(cases)
                 marks = [score(c, true, seen) for c, (true, seen, *_) in zip(found, cases) if c.closed]
                 m = np.nanmean(np.array(marks), 0) if marks else np.full(8, np.nan)
                 number = lambda v: float(v) if np.isfinite(v) else None
                 rows.append(dict(ring=kind, seen=f'{share:.0%}', fit=method, closed=sum(c.closed for c in found), open=sum(c.status == 'open' for c in found), refused=sum(c.status == 'refused' for c in found),
                                  seen_px=number(m[0]), seen_within=number(m[2]), gap_px=number(m[3]), gap_sigma_px=number(m[4]), gap_within=number(m[5]),
-                                 area_within=number(m[6]), perimeter_within=number(m[7]), seconds=round(seconds, 3)))
+                                 area_within=number(m[6]), perimeter_within=number(m[7])))
     return rows
 
 

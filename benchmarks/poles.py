@@ -1,9 +1,9 @@
-"""Surfaces of the whole pipeline at the equator and at the poles, as they were before the Gaussian-process surfaces of §6.2 and as they are: `python benchmarks/poles.py --data DIR`.
+"""Surfaces of the whole pipeline at the equator and at the poles, as they were and as they are: `python benchmarks/poles.py --data DIR`.
 
 Three phantoms and the two PolNet volumes are labelled and their membranes told apart once, by the code as it is. Then each version fits surfaces to the same
-membranes.mrc: the code of an older commit (taken out of the git history and run in a process of its own), the code as it is, and its `--surface paper`.
+membranes.mrc: the code of older commits (taken out of the git history, each run in a process of its own), the code as it is, and its `--surface paper`.
 Equator: the true normal is at least 60° from the beam (|normal_z| <= 0.5), where a tomogram of ±60° sees a membrane; the poles are the rest.
-Only membranes of which every version has a surface are compared, and only what lies inside the volume; vertices count by their area.
+Only membranes that have a surface in all of these are compared (the paper's where it has one), and only what lies inside the volume; vertices count by their area.
 """
 import io
 import os
@@ -25,8 +25,9 @@ from cryoseg.workflow import run_tomogram
 from _tables import arguments, finish, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
-BEFORE = 'd506f8c'      # the last commit before the surfaces of §6.2 were written anew
+BEFORE = '19a93ae', 'd506f8c'      # the first surfaces with error bars; the last commit before those of §6.2 that are not star-shaped
 EQUATOR = .5
+PAPER = "now, the paper's"
 SPHERES = (((9.3, 14.1, 86.7), 20.7), ((36.6, 107.2, 14.6), 33.0), ((58.2, 36.1, 163.2), 26.2), ((94.6, 125.5, 44.6), 22.5))     # of the PolNet volumes, z,y,x and radius, voxels
 PHANTOM = PhantomSettings(shape=(72, 144, 144), n_vesicles=4, cnr=1.)
 SEEDS = 21, 22, 23
@@ -76,15 +77,17 @@ def samples(surface, body, shape):
 
 def zone_rows(name, versions, bodies, shape, voxel_size_A):
     "A row for each version and zone."
-    common = sorted(set.intersection(*(set(surfaces) for surfaces in versions.values())))
-    truth = {id: true_body([surfaces[id] for surfaces in versions.values()], bodies) for id in common}
+    common = sorted(set.intersection(*(set(surfaces) for version, surfaces in versions.items() if version != PAPER)))
+    truth = {id: true_body([versions['now'][id]], bodies) for id in common}
     rows = []
     for version, surfaces in versions.items():
-        found, back = (np.vstack(parts) for parts in zip(*(samples(surfaces[id], truth[id], shape) for id in common)))
+        compared = [id for id in common if id in surfaces]
+        if not compared: continue
+        found, back = (np.vstack(parts) for parts in zip(*(samples(surfaces[id], truth[id], shape) for id in compared)))
         for zone, use, there in (('equator', found[:, 3] <= EQUATOR, back[:, 2] <= EQUATOR), ('poles', found[:, 3] > EQUATOR, back[:, 2] > EQUATOR)):
             error, sigma, weight = found[use, :3].T
             mean = lambda x: float(np.average(x, weights=weight)) if weight.sum() else None
-            rows.append(dict(data=name, surfaces=version, zone=zone, membranes=len(common), error_vox=mean(error), error_A=mean(error)*voxel_size_A, truth_to_surface_vox=float(np.average(back[there, 0], weights=back[there, 1])),
+            rows.append(dict(data=name, surfaces=version, zone=zone, membranes=len(compared), error_vox=mean(error), error_A=mean(error)*voxel_size_A, truth_to_surface_vox=float(np.average(back[there, 0], weights=back[there, 1])),
                              sigma_vox=mean(sigma), coverage68=mean(error < .994*sigma), coverage95=mean(error < 1.96*sigma)))
     return rows
 
@@ -93,9 +96,9 @@ def one(name, tomogram, bodies, old, folder):
     "Label, tell apart, and fit with each version."
     run = run_tomogram(tomogram, folder / 'run')
     membranes, shape, a = folder / 'run' / 'membranes.mrc', run.membranes.shape, run.volume.voxel_size_A
-    versions = {'before': fit_with(old, membranes, folder / 'before')} if old else {}
-    versions |= {'now': fit_with(ROOT, membranes, folder / 'now'), "now, the paper's": fit_with(ROOT, membranes, folder / 'paper', '--surface', 'paper')}
-    for version, surfaces in versions.items(): print(f'{name}, {version}: ' + ', '.join(f'{s.id} {s.status}' for s in surfaces.values()), flush=True)
+    versions = {f'at {commit}': fit_with(code, membranes, folder / commit) for commit, code in old.items()}
+    versions |= {'now': fit_with(ROOT, membranes, folder / 'now'), PAPER: fit_with(ROOT, membranes, folder / 'paper', '--surface', 'paper')}
+    for version, surfaces in versions.items(): print(f'{name}, {version}: ' + (', '.join(f'{s.id} {s.status}' for s in surfaces.values()) or 'none'), flush=True)
     return zone_rows(name, versions, bodies, shape, a)
 
 
@@ -112,14 +115,14 @@ def pooled(rows):
 
 def main():
     parser = arguments(__doc__, data=True)
-    parser.add_argument('--before', default=BEFORE, metavar='COMMIT', help=f'the older version ({BEFORE})')
+    parser.add_argument('--before', default=BEFORE, metavar='COMMIT', nargs='+', help=f'older versions ({" ".join(BEFORE)})')
     args = parser.parse_args()
     warnings.simplefilter('ignore')
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        old = checkout(args.before, folder / 'old')
-        if old is None: print(f'there is no commit {args.before} in this history: only the code as it is')
+        old = {commit: code for commit in args.before if (code := checkout(commit, folder / commit))}
+        for commit in set(args.before) - set(old): print(f'there is no commit {commit} in this history: it is left out')
         for seed in SEEDS:
             phantom = simulate_phantom(PHANTOM, seed)
             write_phantom(phantom, folder / f'truth{seed}')
