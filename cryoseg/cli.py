@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['app', 'console', 'complaints', 'Inputs', 'Out', 'Config', 'VoxelSize', 'Invert', 'ZRange', 'Bin', 'ThinAxis', 'Mask',
-           'Weights', 'Surface', 'Link', 'MinArea', 'Probabilities', 'Device', 'Threads', 'Dtype', 'Seed', 'Overwrite',
-           'Quiet', 'Verbose', 'MembraneValues', 'Threshold', 'DEMO', 'say', 'complain', 'plain_errors',
+           'Weights', 'Surface', 'Fit', 'Link', 'MinArea', 'Probabilities', 'Device', 'Threads', 'Dtype', 'Seed',
+           'Overwrite', 'Quiet', 'Verbose', 'MembraneValues', 'Threshold', 'DEMO', 'say', 'complain', 'plain_errors',
            'progress_bars', 'parse_z_range', 'parse_values', 'build_settings', 'output_folders', 'make_folder',
-           'for_each', 'summary', 'say_dropped', 'show_run', 'run', 'segment', 'connect', 'as_labels', 'surface',
-           'simulate', 'train', 'evaluate_command', 'info', 'demo', 'main']
+           'for_each', 'summary', 'say_dropped', 'told_sections', 'section_summary', 'show_run', 'run', 'segment',
+           'connect', 'as_labels', 'surface', 'simulate', 'train', 'evaluate_command', 'info', 'demo', 'main']
 
 # %% ../nbs/10_cli.ipynb #4acd586f
 import json
@@ -35,7 +35,7 @@ from .report import write_report
 from .segment import read_regions, train_on_tomogram
 from .unet import load_weights, save_weights
 from .volume import VolumeError, atomic_write, describe, read_meaning, read_volume, write_volume
-from .workflow import RunSettings, label_tomogram, read_decisions, read_input, run_tomogram, settings_from_dict, surface_stage, write_decisions
+from .workflow import RunSettings, curve_stage, label_tomogram, read_decisions, read_input, run_tomogram, settings_from_dict, surface_stage, write_decisions
 
 # %% ../nbs/10_cli.ipynb #84a749b4
 app = typer.Typer(name='cryoseg', help='Membranes in cryo-electron tomograms: labels, single membranes, closed surfaces with error bars.',
@@ -104,7 +104,8 @@ Bin = Annotated[Optional[int], typer.Option(help='Average blocks of N voxels a s
 ThinAxis = Annotated[Optional[str], typer.Option(help='The axis along the beam (x, y or z), where it is not z.')]
 Mask = Annotated[Optional[Path], typer.Option(help='Use only voxels where this volume is not 0.')]
 Weights = Annotated[Optional[Path], typer.Option(help='Weights of the U-Net (.safetensors); default: those that ship.')]
-Surface = Annotated[Optional[str], typer.Option(help='How surfaces are fitted: auto, paper, displacement or normals.')]
+Surface = Annotated[Optional[str], typer.Option('--surface', help='How surfaces are fitted: auto, paper, displacement or normals.')]
+Fit = Annotated[Optional[str], typer.Option('--fit', metavar='auto|ellipse|gp|none', help='Close the section of each membrane in each slice (curves.csv): by an ellipse, a Gaussian process, or as suits. In a volume the surfaces are then fitted to the voxels near the curves.', show_default='auto for a single image, none for a volume')]
 Link = Annotated[Optional[str], typer.Option('--link', metavar='merge|qlearning|matching|greedy', help='How pieces of one membrane are joined: in space, or by links in the slices.', show_default='merge')]
 MinArea = Annotated[Optional[float], typer.Option('--min-area-A2', help='Drop membranes smaller than this, in Å².')]
 Probabilities = Annotated[bool, typer.Option('--probabilities', help='Also write the membrane probability of every voxel.')]
@@ -137,7 +138,7 @@ def parse_values(text:Optional[str])->Optional[tuple]:
 
 
 def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin=None, thin_axis=None, mask=None, weights=None, surface=None,
-                   min_area=None, probabilities=False, device='cpu', threads=None, dtype=None, seed=None, membrane_values=None, threshold=None, link=None)->RunSettings:
+                   min_area=None, probabilities=False, device='cpu', threads=None, dtype=None, seed=None, membrane_values=None, threshold=None, link=None, fit=None)->RunSettings:
     "Settings of a run: the options, else the --config file, else the defaults."
     base = RunSettings()
     if config:
@@ -147,6 +148,7 @@ def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin
         base = settings_from_dict(values.get('settings', {k: v for k, v in values.items() if k not in ('run', 'done', 'confidence')}), where=str(config))
     if device not in ('cpu', 'cuda'): raise VolumeError(f'--device {device!r} is not known; take cpu or cuda')
     if surface and surface not in ('auto', 'paper', 'displacement', 'normals'): raise VolumeError(f'--surface {surface!r} is not known; take auto, paper, displacement or normals')
+    if fit is not None and fit not in ('auto', 'ellipse', 'gp', 'none'): raise VolumeError(f'--fit {fit!r} is not known; take auto, ellipse, gp or none')
     if voxel_size is not None and voxel_size <= 0: raise VolumeError(f'--voxel-size {voxel_size} must be above 0 Å')
     start, stop = parse_z_range(z_range)
     given = lambda **options: {k: v for k, v in options.items() if v not in (None, False)}
@@ -155,6 +157,7 @@ def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin
         input=replace(base.input, **given(voxel_size_A=voxel_size, invert=invert, z_start=start, z_stop=stop, bin=bin, thin_axis=thin_axis, mask=str(mask.resolve()) if mask else None)),
         segment=replace(base.segment, **given(workers=threads, dtype=dtype, threshold=threshold, device=device if device != 'cpu' else None)),
         merge=replace(base.merge, **given(min_area_A2=min_area, link=link, membrane_values=parse_values(membrane_values))),
+        curves=replace(base.curves, **given(fit=fit)),
         surface=replace(base.surface, **given(method=surface)),
         **given(weights=str(weights.resolve()) if weights else None, probabilities=probabilities, seed=seed))
 
@@ -211,11 +214,31 @@ def say_dropped(dropped:list, # of dict n_voxels, n_regions, reason
     if len(dropped) > most: say(f'and {len(dropped) - most} more, see run.toml')
 
 
+def told_sections(counts:dict)->str: # status -> how many
+    "How many sections were closed, in words."
+    return f'{sum(counts.values())} sections in curves.csv: ' + ', '.join(f'{n} {status}' for status, n in counts.items())
+
+
+def section_summary(rows)->Table: # rows of sections.csv
+    "A short table of the curves of a single image."
+    table = Table(box=None, header_style='bold')
+    for name in ('id', 'status', 'pixels', 'seen', 'area nm²', 'perimeter nm', 'sigma Å', 'why'): table.add_column(name, justify='left' if name in ('status', 'why') else 'right')
+    error = lambda r, key, sd, scale: f'{float(r[key])/scale:,.0f} ± {float(r[sd])/scale:,.0f}' if r[key] else ''
+    for r in rows:
+        table.add_row(r['membrane_id'], r['status'], r['n_pixels'], f'{float(r["seen"]):.0%}' if r['seen'] else '', error(r, 'area_A2', 'area_sd_A2', 100.), error(r, 'perimeter_A', 'perimeter_sd_A', 10.),
+                      f'{float(r["mean_sigma_A"]):.1f}' if r['mean_sigma_A'] else '', r['reason'])
+    return table
+
+
 def show_run(run, report):
     "Say what a run found and where it is."
-    if run.kept: say(f'{", ".join(run.kept)}: already done, kept')
+    kept = [stage for stage in run.kept if stage != 'curves' or run.sections]
+    if kept: say(f'{", ".join(kept)}: already done, kept')
+    flat = run.volume.shape[0] == 1 and run.sections
+    if run.sections and not flat: say(told_sections({k: sum(r['status'] == k for r in run.sections) for k in sorted({r['status'] for r in run.sections})}))
     if _Talk.level >= 0:
-        if run.table: console.print(summary(run.table))
+        if flat: console.print(section_summary(run.sections))
+        elif run.table: console.print(summary(run.table))
         else: console.print('no membranes found')
     say_dropped(run.dropped, bool(run.table))
     say(f'results in {run.folder}, to look at: {report}')
@@ -223,13 +246,13 @@ def show_run(run, report):
 
 @app.command()
 def run(inputs: Inputs, output: Out, config: Config = None, voxel_size: VoxelSize = None, invert: Invert = False, z_range: ZRange = None, bin: Bin = None,
-        thin_axis: ThinAxis = None, mask: Mask = None, weights: Weights = None, threshold: Threshold = None, surface: Surface = None, min_area: MinArea = None, link: Link = None,
+        thin_axis: ThinAxis = None, mask: Mask = None, weights: Weights = None, threshold: Threshold = None, surface: Surface = None, fit: Fit = None, min_area: MinArea = None, link: Link = None,
         probabilities: Probabilities = False, device: Device = 'cpu', threads: Threads = None, dtype: Dtype = None, seed: Seed = None,
         overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
     "The whole pipeline: labels, single membranes, surfaces with their uncertainty, a table and a report. What is done is not done again."
     _Talk.level = verbose - quiet
     with plain_errors():
-        settings = build_settings(config, voxel_size, invert, z_range, bin, thin_axis, mask, weights, surface, min_area, probabilities, device, threads, dtype, seed, threshold=threshold, link=link)
+        settings = build_settings(config, voxel_size, invert, z_range, bin, thin_axis, mask, weights, surface, min_area, probabilities, device, threads, dtype, seed, threshold=threshold, link=link, fit=fit)
         folders = output_folders(inputs, output)
 
         def work(path):
@@ -303,17 +326,21 @@ def as_labels(volume, path, threshold=None)->np.ndarray: # (Z,Y,X) integers
 
 @app.command()
 def surface(membranes: Annotated[Path, typer.Argument(help='membranes.mrc, or any volume with one number a membrane.')], output: Out, voxel_size: VoxelSize = None,
-            method: Surface = None, config: Config = None, seed: Seed = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
+            method: Surface = None, fit: Fit = None, config: Config = None, seed: Seed = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
     "Fit a surface with its uncertainty to every membrane: surfaces/, membranes_closed.mrc, lumen.mrc, sigma.mrc, membranes.csv."
     _Talk.level = verbose - quiet
     with plain_errors():
-        settings = build_settings(config, surface=method, seed=seed)
+        settings = build_settings(config, surface=method, seed=seed, fit=fit)
         ours = [output / name for name in ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc')]
         if membranes.exists() and any(p.exists() and p.samefile(membranes) for p in ours): raise VolumeError(f'{membranes} would be written over; choose another folder with -o')
         if (output / 'membranes.csv').exists() and not overwrite: raise VolumeError(f'{output / "membranes.csv"} is there already; choose another folder or --overwrite')
         volume = read_volume(membranes, voxel_size_A=voxel_size, check=False)
         with progress_bars() as progress:
-            rows = surface_stage(as_labels(volume, membranes), volume, output, settings, {}, lambda *n: progress('surface', *n))
+            ids = as_labels(volume, membranes)
+            make_folder(output)
+            sections = curve_stage(ids, volume, output, settings.curves, lambda *n: progress('curves', *n))
+            rows = surface_stage(ids, volume, output, settings, {}, lambda *n: progress('surface', *n))
+        if sections: say(told_sections(sections))
         if _Talk.level >= 0: console.print(summary(rows) if rows else 'no membranes found')
         say(f'results in {output}')
 

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MISSING', 'MAX_PIXELS', 'STATUS', 'MEASURES', 'SURFACE_MEASURES', 'LOOK', 'HELP', 'UNITS', 'STYLE', 'SCRIPT',
            'MAX_BYTES', 'RunFiles', 'read_rows', 'read_run', 'with_error', 'gray_uri', 'overlay_uri', 'band_uri',
-           'contour_svg', 'slice_panels', 'choose_slices', 'slices_html', 'count_proteins', 'summary_html',
-           'table_html', 'evaluation_html', 'pictures_html', 'scene_html', 'made_html', 'warnings_html', 'report_html',
-           'write_report']
+           'contour_svg', 'curves_svg', 'slice_panels', 'choose_slices', 'slices_html', 'count_proteins',
+           'summary_html', 'table_html', 'curves_html', 'evaluation_html', 'pictures_html', 'scene_html', 'made_html',
+           'warnings_html', 'report_html', 'write_report']
 
 # %% ../nbs/09b_report.ipynb #b77bf5e0
 import base64
@@ -42,6 +42,7 @@ class RunFiles:
     surfaces: list = field(default_factory=list)  # of Surface
     rows: list|None = None        # of membranes.csv, numbers as float, unknown as None
     evaluation: dict|None = None  # of evaluation.json
+    sections: list = field(default_factory=list)  # rows of sections.csv, each with its points
     notes: list = field(default_factory=list)     # sentences a reader should see
 
     @property
@@ -116,6 +117,21 @@ def _read_surfaces(folder, rows, frame, notes):
     return surfaces
 
 
+def _read_sections(folder, frame, notes):
+    "The curves of a single image: the rows of sections.csv, with points y,x and sigma in voxels and which are extrapolated."
+    if frame is None or frame.shape[0] > 1 or not (folder / 'sections.csv').exists() or not (folder / 'curves.csv').exists(): return []
+    try:
+        rows, points = read_rows(folder / 'sections.csv'), read_rows(folder / 'curves.csv')
+        for row in rows:
+            own = np.array([[p[k] for k in ('x_A', 'y_A', 'sigma_A', 'extrapolated')] for p in points if p['membrane_id'] == row['membrane_id']], float).reshape(-1, 4)
+            yx = frame.to_zyx_vox(np.column_stack([own[:, :2], np.zeros(len(own))]))[:, 1:]
+            row |= dict(points=yx, sigma=own[:, 2] / frame.voxel_size_A, extrapolated=own[:, 3] > 0)
+    except (VolumeError, KeyError, TypeError, ValueError) as error:
+        notes.append(f'The curves are not shown: curves.csv or sections.csv cannot be read ({error}).')
+        return []
+    return rows
+
+
 def read_run(folder:str|Path, # what `cryoseg run -o` wrote
              )->RunFiles:
     "Collect the files of a run; what is missing becomes a note, only `run.toml` must be there."
@@ -131,6 +147,7 @@ def read_run(folder:str|Path, # what `cryoseg run -o` wrote
     run.image = _read_image(record, folder, run.notes, run.frame)
     if (folder / 'membranes.csv').exists(): run.rows = read_rows(folder / 'membranes.csv')
     if run.frame is not None: run.surfaces = _read_surfaces(folder, run.rows, run.frame, run.notes)
+    run.sections = _read_sections(folder, run.frame, run.notes)
     if (folder / 'evaluation.json').exists():
         try: run.evaluation = json.loads((folder / 'evaluation.json').read_text(encoding='utf-8'))
         except ValueError as error: run.notes.append(f'evaluation.json is damaged ({error}) and is not shown.')
@@ -221,6 +238,31 @@ def contour_svg(surfaces:list[Surface], shape:tuple, level:float, axis:str='z', 
     return ''.join(parts)
 
 
+def curves_svg(sections:list[dict], shape:tuple, # rows of sections.csv with their points; shape (H,W) of the image
+               )->str: # SVG elements in units of voxels, y downwards
+    "Draw the curves of a single image: the line (broken where it is extrapolated), its ±2 sigma band, its number."
+    (H, W), parts = shape, []
+    size = max(W, H) * max(0.022, 0.045 / max(1, len(sections) / 6)**0.5)
+    for s in sections:
+        if not len(s['points']): continue
+        closed = s['status'] in ('closed', 'truncated')
+        ends = np.r_[np.arange(len(s['points'])), 0] if closed else np.arange(len(s['points']))
+        p, away = s['points'][ends], s['extrapolated'][ends]
+        along = np.gradient(p, axis=0)
+        out = 2 * s['sigma'][ends, None] * np.c_[-along[:, 1], along[:, 0]] / np.maximum(np.linalg.norm(along, axis=1), 1e-9)[:, None]
+        place = lambda q: [f'{x + 0.5:.1f} {H - 0.5 - y:.1f}' for y, x in q]
+        color, edge = _css(instance_colors(int(s['membrane_id']))[0]), place(np.vstack([p + out, (p - out)[::-1]]))
+        parts.append(f'<path class="band" d="M{"L".join(edge)}Z" fill="{color}"/>')
+        at, line = place(p), {False: '', True: ''}
+        for a, b, lost in zip(at, at[1:], away[:-1] | away[1:]): line[bool(lost)] += f'M{a}L{b}'
+        parts += [f'<path class="contour" d="{d}" stroke="{color}"{" stroke-dasharray=" + chr(34) + "1 5" + chr(34) if lost else ""}/>' for lost, d in line.items() if d]
+        inside = (p > 0).all(1) & (p < np.array(shape)).all(1)
+        y, x = p[np.where(inside, p[:, 0], -np.inf).argmax()] if inside.any() else p[0]
+        at_x, at_y = x + 0.5, H - 0.5 - y
+        parts.append(f'<text class="number" x="{at_x:.1f}" y="{at_y + (1.1 * size if at_y < 1.3 * size else -0.3 * size):.1f}" font-size="{size:.1f}" fill="{_css(text_color(instance_colors(int(s["membrane_id"]))[0]))}">{s["membrane_id"]:.0f}</text>')
+    return ''.join(parts)
+
+
 def _bar_svg(shape, voxel_size_A):
     "A scale bar in the lower right corner."
     H, W = shape
@@ -249,7 +291,7 @@ def slice_panels(run:RunFiles, index:int, axis:str='z', thickness:int=3, # slice
     where = f'{axis} = {index * frame.voxel_size_A / 10:.0f} nm <span>(slice {index})</span>'
     return (f'<figure class="pair"><figcaption>{where}</figcaption>'
             f'<svg {box} role="img" aria-label="labels at {key}"><g id="gray-{key}">{back}</g>{labels}{bar}</svg>'
-            f'<svg {box} role="img" aria-label="membranes and surfaces at {key}"><use href="#gray-{key}"/>{ids}{band}{contour_svg(near, shape, index, axis)}{bar}</svg></figure>')
+            f'<svg {box} role="img" aria-label="membranes and surfaces at {key}"><use href="#gray-{key}"/>{ids}{band}{contour_svg(near, shape, index, axis)}{curves_svg(run.sections, shape) if axis == "z" else ""}{bar}</svg></figure>')
 
 # %% ../nbs/09b_report.ipynb #ddd00d33
 def choose_slices(labels:np.ndarray, # (Z,Y,X) 0 where there is nothing
@@ -285,10 +327,10 @@ def slices_html(run:RunFiles)->str:
     marked = run.membranes if run.membranes is not None else run.labels
     at, side = choose_slices(np.asarray(marked.data) if marked is not None else np.zeros(run.frame.shape, bool), through=_main_membrane(run.rows) if run.membranes is not None else None)
     legend = (f'<p class="legend"><span><i style="background:{_css(PALETTE[0])}"></i>membrane</span><span><i style="background:{_css(PROTEIN_COLOR)}"></i>protein</span>'
-              '<span class="wide">right: one colour a membrane, <b>line</b> = fitted surface, <b>shade round it</b> = ±2σ</span>'
+              f'<span class="wide">right: one colour a membrane, <b>line</b> = {"fitted curve, dotted where no pixels are near" if run.sections else "fitted surface"}, <b>shade round it</b> = ±2σ</span>'
               '<label class="control">overlay <input type="range" min="0" max="1" step="0.05" value="0.55" '
               'oninput="document.documentElement.style.setProperty(\'--overlay\', this.value)"></label></p>')
-    heads = '<div class="pair heads"><span>labels</span><span>membranes and surfaces</span></div>'
+    heads = f'<div class="pair heads"><span>labels</span><span>membranes and {"curves" if run.sections else "surfaces"}</span></div>'
     flat = run.frame.shape[0] < 4
     from_side = '' if flat else f'<h3>From the side</h3><p>An xz slice. The beam runs along z, upwards; the missing wedge takes the tops and bottoms away.</p>{slice_panels(run, side, "y")}'
     return legend + heads + ''.join(slice_panels(run, z) for z in at) + from_side
@@ -326,7 +368,7 @@ def summary_html(run:RunFiles)->str:
         said = [f'{len(by[s])} {"is" if len(by[s]) == 1 else "are"} {text}' for s, text in STATUS.items() if by[s]]
         words.append(f'<b>{_count(len(rows), "membrane")}</b> {"was" if len(rows) == 1 else "were"} found: {", ".join(said[:-1]) + " and " + said[-1] if len(said) > 1 else said[0]}.')
         sigma = [r['mean_sigma_A'] for r in rows if r.get('mean_sigma_A') is not None]
-        if sigma: words.append(f'Their surfaces are known to about ±{with_error(float(np.median(sigma)), digits=2)} Å (the median of the mean σ), '
+        if sigma: words.append(f'Their {"curves" if run.sections else "surfaces"} are known to about ±{with_error(float(np.median(sigma)), digits=2)} Å (the median of the mean σ), '
                                f'the least certain one to ±{with_error(max(sigma), digits=2)} Å.')
         words += [f'Membrane {r["id"]:.0f} has no surface because {html.escape(str(r.get("reason") or "no reason was given"))}.' for r in by['refused'][:5]]
         if len(by['refused']) > 5: words.append(f'{len(by["refused"]) - 5} more have none either; the table says why.')
@@ -368,6 +410,24 @@ def table_html(rows:list[dict]|None, # of membranes.csv
     body = ''.join(map(_row_html, rows)) or f'<tr><td colspan="{len(heads)}" class="none">No membranes were found.</td></tr>'
     return (f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
             '<p class="note">± is one standard deviation. Areas and volumes count what lies inside the tomogram; a volume is given where the membrane encloses one.</p>')
+
+
+def curves_html(sections:list[dict], # rows of sections.csv
+                )->str: # '' where there are none
+    "The table of the curves of a single image."
+    if not sections: return ''
+    heads = ('id', ''), ('status', ''), ('pixels', ''), ('seen', '%'), ('area', 'nm²'), ('perimeter', 'nm'), ('mean σ', 'Å'), ('largest σ', 'Å'), ('method', ''), ('reason', '')
+    scaled = lambda row, key, scale: None if row.get(key) is None else row[key] / scale
+    cell = lambda value, text: f'<td data-value="{"" if value is None else value}">{text}</td>'
+    body = ''
+    for r in sections:
+        color = _css(instance_colors(int(r['membrane_id']))[0])
+        area, length = ((scaled(r, key, s), scaled(r, sd, s)) for key, sd, s in (('area_A2', 'area_sd_A2', 100), ('perimeter_A', 'perimeter_sd_A', 10)))
+        body += ('<tr>' + cell(r['membrane_id'], f'<i style="background:{color}"></i>{r["membrane_id"]:.0f}') + cell(r['status'], f'<span class="badge {html.escape(str(r["status"]))}">{html.escape(str(r["status"]))}</span>')
+                 + cell(r['n_pixels'], f'{r["n_pixels"]:.0f}') + cell(r['seen'], '–' if r['seen'] is None else f'{100 * r["seen"]:.0f}') + cell(area[0], with_error(*area)) + cell(length[0], with_error(*length))
+                 + ''.join(cell(r[key], with_error(r[key], digits=2)) for key in ('mean_sigma_A', 'max_sigma_A')) + cell(r['method'], html.escape(str(r['method'] or ''))) + cell(r['reason'], html.escape(str(r['reason'] or ''))) + '</tr>')
+    return (f'<div class="scroll"><table class="sortable"><thead><tr>{"".join(_head(name, unit) for name, unit in heads)}</tr></thead><tbody>{body}</tbody></table></div>'
+            '<p class="note">± is one standard deviation. Seen is the share of the curve with labelled pixels near it; the area is that of the whole curve, the part outside the image included.</p>')
 
 # %% ../nbs/09b_report.ipynb #9f0bbb8c
 MEASURES = {'voxel': ('Voxels', dict(membrane_iou='IoU of membrane voxels ↑', dice='Dice ↑', precision='precision ↑', recall='recall ↑', surface_dice='surface Dice ↑')),
@@ -435,7 +495,7 @@ def _ramp(run, shown):
 def pictures_html(run:RunFiles)->str:
     "The static pictures of the surfaces."
     shown = [s for s in run.surfaces if len(s.faces)]
-    if not shown: return '<p class="none">There are no surfaces to show.</p>'
+    if not shown: return '' if run.sections else '<p class="none">There are no surfaces to show.</p>'
     frame = run.frame
     view = dict(shape=frame.shape, voxel_size_A=frame.voxel_size_A, size_in=(5.0, 3.9), dpi=150)
     protein = np.asarray(run.labels.data) == 2 if run.labels is not None else None
@@ -597,7 +657,7 @@ def report_html(run:RunFiles, # as `read_run` gives
     name = Path(str(about.get('input') or run.folder.name)).name
     line = [f'cryoseg {about["version"]}' if 'version' in about else 'cryoseg', about.get('started'), about.get('checksum')]
     sections = [('summary', 'Summary', summary_html(run)), ('slices', 'Slices', slices_html(run)),
-                ('surfaces', 'Surfaces', pictures_html(run) + (scene_html(run, max_faces) if max_faces else '')), ('membranes', 'Membranes', table_html(run.rows)),
+                ('surfaces', 'Surfaces', pictures_html(run) + (scene_html(run, max_faces) if max_faces else '')), ('curves', 'Curves', curves_html(run.sections)), ('membranes', 'Membranes', '' if run.sections else table_html(run.rows)),
                 ('evaluation', 'Against the truth', evaluation_html(run.evaluation)), ('help', 'How to read this', HELP), ('made', 'How it was made', made_html(run.record))]
     sections = [s for s in sections if s[2]]
     links = ''.join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)

@@ -214,6 +214,7 @@ def test_bad_options(phantom, tmp_path):
     refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '90:99', naming=('40',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--voxel-size', '-1', naming=('-1',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--surface', 'magic', naming=('magic', 'displacement', 'normals'))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--fit', 'circle', naming=('circle', 'ellipse', 'gp'))
     refused('run', tomogram, '-o', tmp_path / 'o', '--dtype', 'int3', naming=('int3',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--config', tmp_path / 'none.toml', naming=('none.toml',))
     (tmp_path / 'bad.toml').write_text('[settings.segment]\ntreshold = 0.5\n')
@@ -288,3 +289,42 @@ def test_connect_one_image(tmp_path):
     fragments, links = (read_table(tmp_path / f'o/{name}.csv') for name in ('fragments', 'links'))
     assert [int(r['membrane_id']) for r in fragments] == [1, 1] and sum(int(r['taken']) for r in links) == 2 and links[0]['rule'] == 'qlearning'
     assert 0 < float(fragments[0]['end1_x_A']) < 1600
+
+
+def ring_image(path, gap=8):
+    "An image of a dark ring of radius 60, 4 px thick, torn at two places, with noise."
+    far = np.hypot(*np.mgrid[-80:80, -80:80])
+    ring = (abs(far - 60) < 2) & (abs(np.mgrid[-80:80, -80:80][0]) > gap)
+    return ring, write_mrc(path, (np.random.default_rng(0).normal(size=ring.shape) - 6*ring).astype(np.float32))
+
+
+def test_one_image_gets_closed_curves(tmp_path):
+    _, path = ring_image(tmp_path / 'one.mrc')
+    result = cryoseg('run', path, '-o', tmp_path / 'o')
+    assert result.exit_code == 0 and 'closed' in result.stdout and 'perimeter' in result.stdout
+    section, = read_table(tmp_path / 'o/sections.csv')
+    assert section['status'] == 'closed' and section['method'] == 'gp'
+    assert float(section['area_A2']) == pytest.approx(np.pi*600**2, rel=.03) and 0 < float(section['area_sd_A2']) < .05*np.pi*600**2
+    points = read_table(tmp_path / 'o/curves.csv')
+    assert tuple(points[0]) == ('membrane_id', 'z', 'point', 'x_A', 'y_A', 'sigma_A', 'extrapolated', 'method')
+    x, y, sigma = (np.array([float(p[k]) for p in points]) for k in ('x_A', 'y_A', 'sigma_A'))
+    assert abs(np.hypot(x - 800, y - 800) - 600).max() < 15 and (sigma > 0).all() and '1' in {p['extrapolated'] for p in points}
+    table, = read_table(tmp_path / 'o/membranes.csv')
+    assert table['status'] == 'closed' and table['volume_A3'] == '' and 'Curves' in (tmp_path / 'o/report.html').read_text()
+    before = (tmp_path / 'o/curves.csv').stat().st_mtime_ns
+    assert 'curves, surface: already done' in cryoseg('run', path, '-o', tmp_path / 'o').stdout and (tmp_path / 'o/curves.csv').stat().st_mtime_ns == before
+    refused('run', path, '-o', tmp_path / 'o', '--fit', 'ellipse', naming=('curves.fit', '--overwrite'))
+    assert cryoseg('run', path, '-o', tmp_path / 'e', '--fit', 'ellipse', '-q').exit_code == 0 and read_table(tmp_path / 'e/sections.csv')[0]['method'] == 'ellipse'
+    assert cryoseg('run', path, '-o', tmp_path / 'n', '--config', tmp_path / 'o/run.toml', '--fit', 'none', '-q').exit_code == 0 and not (tmp_path / 'n/curves.csv').exists()
+
+
+def test_a_volume_gets_curves_where_asked(phantom, tmp_path):
+    assert not (phantom / 'out/curves.csv').exists()
+    few = read_volume(phantom / 'out/membranes.mrc', check=False, z_range=(16, 22))
+    write_volume(tmp_path / 'few.mrc', few)
+    result = cryoseg('surface', tmp_path / 'few.mrc', '-o', tmp_path / 'o', '--fit', 'gp', '--surface', 'displacement')
+    assert result.exit_code == 0 and 'sections in curves.csv' in result.stdout, result.output + result.stderr
+    sections = read_table(tmp_path / 'o/sections.csv')
+    assert {int(s['z']) for s in sections} <= set(range(6)) and all(s['reason'] or s['status'] == 'closed' for s in sections)
+    assert len(read_table(tmp_path / 'o/membranes.csv')) == len(np.unique(np.asarray(few.data))) - 1
+    assert cryoseg('surface', tmp_path / 'few.mrc', '-o', tmp_path / 'o', '--overwrite', '-q').exit_code == 0 and not (tmp_path / 'o/curves.csv').exists()

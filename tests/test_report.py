@@ -230,3 +230,25 @@ def test_many_refusals_are_not_all_told(tmp_path):
     rows = [row(i, **NONE | dict(status='refused', n_voxels=9, reason='small')) for i in range(1, 10)]
     said = words(summary_html(read_run(make_run(tmp_path / 'run', rows))))
     assert said.count('has no surface') == 5 and '4 more have none either' in said
+
+
+def test_a_single_image_shows_its_curves(tmp_path):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    like = Volume(np.zeros((1, 30, 40), np.float32), SIZE_A, (0., 0., 0.))
+    for name in ('tomogram', 'labels', 'membranes'): write_volume(folder / f'{name}.mrc', like.with_data(np.ones((1, 30, 40), np.float32 if name == 'tomogram' else np.int8)))
+    (folder / 'run.toml').write_text(RUN, encoding='utf-8')
+    t = np.linspace(0, 2 * np.pi, 50, endpoint=False)
+    points = ''.join(f'1,0,{k},{200 + 80 * np.cos(a):.6g},{150 + 80 * np.sin(a):.6g},5,{int(k < 9)},gp\n' for k, a in enumerate(t))
+    (folder / 'curves.csv').write_text('membrane_id,z,point,x_A,y_A,sigma_A,extrapolated,method\n' + points, encoding='utf-8')
+    head = 'membrane_id,z,status,reason,method,n_pixels,seen,area_A2,area_sd_A2,perimeter_A,perimeter_sd_A,mean_sigma_A,max_sigma_A\n'
+    (folder / 'sections.csv').write_text(head + '1,0,closed,,gp,300,.82,20106,400,503,4,5,9\n2,0,refused,3 pixels <b>,gp,3,,,,,,,\n', encoding='utf-8')
+    page = report_html(read_run(folder), max_faces=0)
+    said = words(page)
+    for phrase in ('membranes and curves', '201.1 ± 4.0', '50.30 ± 0.40', '3 pixels <b>'): assert phrase in said, phrase
+    assert page.count('class="contour"') == 2 and page.count('stroke-dasharray') == 1 and '<b></td>' not in page
+    parser = Balance()
+    parser.feed(page)
+    assert parser.wrong == [] and parser.open == []
+    (folder / 'curves.csv').write_text('membrane_id,z\n1,0\n', encoding='utf-8')
+    assert 'The curves are not shown' in words(report_html(read_run(folder), max_faces=0))
