@@ -1,7 +1,7 @@
 """Closed bodies and what a tomogram shows of them, on which surfaces (§6.2) are measured. Lengths are voxels, points x,y,z; z is the beam.
 
 `random_body`, `bent_capsule` and `observe` are reference sets: the order of their random draws is part of their definition
-(a test holds them to their checksums). `bean` and `biconcave_disc` were added beside them. A body is its points (n,3), their
+(a test holds them to their checksums). `double_body`, `bean` and `biconcave_disc` were added beside them. A body is its points (n,3), their
 outward normals (n,3) and the area (n,) that each stands for.
 """
 import numpy as np
@@ -32,6 +32,13 @@ def random_body(seed, amplitude=.6, n=100_000):
         for m in range(-l, l + 1): heights[l*l + l + m] = (-1)**m*rng.normal()*60*.16/l**1.3
     axes = rng.uniform(.85, 1.2, 3)
     return star(lambda u: 60/np.sqrt((u*u/axes**2).sum(1)) + amplitude*(spherical_harmonics(u[:, ::-1], 5) @ heights), n)
+
+
+def double_body(seed, amplitude=.6, distance=10., wobble=.4, n=30_000):
+    "A random body and, `distance` inside it along its normals give or take a smooth `wobble`, its inner membrane. The areas are those of the outer one."
+    points, normals, area = random_body(seed, amplitude, n)
+    height = spherical_harmonics(points[:, ::-1]/np.linalg.norm(points, axis=1)[:, None], 3)[:, 1:] @ np.random.default_rng([seed, 7]).standard_normal(15)
+    return (points, normals, area), (points - normals*(distance + wobble*height/height.std())[:, None], normals, area)
 
 
 def bent_capsule(n=400_000):

@@ -15,12 +15,13 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
-from cryoseg.geometry import farthest_points, project_to_sheet
+from cryoseg.geometry import farthest_points, harmonic_degrees, project_to_sheet, spherical_harmonics
 from cryoseg.gp import positional_sigma
+from cryoseg.nested import refit_nested
 from cryoseg.select import prune_points
 from cryoseg.surface import SurfaceSettings, face_normals, fit_sheet, fit_surface, rasterize, vertex_normals
 from cryoseg.volume import read_volume
-from _bodies import area_and_volume, bean, bent_capsule, biconcave_disc, observe, random_body
+from _bodies import area_and_volume, bean, bent_capsule, biconcave_disc, double_body, observe, random_body
 from _tables import arguments, finish, print_table
 
 EXACT = dict(label_sigma_vox=0., flat_sigma_vox=0., shared_sigma_vox=0.)      # these voxels err one by one
@@ -90,10 +91,95 @@ def body_rows():
     for name, amplitude in STAR.items():
         for label, seeds in (('100-111', TUNED), ('200-219', FRESH)):
             rows.append(group_row(name, label, [fit_one(random_body(seed, amplitude, 30_000), seed) for seed in seeds]))
+    rows.append(group_row('ellipsoids', '400-439', [fit_one(random_body(seed, 0., 30_000), seed) for seed in range(400, 440)]))     # for area and volume 20 are few
     for name, make in CONCAVE.items():
         rows.append(group_row(name, '0-4', [fit_one(make(), seed) for seed in VIEWS]))
     for name, make in OTHERS.items():
         rows.append(group_row(name, '10-12', [fit_one(make(), seed) for seed in (10, 11, 12)]))
+    return rows
+
+
+def known_generator(seed, amplitude, finest=5, centre_known=False):
+    "The gap error of someone who knows how `random_body` draws: the variances of its bumps, that they end at a degree, the noise, and which voxels are strays."
+    points, normals, area = random_body(seed, amplitude, 30_000)
+    rng = np.random.default_rng(seed)
+    rng.normal(size=32)
+    axes, degrees = rng.uniform(.85, 1.2, 3), harmonic_degrees(finest)[4:]
+    seen = observe(points, normals, area, outliers=0., seed=seed)
+    def features(u):                                                # bumps, axes, centre: to first order, each times its standard deviation
+        q = (u*u/axes**2).sum(1)
+        parts = [spherical_harmonics(u[:, ::-1], finest)[:, 4:]*amplitude*60*.16/degrees**1.3, 60*q[:, None]**-1.5*u*u/axes**3*.35/12**.5]
+        return np.hstack(parts if centre_known else [*parts, 30*u])
+    def bump(x):
+        r = np.linalg.norm(x, axis=1)
+        return x/r[:, None], r - 60/np.sqrt(((x/r[:, None])**2/axes**2).sum(1))
+    near = cKDTree(points).query(seen)[1]
+    u, y = bump(seen)
+    slope = np.abs((u*normals[near]).sum(1))
+    f, y = features(u)*slope[:, None]/.75, y*slope/.75
+    mean = np.linalg.solve(f.T @ f + np.eye(f.shape[1]), f.T @ y)
+    u, y = bump(points)
+    off, gap = np.abs(features(u) @ mean - y)*np.abs((u*normals).sum(1)), np.abs(normals[:, 2]) > .5
+    return float(np.average(off[gap], weights=area[gap]))
+
+
+def bound_rows(rows):
+    "What the gap error could be at best, beside what it is."
+    found = {(r['bodies'], r['seeds']): r['gap_error'] for r in rows}
+    knows = {'all_but_axes': dict(centre_known=True), 'all_but_axes_and_centre': {}, 'and_bumps_may_end_at_6': dict(finest=6), 'and_bumps_may_end_at_8': dict(finest=8)}
+    return [dict(bodies=name, seeds=label, ours=found[name, label], **{key: float(np.mean([known_generator(seed, amplitude, **k) for seed in seeds])) for key, k in knows.items()})
+            for name, amplitude in STAR.items() if amplitude for label, seeds in (('100-111', TUNED), ('200-219', FRESH))]
+
+
+LOST = np.cos(np.radians(35))
+
+
+def double_one(outer, inner, seed):
+    "A body in a body, each with a stretch of its own lost, before and after they are tried together: measures of both as a dict."
+    low = outer[0].min(0) - 20
+    shape, angle = tuple(np.ceil(np.ptp(outer[0], axis=0) + 40).astype(int)[::-1]), np.random.default_rng([seed, 9]).uniform(0, 2*np.pi)
+    truth, clouds = {}, {}
+    for id, (points, normals, area), side in ((1, outer, 1), (2, inner, -1)):
+        points, normals, side = (points - low)[:, ::-1], normals[:, ::-1], side*np.array([0, np.cos(angle), np.sin(angle)])
+        u = points - points.mean(0)
+        lost = u @ side > LOST*np.linalg.norm(u, axis=1)
+        truth[id] = points, normals, lost
+        seen = observe(points[:, ::-1], normals[:, ::-1], np.where(lost, 0, area), n=15_000, seed=seed + 1000*id)[:, ::-1]
+        clouds[id] = seen[prune_points(seen)]
+    settings = SurfaceSettings(**EXACT)
+    alone = [fit_surface(cloud, shape, settings, id=id) for id, cloud in clouds.items()]
+    start = timeit.default_timer()
+    both = refit_nested(alone, clouds, shape, settings)
+    row = dict(closed=all(s.status == 'closed' for s in alone), together=all(s.method == 'nested' for s in both), seconds=timeit.default_timer() - start)
+    for name, surfaces in (('alone', alone), ('together', both)):
+        for s in surfaces:
+            points, normals, lost = truth[s.id]
+            off, gap, weight = distances(s, points, normals)
+            lost = lost[cKDTree(points).query(s.vertices_vox)[1]] & ~gap
+            for zone, part in dict(seen=~gap & ~lost, lost=lost, poles=gap).items():
+                row.setdefault(f'{zone}_{name}', []).append(float(np.average(off[part], weights=weight[part])))
+                if name == 'together': row.setdefault(f'{zone}_in_95', []).append(float(np.average((off < 2*s.sigma_vox)[part], weights=weight[part])))
+    return {k: float(np.mean(v)) if isinstance(v, list) else v for k, v in row.items()}
+
+
+def shifted(body, scale, shift):
+    "A body scaled down and moved."
+    return body[0]*scale + shift, body[1], body[2]*scale**2
+
+
+def double_rows():
+    "Double membranes, and vesicles that only lie one in the other."
+    kinds = {f'double, {a}, {d:g} apart': lambda seed, a=a, d=d: double_body(seed, a, d) for a, d in ((.6, 10.), (1., 10.), (.6, 20.))}
+    kinds['stranger in the middle'] = lambda seed: (random_body(seed, .6, 30_000), shifted(random_body(seed + 50, .6, 30_000), .6, 0))
+    kinds['stranger aside'] = lambda seed: (random_body(seed, .6, 30_000), shifted(random_body(seed + 50, .6, 30_000), .6, [6, -5, 2]))
+    rows = []
+    for kind, make in kinds.items():
+        for label, seeds in (('300-302', range(300, 303)), ('500-505', range(500, 506))):      # the former chose the priors
+            fits = [double_one(*make(seed), seed) for seed in seeds]
+            done = [f for f in fits if f['together']]
+            mean = lambda key: float(np.mean([f[key] for f in done])) if done else None
+            rows.append(dict(bodies=kind, seeds=label, n=len(fits), closed=sum(f['closed'] for f in fits), together=len(done),
+                             **{f'{zone}_{key}': mean(f'{zone}_{key}') for zone in ('seen', 'lost', 'poles') for key in ('alone', 'together', 'in_95')}, seconds=float(np.mean([f['seconds'] for f in fits]))))
     return rows
 
 
@@ -164,6 +250,23 @@ def cost_rows():
     return rows
 
 
+def grid_rows():
+    "Seconds to draw one surface (fitted once, radius about 60 voxels) into volumes of growing size, and of a body that grows with its volume."
+    points, normals, area, _ = to_volume(random_body(100, .6, 30_000))
+    seen = observe(points[:, ::-1], normals[:, ::-1], area)[:, ::-1]
+    rasterize([fit_surface(seen, (400,)*3, SurfaceSettings(**EXACT))], (180,)*3)      # compiled before anything is timed
+    rows = []
+    for side in (100, 160, 250, 360, 460):
+        row = dict(grid_voxels=side**3)
+        for name, scale in (('same_body', .6), ('growing_body', .6*side/100)):
+            surface = fit_surface((seen - seen.mean(0))*scale + side/2, (side,)*3, SurfaceSettings(**EXACT))
+            start = timeit.default_timer()
+            rasterize([surface], (side,)*3)
+            row[f'{name}_seconds'] = timeit.default_timer() - start
+        rows.append(row)
+    return rows
+
+
 def whole_volume(n=300_000, side=412):
     "What the subprocess does: one large body, fitted, meshed and drawn into a volume of 7e7 voxels; prints its seconds and memory."
     points, normals, area = random_body(100, .6, 30_000)
@@ -203,7 +306,8 @@ def main():
     if '--whole-volume' in sys.argv: return whole_volume()
     args = arguments(__doc__, data=True).parse_args()
     fit_one(random_body(1, .6, 5_000), 1)                           # compiled before anything is timed
-    tables = [('surfaces', body_rows()), ('sheets that are open', open_rows()), ('cost against the number of voxels', cost_rows()), ('a large body in a large volume', [volume_row()])]
+    bodies = body_rows()
+    tables = [('surfaces', bodies), ('the gap, if one knew the generator', bound_rows(bodies)), ('double membranes', double_rows()), ('sheets that are open', open_rows()), ('cost against the number of voxels', cost_rows()), ('cost against the grid', grid_rows()), ('a large body in a large volume', [volume_row()])]
     masks = args.data / 'segmentations'
     if masks.is_dir():
         tables.append(('real membranes: held out and predicted', [held_out_slices(masks / f'{name}.npz') for name in ('microsome_tomo22_ves4', 'vesicle_t74')] +

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'SurfaceSettings', 'Surface', 'face_normals', 'vertex_normals', 'mesh_area', 'mesh_volume', 'split_mesh',
-           'clip_to_volume', 'bin_displacements', 'StarShape', 'smoothness_prior', 'label_noise', 'fit_star',
-           'zero_set', 'face_edges', 'is_closed', 'largest_parts', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd',
-           'oriented_points', 'signed_values', 'fit_sheet', 'ray_anchors', 'ellipsoid_anchors', 'fit_anchored',
-           'sign_changes', 'why_flat', 'why_not_star', 'near_surface', 'largest_patch', 'why_not_covered',
-           'why_not_closed', 'fit_concave', 'whole_zero_set', 'outermost', 'main_body', 'fit_surface', 'inside_mesh',
-           'rasterize', 'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
+           'clip_to_volume', 'bin_displacements', 'StarShape', 'smooth_measures', 'smoothness_prior', 'label_noise',
+           'clean_cells', 'fit_star', 'zero_set', 'face_edges', 'is_closed', 'largest_parts', 'onto_zero',
+           'vertex_sigma', 'area_and_volume_sd', 'oriented_points', 'signed_values', 'fit_sheet', 'ray_anchors',
+           'ellipsoid_anchors', 'fit_anchored', 'sign_changes', 'why_flat', 'why_not_star', 'near_surface',
+           'largest_patch', 'why_not_covered', 'why_not_closed', 'one_sidedness', 'closing_values', 'fit_concave',
+           'whole_zero_set', 'outermost', 'main_body', 'held_out_errors', 'fit_surface', 'inside_mesh', 'rasterize',
+           'write_surface_ply', 'read_surface_ply', 'write_scene_glb']
 
 # %% ../nbs/06b_surface.ipynb #4334fd44
 from collections.abc import Callable
@@ -46,7 +47,7 @@ class SurfaceSettings:
     flat_sigma_vox:float = 4. # the same where the membrane lies flat (normal along the beam) and the missing wedge smears it
     shared_sigma_vox:float = .3 # error that all voxels share, such as labels that are too far out everywhere
     edge_vox:float = 2. # length of a mesh edge
-    samples:int = 32 # posterior samples behind the errors of area and volume
+    samples:int = 64 # posterior samples behind the errors of area and volume
     min_points:int = 50 # fewer say nothing
     min_coverage:float = .35 # of the visible area inside the volume must carry voxels, or the membrane is left open
     max_opening:float = 1/3 # of the visible area in one piece without a voxel: more is the mouth of a cup, which is left open
@@ -207,6 +208,15 @@ class StarShape:
         return [self.ellipsoid.at(u, d) for d in self.process.sample(u, n, rng) + shift], faces
 
 
+def smooth_measures(star:StarShape, splits:int=5)->tuple[float, float]: # area, volume
+    "Area and volume of the surface itself: those of two meshes inscribed in it, extrapolated to faces without size."
+    def measures(splits):
+        u, faces = icosphere(splits)
+        vertices = star.ellipsoid.at(u, star.process.mean(u))
+        return np.array([mesh_area(vertices, faces), mesh_volume(vertices, faces)])
+    return tuple(map(float, (4*measures(splits) - measures(splits - 1))/3))         # the error of a mesh goes with the square of its edges
+
+
 def smoothness_prior(degree:int, # finest harmonic
                      vague:float, # standard deviation of the coefficients that an ellipsoid's fit leaves open, voxels
                      )->Callable: # (2,) logarithms of size and decay -> log variances (p,), derivatives (2,p)
@@ -231,27 +241,38 @@ def label_noise(ellipsoid:Ellipsoid,
     return (settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2)*max(1., stretch)
 
 
+def clean_cells(points:np.ndarray, # (n,3) pruned
+                settings:SurfaceSettings,
+                ellipsoid:Ellipsoid,
+                )->tuple: # directions (m,3), their displacement (m,), its variance (m,) voxels², the first fit's hyper-parameters (3,): logarithms of size, decay and a voxel's variance
+    "Displacements of the voxels from an ellipsoid, cell by cell, without those that a first fit finds impossible."
+    cells = int(np.clip(len(points)//4, 100, settings.n_directions))
+    directions, displacement, counts = bin_displacements(ellipsoid, points, cells)
+    process = _fit_displacement(directions, displacement, counts, settings, ellipsoid.radius, np.array([1., np.log(.5), -.5]), np.log([.01, 25.]))
+    noise = process.noise/counts                                    # of the voxels; then that of the labels is added
+    good = np.abs(displacement - process.mean(directions)) < 4*np.sqrt(noise + process.variance(directions))
+    variance = noise + label_noise(ellipsoid, directions, settings, cells)
+    return directions[good], displacement[good], variance[good], process.theta
+
+
+def _fit_displacement(directions, displacement, weights, settings, radius, start, noise_limits, caution=1.):
+    "A Gaussian process on the sphere, by spherical harmonics."
+    degree = settings.degree
+    limits = np.vstack([np.log([(.01, radius), (.15, 2.)]), noise_limits])
+    centre, spread = np.array([0, np.log(.4), 0]), np.array([np.inf, .5, np.inf])
+    return fit_features(lambda u: spherical_harmonics(u, degree), directions, displacement, weights, smoothness_prior(degree, radius/4), start, limits,
+                        centre, spread, np.where(harmonic_degrees(degree) > 2, caution, 1.))
+
+
 def fit_star(points:np.ndarray, # (n,3) pruned
              settings:SurfaceSettings=SurfaceSettings(),
              ellipsoid:Ellipsoid|None=None, # fitted to the points where not given
              )->StarShape:
     "Fit a robust ellipsoid, then the displacement from it as a Gaussian process on the sphere."
     ellipsoid = ellipsoid or fit_ellipsoid(points, seed=settings.seed)
-    cells = int(np.clip(len(points)//4, 100, settings.n_directions))
-    directions, displacement, counts = bin_displacements(ellipsoid, points, cells)
-    shared = label_noise(ellipsoid, directions, settings, cells)
-    degree, r = settings.degree, ellipsoid.radius
-    features, prior = lambda u: spherical_harmonics(u, degree), smoothness_prior(degree, r/4)
-    limits = np.log([(.01, r), (.15, 2.), (.01, 25.)])
-    centre, spread = np.array([0, np.log(.4), 0]), np.array([np.inf, .5, np.inf])
-
-    process = fit_features(features, directions, displacement, counts, prior, np.array([1., np.log(.5), -.5]), limits, centre, spread)
-    noise = process.noise/counts                                    # of the voxels; then that of the labels is added
-    good = np.abs(displacement - process.mean(directions)) < 4*np.sqrt(noise + process.variance(directions))
-    limits[2] = np.log(process.noise)
-    process = fit_features(features, directions[good], displacement[good], process.noise/(noise + shared)[good], prior,
-                           process.theta, limits, centre, spread, np.where(harmonic_degrees(degree) > 2, settings.caution, 1.))
-    return StarShape(ellipsoid, process)
+    directions, displacement, variance, theta = clean_cells(points, settings, ellipsoid)
+    voxel = np.exp(theta[-1])
+    return StarShape(ellipsoid, _fit_displacement(directions, displacement, voxel/variance, settings, ellipsoid.radius, theta, theta[[-1, -1]], settings.caution))
 
 # %% ../nbs/06b_surface.ipynb #472c762a
 def _beyond(vertices, shape):
@@ -268,13 +289,12 @@ def _star_surface(star, id, shape, settings, method, n_points):
         vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
         parts = [clip_to_volume(v, coarse, np.zeros(len(v)), shape) for v in samples]
         areas, volumes = [mesh_area(v, f) for v, f, _, _ in parts], [p[3] for p in parts]
-        status, reason = 'truncated', 'cut by the edge of the volume'
+        area, status, reason = mesh_area(vertices, faces), 'truncated', 'cut by the edge of the volume'
     else:
-        volume = mesh_volume(vertices, faces)
+        area, volume = smooth_measures(star)
         areas, volumes = [mesh_area(v, coarse) for v in samples], [mesh_volume(v, coarse) for v in samples]
         status, reason = 'closed', ''
-    return Surface(id, vertices, faces, sigma, status, reason, method, mesh_area(vertices, faces), float(np.std(areas)), volume,
-                   float(np.std(volumes)), n_points)
+    return Surface(id, vertices, faces, sigma, status, reason, method, area, float(np.std(areas)), volume, float(np.std(volumes)), n_points)
 
 # %% ../nbs/06b_surface.ipynb #7bb3031f
 def zero_set(function:Callable, # points (n,3) -> (n,)
@@ -571,26 +591,45 @@ def why_not_closed(star:StarShape, # fitted to
     return why_not_covered(vertices, faces, points[near_surface(star.distance(points))], points, radius, shape, settings.min_coverage, np.cos(np.pi/4), settings.max_opening)
 
 # %% ../nbs/06b_surface.ipynb #1294f9bc
+def one_sidedness(on:np.ndarray, # (n,3)
+                  points:np.ndarray, # (m,3) the voxels
+                  radius:float, # of the neighbourhoods
+                  )->np.ndarray: # (n,) 0 in the midst of a sheet, 1 at its straight edge
+    "Measure how far each point's neighbours lie to one side of it: there position and normal are half extrapolated."
+    lean = [np.linalg.norm(points[k].mean(0) - p)/radius for p, k in zip(on, cKDTree(points).query_ball_point(on, radius))]
+    return np.maximum(np.array(lean) - .15, 0)/(4/(3*np.pi) - .15)     # roughness and curvature alone make 0.15; the mean of half a disc lies at 4/(3π)
+
+
+def closing_values(on:np.ndarray, # (n,3) points of a sheet
+                   normals:np.ndarray, # (n,3) theirs, outwards
+                   points:np.ndarray, # (m,3) the voxels
+                   settings:SurfaceSettings,
+                   radius:float=7., # of the neighbourhoods, voxels
+                   offset:float=1.5, # of the helpers
+                   sigma_vox:float=.2, # error of a point of the sheet where its labels have none
+                   margin:float=20., # between the voxels and the box, voxels
+                   doubt:float=.25, # error of the distances on the box, as a share of them
+                   sides:int=6, # nodes along an edge of the box
+                   )->tuple[np.ndarray, np.ndarray, np.ndarray]: # points (k,3), signed distances (k,), their variances (k,)
+    "Signed distances that make a closed body: on the sheet, beside it, and on a box round it."
+    x, y = signed_values(on, normals, offset)
+    flat = np.clip((np.abs(normals[:, 0]) - .6)/.4, 0, 1)
+    error = sigma_vox**2*(1 + one_sidedness(on, points, radius)**2) + settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2
+    variance = np.r_[error, 4*error[cKDTree(on).query(x[len(on):])[1]]]
+    planes = np.linspace(points.min(0) - margin, points.max(0) + margin, sides)
+    box = np.stack(np.meshgrid(*planes.T, indexing='ij'), -1).reshape(-1, 3)
+    box = box[((box == planes[0]) | (box == planes[-1])).any(1)]
+    far = cKDTree(points).query(box)[0]
+    return np.vstack([x, box]), np.r_[y, far], np.r_[variance, (doubt*far)**2]
+
+
 def fit_concave(points:np.ndarray, # (n,3) pruned
                 settings:SurfaceSettings=SurfaceSettings(),
                 n:int=400, # points of the sheet that condition the process
                 radius:float=7., # of the neighbourhoods, voxels
-                offset:float=1.5, # of the helpers
-                sigma_vox:float=.2, # error of a point of the sheet where its labels have none
-                margin:float=20., # between the voxels and the box, voxels
-                doubt:float=.25, # error of the distances on the box, as a share of them
                 )->GaussianProcess:
     "Fit a signed distance, negative in the body, to a closed body of any shape."
-    on, normals = oriented_points(points, n, radius)
-    x, y = signed_values(on, normals, offset)
-    flat = np.clip((np.abs(normals[:, 0]) - .6)/.4, 0, 1)
-    error = sigma_vox**2 + settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2
-    variance = np.r_[error, 4*error[cKDTree(on).query(x[len(on):])[1]]]
-    sides = np.linspace(points.min(0) - margin, points.max(0) + margin, 6)
-    box = np.stack(np.meshgrid(*sides.T, indexing='ij'), -1).reshape(-1, 3)
-    box = box[((box == sides[0]) | (box == sides[-1])).any(1)]
-    far = cKDTree(points).query(box)[0]
-    x, y, variance = np.vstack([x, box]), np.r_[y, far], np.r_[variance, (doubt*far)**2]
+    x, y, variance = closing_values(*oriented_points(points, n, radius), points, settings, radius)
     learn = np.arange(0, len(x), max(1, len(x)//300))
     fit = fit_gp(x[learn], y[learn], 'matern52', noise_weight=variance[learn], start=((100., 1e3, 1.),), bounds=((20., 1000.), (1., 1e7), (1., 1.)))
     return GaussianProcess(x, y, variance, 'matern52', fit.scale, settings.caution*fit.amplitude)
@@ -673,6 +712,31 @@ def _closed_body(points, shape, settings):
     return star, points[own], f'{1 - own.mean():.0%} of its voxels lie off this surface, most of them inside', '', False
 
 
+def held_out_errors(points:np.ndarray, # (n,3) pruned voxels of a star-shaped body
+                    ellipsoid:Ellipsoid, # fitted to them
+                    settings:SurfaceSettings=SurfaceSettings(),
+                    n_patches:int=10,
+                    share:float=.25, # of the voxels that lie in the patches
+                    cell:float=6., # the held-out voxels are averaged in cubes of this side
+                    )->tuple[float, float]: # mean distances of the displacement's and of the normals' surface from what was held out, voxels; nan where there is too little
+    "Leave patches out and predict them, by a displacement and by normals: a light version of either, good enough to compare."
+    centres = points[::7][farthest_points(points[::7], n_patches)]
+    distance = cKDTree(centres).query(points)[0]
+    out = distance < np.quantile(distance, share)
+    held, counts = average_in_cells(points[out], cell)
+    held, kept = held[counts >= np.median(counts)/2], points[~out]
+    if len(held) < 20 or len(kept) < settings.min_points: return np.nan, np.nan
+    thin = kept[::max(1, len(kept)//4000)]
+    try:
+        star = fit_star(kept, settings, ellipsoid)
+        on, normals = oriented_points(thin, 150, 7., dense=600)
+        x, y, variance = closing_values(on, normals, thin, settings, sides=4)
+        process = GaussianProcess(x, y, variance, 'matern52', 2*ellipsoid.radius, ellipsoid.radius**2)
+    except ValueError: return np.nan, np.nan
+    off = process.mean(held)/np.linalg.norm(process.gradient(held), axis=1)
+    return float(np.abs(star.distance(held)).mean()), float(np.abs(off).mean())
+
+
 @ThreadpoolController().wrap(limits=1, user_api='blas')     # hundreds of small matrices: on a busy machine threads that wait for each other cost twenty times the time
 def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membrane
                 shape:tuple, # (Z,Y,X) of the volume
@@ -697,6 +761,13 @@ def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membra
         if isinstance(concave, Surface): return concave
         reason = f'{reason}; {concave}'
     if reason: return _sheet_surface(points, id, shape, settings, reason)
+    if settings.method == 'auto' and not note:
+        by_displacement, by_normals = held_out_errors(points, star.ellipsoid, settings)
+        if np.isfinite(by_normals): note = f'held out: displacement {by_displacement:.2f}, normals {by_normals:.2f} voxel'
+        if by_normals < .9*by_displacement:
+            concave = _concave_surface(points, id, shape, settings, note)
+            if isinstance(concave, Surface): return concave
+            note = f'{note}, but {concave}'
     surface = _anchored_surface(points, star, id, shape, settings) if settings.method == 'paper' else \
         _star_surface(star, id, shape, settings, 'displacement', len(points))
     return replace(surface, reason='; '.join(filter(None, (surface.reason, note)))) if note else surface
@@ -731,51 +802,57 @@ def inside_mesh(vertices:np.ndarray, # (n,3) of a closed mesh
 
 
 @njit(cache=True)
-def _spread(samples, value, band, distance, nearest):
-    "At each voxel within `band` of a sample: the distance to the nearest one and its value."
-    shape = distance.shape
-    for k in range(len(samples)):
-        p = samples[k]
-        for z in range(max(0, int(np.ceil(p[0] - band))), min(shape[0] - 1, int(np.floor(p[0] + band))) + 1):
-            for y in range(max(0, int(np.ceil(p[1] - band))), min(shape[1] - 1, int(np.floor(p[1] + band))) + 1):
-                for x in range(max(0, int(np.ceil(p[2] - band))), min(shape[2] - 1, int(np.floor(p[2] + band))) + 1):
-                    d = np.sqrt((z - p[0])**2 + (y - p[1])**2 + (x - p[2])**2)
-                    if d < distance[z, y, x]: distance[z, y, x], nearest[z, y, x] = d, value[k]
+def _spread(vertices, faces, sigma, step, band, square, nearest):
+    "At each voxel within `band` of the mesh: the squared distance to the nearest of points closer than about `step` on its faces, and sigma there."
+    shape = square.shape
+    for f in range(len(faces)):
+        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
+        if max(a[0], b[0], c[0]) + band < 0 or min(a[0], b[0], c[0]) - band > shape[0] - 1: continue
+        longest = np.sqrt(max(((a - b)**2).sum(), ((b - c)**2).sum(), ((c - a)**2).sum()))
+        n = min(max(int(np.ceil(longest/step)), 1), 12)
+        for i in range(n + 1):
+            for j in range(n + 1 - i):
+                s, t = i/n, j/n
+                r = 1 - s - t
+                p0, p1, p2 = s*a[0] + t*b[0] + r*c[0], s*a[1] + t*b[1] + r*c[1], s*a[2] + t*b[2] + r*c[2]
+                value = s*sigma[faces[f, 0]] + t*sigma[faces[f, 1]] + r*sigma[faces[f, 2]]
+                for z in range(max(0, int(np.ceil(p0 - band))), min(shape[0] - 1, int(np.floor(p0 + band))) + 1):
+                    for y in range(max(0, int(np.ceil(p1 - band))), min(shape[1] - 1, int(np.floor(p1 + band))) + 1):
+                        plane = (z - p0)**2 + (y - p1)**2
+                        for x in range(max(0, int(np.ceil(p2 - band))), min(shape[2] - 1, int(np.floor(p2 + band))) + 1):
+                            d = plane + (x - p2)**2
+                            if d < square[z, y, x]: square[z, y, x], nearest[z, y, x] = d, value
 
 
-def _samples(vertices, faces, sigma, step=.6):
-    "Points on the faces of a mesh closer than about `step`, and the sigma there."
-    longest = max(np.linalg.norm(vertices[faces[:, i]] - vertices[faces[:, j]], axis=1).max() for i, j in ((0, 1), (1, 2), (2, 0)))
-    n = int(np.clip(np.ceil(longest/step), 1, 12))
-    i, j = np.array([(i, j) for i in range(n + 1) for j in range(n + 1 - i)]).T/n
-    weight = np.column_stack([i, j, 1 - i - j])
-    return (weight @ vertices[faces]).reshape(-1, 3), (weight @ sigma[faces].T).T.ravel()
+def _draw(s, low, thickness_vox, band_vox, square, shells, lumen, sigma):
+    "Draw one surface into the slab of a volume that starts at `low`; `square` is the squared distance to any surface so far."
+    shape = np.array(shells.shape)
+    first = np.clip(np.floor(s.vertices_vox.min(0) - low - band_vox - 1).astype(int), 0, shape)
+    last = np.clip(np.ceil(s.vertices_vox.max(0) - low + band_vox + 2).astype(int), 0, shape)
+    if (last <= first).any(): return
+    box, vertices = tuple(slice(a, b) for a, b in zip(first, last)), s.vertices_vox - low - first
+    here, value = np.full(last - first, np.inf, np.float32), np.zeros(last - first, np.float32)
+    _spread(vertices, s.faces, s.sigma_vox, .6, float(band_vox), here, value)
+    if s.status == 'closed': lumen[box][inside_mesh(vertices, s.faces, here.shape)] = s.id          # inner bodies come later and take over their own
+    nearer = (here <= band_vox**2) & (here < square[box])               # where two bands meet, the nearer one counts
+    sigma[box][nearer], square[box][nearer] = value[nearer], here[nearer]
+    shells[box][nearer & (here <= thickness_vox**2/4)] = s.id
 
 
 def rasterize(surfaces:list, # of Surface
               shape:tuple, # (Z,Y,X)
               thickness_vox:float=2., # of the shell
               band_vox:float=3., # sigma is given within this distance of a surface
+              slab:int=32, # slices drawn at a time: only the results are as large as the volume
               )->tuple[np.ndarray, np.ndarray, np.ndarray]: # membranes_closed uint16, lumen uint16, sigma float32 in voxels (nan outside the band)
     "Draw surfaces into a volume: shells and lumens with their ids, and how sure each shell is."
     shells, lumen, sigma = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16), np.full(shape, np.nan, np.float32)
-    nearest = np.full(shape, np.inf, np.float32)                     # of any surface so far: where two bands meet, the nearer one counts
-    for s in surfaces:
-        if not len(s.faces): continue
-        low = np.clip(np.floor(s.vertices_vox.min(0) - band_vox - 1).astype(int), 0, shape)
-        high = np.clip(np.ceil(s.vertices_vox.max(0) + band_vox + 2).astype(int), 0, shape)
-        if (high <= low).any(): continue
-        box = tuple(slice(a, b) for a, b in zip(low, high))
-        distance, here = np.full(high - low, np.inf, np.float32), np.zeros(high - low, np.float32)
-        points, values = _samples(s.vertices_vox - low, s.faces, s.sigma_vox)
-        _spread(points, values, float(band_vox), distance, here)
-        if s.status == 'closed':
-            inside = inside_mesh(s.vertices_vox - low, s.faces, tuple(high - low))
-            lumen[box][inside] = s.id                                # inner bodies come later and take over their own
-        nearer = (distance <= band_vox) & (distance < nearest[box])
-        sigma[box][nearer], nearest[box][nearer] = here[nearer], distance[nearer]
-        shells[box][nearer & (distance <= thickness_vox/2)] = s.id
-    lumen[shells > 0] = 0
+    drawn = [s for s in surfaces if len(s.faces)]
+    for z in range(0, shape[0], slab):
+        part = slice(z, z + slab)
+        square = np.full(shells[part].shape, np.inf, np.float32)
+        for s in drawn: _draw(s, np.array([z, 0, 0]), thickness_vox, band_vox, square, shells[part], lumen[part], sigma[part])
+        lumen[part][shells[part] > 0] = 0
     return shells, lumen, sigma
 
 # %% ../nbs/06b_surface.ipynb #2e7f205d

@@ -28,6 +28,7 @@ from .contrast import ContrastSettings, enhance
 from .curves import Curve, CurveSettings, fit_curves, voxels_near_curves
 from .evaluate import read_table
 from .membranes import LINK_COLUMNS, Connection, MergeSettings, find_membranes
+from .nested import refit_nested
 from .segment import SegmentSettings, choose_dtype, looks_bright, segment_volume
 from .select import membrane_points, prune_points
 from .surface import SurfaceSettings, fit_surface, rasterize, write_scene_glb, write_surface_ply
@@ -180,12 +181,12 @@ def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  settings:SurfaceSettings=SurfaceSettings(), seed:int=0,
                  progress:Callable=None, # called as progress(done, total)
                  )->list: # of Surface, one an id
-    "Stage 3: the voxels of each membrane (§6.1) and its surface (§6.2). One that fails is refused with its reason; the others go on."
-    by_id, surfaces = membrane_points(membranes), []
+    "Stage 3: the voxels of each membrane (§6.1) and its surface (§6.2). One that fails is refused with its reason; the others go on. Double membranes are fitted again, together."
+    by_id, surfaces = {id: points[prune_points(points)] for id, points in membrane_points(membranes).items()}, []
     for done, (id, points) in enumerate(by_id.items(), 1):
-        surfaces.append(fit_surface(points[prune_points(points)], membranes.shape, settings, id=id, seed=seed))
+        surfaces.append(fit_surface(points, membranes.shape, settings, id=id, seed=seed))
         if progress: progress(done, len(by_id))
-    return surfaces
+    return refit_nested(surfaces, by_id, membranes.shape, settings, seed)
 
 
 COLUMNS = ('id', 'n_voxels', 'status', 'reason', 'centre_x_A', 'centre_y_A', 'centre_z_A', 'area_A2', 'area_sd_A2', 'volume_A3', 'volume_sd_A3',

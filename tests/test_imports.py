@@ -10,7 +10,7 @@ import pytest
 from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
-ORDER = ('volume geometry metrics phantom contrast simulate unet segment trace link ellipse gp merge membranes select curves surface '
+ORDER = ('volume geometry metrics phantom contrast simulate unet segment trace link ellipse gp merge membranes select curves surface nested '
          'evaluate measure formats view report workflow scale cli').split()      # each imports only from its left
 DRAWS = {'view', 'report'}
 HEAVY = dict(matplotlib=DRAWS, k3d=DRAWS, trimesh={'phantom', 'surface', 'measure', 'formats', *DRAWS})     # package -> who may import it
