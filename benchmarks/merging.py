@@ -1,6 +1,7 @@
-"""Single membranes out of masks (§5.2): touching vesicles, real masks of other tools (not for choosing settings), sheets cut and joined again, and speed.
+"""Single membranes out of masks (§5.2): touching vesicles, torn scenes, real masks of other tools (not for choosing settings), sheets cut and joined again, and speed.
 
 Touching vesicles: seeds 0..4 with 2, 3 and 4 bodies, ellipsoids (the reference set) and bumpy ones made the same way here.
+Torn scenes: seeds 0..3; sheets: seed 0. The settings that join pieces were chosen on scenes with seeds from 1000 on and on cuts with seeds 1 to 4.
 Real masks come from `--data DIR`; their labels only score, the input is the mask of all of them.
 """
 import subprocess
@@ -13,8 +14,9 @@ import numpy as np
 from scipy.ndimage import label
 
 from cryoseg.membranes import MergeSettings, Scale, find_membranes
-from cryoseg.merge import merge_union_find
+from cryoseg.merge import merge_union_find, region_distance
 from cryoseg.metrics import adapted_rand, panoptic_quality, voi
+from cryoseg.phantom import broken_shells
 from cryoseg.volume import read_volume
 from _sets import touching_vesicles
 from _tables import arguments, finish, print_table
@@ -62,6 +64,49 @@ def touching_rows():
     return rows
 
 
+def torn_scene(seed):
+    "Four vesicles, two of them nested, and two wavy sheets; each is torn right through, anywhere and in any direction (the sheets upright), by 5 to 30 voxels."
+    rng, shape = np.random.default_rng(seed), (64, 200, 240)
+    outer = np.array([rng.uniform(26, 36), *rng.uniform(34, 44, 2)])
+    bodies = [((32, 55, 55), outer), ((32, 55, 55), .6*outer), ((32, 145, 60), rng.uniform(26, 36, 3)), ((32, 60, 140), rng.uniform(24, 32, 3))]
+    mask, truth = broken_shells(shape, bodies, seed=seed, specks=500, wedge=.6)
+    z, y = np.indices(shape[:2])
+    for k, x in enumerate((195, 225)):
+        at = (x + rng.uniform(3, 7)*np.sin(y/rng.uniform(18, 30) + rng.uniform(0, 6)) + 3*np.cos(z/25)).round().astype(int)
+        for dx in (-1, 0, 1):
+            keep = (rng.random(z.shape) < .9) & (at + dx < shape[2])
+            mask[z[keep], y[keep], (at + dx)[keep]], truth[z[keep], y[keep], (at + dx)[keep]] = True, 5 + k
+    points = np.argwhere(truth > 0)
+    owner = truth[tuple(points.T)]
+    for k in range(1, 7):
+        own, way = points[owner == k], rng.normal(size=3)*(1, 1, k <= 4)
+        along, gap = own @ way/np.linalg.norm(way), rng.uniform(5, 30)
+        gone = tuple(own[np.abs(along - np.quantile(along, rng.uniform(.3, .7))) < gap/2].T)
+        mask[gone], truth[gone] = False, 0
+    return mask, truth
+
+
+def torn_rows(seeds=range(4)):
+    "How many membranes of the torn scenes are whole again (90 % of their voxels in one id), and how many ids hold parts of two, by way of joining."
+    rows = []
+    for way in ('not joined', 'slices (qlearning)', 'space', 'slices, then space'):
+        whole = mixed = true = 0
+        scores = []
+        for seed in seeds:
+            mask, truth = torn_scene(seed)
+            found = find_membranes(mask, 10., MergeSettings(join=way != 'not joined', link='qlearning' if 'slices' in way else 'merge'))
+            undo = {(r['fragment_a'], r['fragment_b']): False for r in found.links if r['taken'] and r['rule'] == 'gap3d'}
+            if way == 'slices (qlearning)' and undo: found = find_membranes(mask, 10., MergeSettings(link='qlearning'), undo)
+            both = np.zeros((truth.max() + 1, len(found.table) + 1))
+            np.add.at(both, (truth.ravel(), found.membranes.ravel()), 1)
+            whole += (both[1:, 1:].max(1, initial=0) > .9*both[1:].sum(1)).sum()
+            mixed += (np.sort(both[1:, 1:], axis=0)[:-1].sum(0) > .05*both[1:, 1:].sum(0)).sum()
+            true += len(both) - 1
+            scores.append(adapted_rand(found.membranes, truth))
+        rows.append(dict(joined=way, membranes=int(true), whole=int(whole), ids_of_two=int(mixed), adapted_rand=float(np.mean(scores))))
+    return rows
+
+
 def pieces_of(labels):
     "The labels' own pieces: connected parts of each label of at least 1000 voxels, numbered."
     out, n = np.zeros(labels.shape, np.int32), 0
@@ -92,7 +137,7 @@ def real_row(path, values):
 
 
 def cut_row(path, n_cuts=20):
-    "Sheets cut by random slots of 5-30 voxels, one at a time, and joined again: how often the parts become one membrane as before."
+    "Sheets cut by random slots of 5-30 voxels, one at a time, and joined again: how often the parts become one membrane as before. A sheet that had gaps already may fall into parts that are farther apart than the slot is wide; beyond 30 voxels another cut is made."
     volume, rng = read_volume(path, check=False), np.random.default_rng(0)
     size = volume.voxel_size_A
     before = find_membranes(np.asarray(volume.data) > 0, size, MergeSettings(split=False)).membranes
@@ -113,6 +158,7 @@ def cut_row(path, n_cuts=20):
         sides = [np.bincount(parts[tuple((voxels - low)[side].T)]) for side in (along < at - gap/2, along > at + gap/2)]
         if any(len(s) < 2 for s in sides) or sides[0][1:].argmax() == sides[1][1:].argmax(): continue      # the cut does not part it
         if min(s[1:].max() for s in sides) < 1000: continue
+        if region_distance(*(np.argwhere(parts == s[1:].argmax() + 1) for s in sides)) > 30: continue
         cut += 1
         found = find_membranes(mask, size, MergeSettings(split=False)).membranes
         of = [np.bincount(found[parts == s[1:].argmax() + 1]).argmax() for s in sides]
@@ -165,6 +211,7 @@ def main():
         print_table(title, rows)
 
     table('touching vesicles', touching_rows())
+    table('torn scenes', torn_rows())
     table('union-find', speed_rows())
     masks = args.data / 'segmentations'
     if masks.is_dir():

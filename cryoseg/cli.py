@@ -94,7 +94,7 @@ def progress_bars():
         yield progress
 
 # %% ../nbs/10_cli.ipynb #0904b74f
-Inputs = Annotated[list[Path], typer.Argument(help='Tomograms: .mrc .rec .map, .tif, .npy, .npz, .png.', show_default=False)]
+Inputs = Annotated[list[Path], typer.Argument(help='Tomograms: .mrc .rec .map, .tif, .npy, .npz, .zarr, .am, .png.', show_default=False)]
 Out = Annotated[Path, typer.Option('-o', '--output', help='Folder for the results.', show_default=False)]
 Config = Annotated[Optional[Path], typer.Option(help='Settings from a TOML file; a run.toml will do.')]
 VoxelSize = Annotated[Optional[float], typer.Option(help='Voxel size in Å, where the header has none or a wrong one.')]

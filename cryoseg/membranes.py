@@ -6,9 +6,9 @@
 __all__ = ['LINK_COLUMNS', 'THICK_VOX', 'MergeSettings', 'Scale', 'sheet_thickness', 'Piece', 'shell_seen', 'with_body',
            'describe_piece', 'likely_spheres', 'grow_body', 'find_bodies', 'wall_missing', 'distance_to_shells',
            'split_piece', 'seam_length', 'split_at_seams', 'on_shell', 'quadric_misses', 'one_body_cost', 'Join',
-           'joined', 'side_by_side', 'join_on_bodies', 'rim_cells', 'patch_cost', 'join_across_gaps', 'join_in_slices',
-           'find_in_slice', 'Connection', 'is_thick', 'thin_walls', 'fill_walls', 'membrane_values_of',
-           'find_membranes', 'decide', 'connect_membranes']
+           'joined', 'side_by_side', 'join_on_bodies', 'rim_cells', 'patch_cost', 'bend_along', 'join_across_gaps',
+           'join_in_slices', 'find_in_slice', 'Connection', 'is_thick', 'thin_walls', 'fill_walls',
+           'membrane_values_of', 'find_membranes', 'decide', 'connect_membranes']
 
 # %% ../nbs/05c2_membranes.ipynb #16cfcc6b
 from dataclasses import dataclass, fields, replace
@@ -319,7 +319,7 @@ def one_body_cost(a:Piece, b:Piece, scale:Scale)->float: # 0 perfect, below 1 ac
 @dataclass(frozen=True)
 class Join:
     "A decision about two pieces: are they one membrane?"
-    a: int                              # number of the piece
+    a: int                              # number of the piece; a piece in space has a rim and no two ends: end_a and end_b of links.csv stay empty
     b: int
     cost: float                         # 0 perfect, 1 just not refused
     distance: float                     # voxels
@@ -327,6 +327,7 @@ class Join:
     rule: str = 'gap3d'                 # what decided
     taken: bool = True
     angles: tuple = (None, None)        # between the way out of each piece and the way across, degrees
+    bends: float | None = None          # difference of the curvatures of the two along the way across, per voxel
 
     @property
     def pair(self): return frozenset((self.a, self.b))
@@ -407,63 +408,82 @@ def rim_cells(piece:Piece, most:int=120)->tuple: # indices (k,), outward directi
 
 def patch_cost(a:Piece, p:int, out_p:np.ndarray, # a piece, one of its rim cells, the way out there
                b:Piece, q:int, out_q:np.ndarray, # another
-               scale:Scale)->float: # 0 perfect, below 1 accepted, inf where the rims do not face each other
-    "How badly one smooth patch runs through the surroundings of two rim cells."
+               scale:Scale)->tuple: # cost: 0 perfect, below 1 accepted, inf where the rims do not face each other; difference of the curvatures along the way across, per voxel, nan where a side is too small
+    "How badly one smooth patch runs through the surroundings of two rim cells, and how differently the two sides bend."
     step = b.cells[q] - a.cells[p]
     gap = np.linalg.norm(step)
-    if min(out_p @ step, -out_q @ step) <= .5*gap or abs(a.normals[p] @ b.normals[q]) < .7: return np.inf
+    if min(out_p @ step, -out_q @ step) <= .5*gap or abs(a.normals[p] @ b.normals[q]) < .7: return np.inf, np.nan
     reach = max(.8*gap, 6*max(a.cell, b.cell))
     sides = [s.cells[np.linalg.norm(s.cells - s.cells[r], axis=1) < reach] for s, r in ((a, p), (b, q))]
     n, both = len(sides[0]), np.vstack(sides)
-    if len(both) < 16: return np.inf
+    if len(both) < 16: return np.inf, np.nan
     scaled = (both - both.mean(0))/reach
-    u, v, height = np.linalg.svd(scaled, full_matrices=False)[2] @ scaled.T
+    frame = np.linalg.svd(scaled, full_matrices=False)[2]
+    u, v, height = frame @ scaled.T
     terms = np.column_stack([np.ones(len(u)), u, v, u*u, u*v, v*v])
-    joint = _misfit(terms, height)/max(len(both) - 6, 1)
-    own = sum(_misfit(terms[s], height[s]) for s in (slice(n), slice(n, None)))/max(len(both) - 12, 1) if min(n, len(both) - n) > 8 else 0.
+    joint, own, bends = _quadric(terms, height)[1]/max(len(both) - 6, 1), 0., np.nan
+    if min(n, len(both) - n) > 8:
+        (one, left_a), (other, left_b) = (_quadric(terms[s], height[s]) for s in (slice(n), slice(n, None)))
+        own = (left_a + left_b)/max(len(both) - 12, 1)
+        at = (np.stack([a.cells[p], b.cells[q]]) - both.mean(0))/reach @ frame[:2].T
+        bends = abs(bend_along(one, at[0], frame[:2] @ step) - bend_along(other, at[1], frame[:2] @ step))/reach
     layer = np.mean([max(s.thickness**2 - s.cell**2, 0)/12 for s in (a, b)])            # a thick sheet's voxels lie off its middle anyway
-    return float(np.sqrt(max(reach**2*joint - max(reach**2*own, layer), 0))/(.5*scale.tolerance))
+    return float(np.sqrt(max(reach**2*joint - max(reach**2*own, layer), 0))/(.5*scale.tolerance)), float(bends)
 
 
-def _misfit(terms, height):
-    "Sum of squares that least squares leave."
-    return ((height - terms @ np.linalg.lstsq(terms, height, rcond=None)[0])**2).sum()
+def _quadric(terms, height):
+    "Coefficients of the least-squares height, and the sum of squares that it leaves."
+    found = np.linalg.lstsq(terms, height, rcond=None)[0]
+    return found, ((height - terms @ found)**2).sum()
+
+
+def bend_along(coefficients:np.ndarray, # (6,) of the height over 1, u, v, u², uv, v²
+               at:np.ndarray, way:np.ndarray, # (2,) place and direction, u,v
+               )->float: # one over the unit of u and v; positive where the height bends up
+    "The curvature of a quadratic height along a direction."
+    (u, v), (du, dv) = at, way/np.linalg.norm(way)
+    _, cu, cv, cuu, cuv, cvv = coefficients
+    slope = (cu + 2*cuu*u + cuv*v)*du + (cv + cuv*u + 2*cvv*v)*dv
+    return 2*(cuu*du*du + cuv*du*dv + cvv*dv*dv)/(1 + slope**2)**1.5
 
 # %% ../nbs/05c2_membranes.ipynb #7ad5eb74
 def _bridges(pieces, scale):
-    "Every possible bridge: piece and rim cell here (a, n), piece and rim cell there (b, m), gap, cost, angles, each (k,); and where the rim cells are."
+    "Every possible bridge: piece and rim cell here (a, n), piece and rim cell there (b, m), gap, cost, difference of curvatures, angles, each (k,); and where the rim cells are."
     rims = [rim_cells(p) for p in pieces]
     owner = np.repeat(np.arange(len(pieces)), [len(r) for r, _ in rims])
     found, where = [], np.zeros((0, 3))
     if len(owner):
         cell, out = np.concatenate([r for r, _ in rims]), np.vstack([o for _, o in rims])
         where = np.vstack([p.cells[r] for p, (r, _) in zip(pieces, rims)])
-        reach = np.minimum(1.25*np.sqrt([p.area for p in pieces]), scale.max_gap)   # a small piece says little of what is far away
+        size = np.array([p.area for p in pieces])
+        reach = np.minimum(1.25*(size[:, None]*size)**.25, 1.75*np.minimum(size[:, None], size)**.5).clip(max=scale.max_gap)    # small pieces say little of what is far away
         tree = cKDTree(where)
         for n, a in enumerate(owner):
-            near = np.array([m for m in tree.query_ball_point(where[n], reach[a]) if owner[m] != a], int)
+            near = np.array([m for m in tree.query_ball_point(where[n], reach[a].max()) if owner[m] != a], int)
             gaps = np.linalg.norm(where[near] - where[n], axis=1)
             order = np.argsort(gaps, kind='stable')
             for k in order[np.unique(owner[near[order]], return_index=True)[1]]:    # the nearest rim cell of each other piece
                 m, b = near[k], owner[near[k]]
                 whole = pieces[a].closed + pieces[b].closed         # a closed body ends nowhere: at most a cut right through it is healed
-                if whole == 2 or gaps[k] > (scale.epsilon + 2*pieces[a].cell if whole else reach[b]): continue
-                cost = patch_cost(pieces[a], cell[n], out[n], pieces[b], cell[m], out[m], scale)
+                if whole == 2 or gaps[k] > (scale.epsilon + 2*pieces[a].cell if whole else reach[a, b]): continue
+                cost, bends = patch_cost(pieces[a], cell[n], out[n], pieces[b], cell[m], out[m], scale)
                 if not np.isfinite(cost): continue
                 way = (where[m] - where[n])/gaps[k]
-                found.append((a, n, b, m, gaps[k], cost, *np.degrees(np.arccos(np.clip((out[n] @ way, -out[m] @ way), -1, 1)))))
-    table = np.array(found, float).reshape(-1, 8)
-    return (*table[:, :4].astype(int).T, table[:, 4], table[:, 5], table[:, 6:], where)
+                found.append((a, n, b, m, gaps[k], cost, bends, *np.degrees(np.arccos(np.clip((out[n] @ way, -out[m] @ way), -1, 1)))))
+    table = np.array(found, float).reshape(-1, 9)
+    return (*table[:, :4].astype(int).T, *table[:, 4:7].T, table[:, 7:], where)
 
 
 def join_across_gaps(pieces:list, scale:Scale, apart:set=frozenset(), # pairs (i, j), i < j, that are known to be two
                      )->list: # of Join, those refused too
     "Join pieces whose rims face each other and are continued by one smooth patch."
-    a, n, b, m, gap, cost, angles, where = _bridges(pieces, scale)
+    a, n, b, m, gap, cost, bends, angles, where = _bridges(pieces, scale)
 
     def join(i, j, rows, taken=True):
         turned = np.where((a[rows] == i)[:, None], angles[rows], angles[rows, ::-1])    # that of piece i first
-        return Join(i, j, float(np.median(cost[rows])), float(np.median(gap[rows])), 'smooth across the gap', taken=taken, angles=tuple(np.median(turned, 0).tolist()))
+        known = bends[rows][np.isfinite(bends[rows])]
+        return Join(i, j, float(np.median(cost[rows])), float(np.median(gap[rows])), 'smooth across the gap', taken=taken,
+                    angles=tuple(np.median(turned, 0).tolist()), bends=float(np.median(known)) if len(known) else None)
 
     free, joins = np.ones(max(n.max(initial=-1), m.max(initial=-1)) + 1, bool), {}
     while True:
@@ -476,7 +496,7 @@ def join_across_gaps(pieces:list, scale:Scale, apart:set=frozenset(), # pairs (i
             asked = [np.count_nonzero((a[open_] == x) & (b[open_] == y)) for x, y in there]
             votes = [chosen[(a[chosen] == x) & (b[chosen] == y) & (cost[chosen] < 1)] for x, y in there]
             width = max([np.linalg.norm(np.ptp(where[n[v]], axis=0)) for v in votes if len(v)], default=0.)
-            if any(len(v) < max(2, .5*k) for v, k in zip(votes, asked)) or width < .25*np.sqrt(min(pieces[i].area, pieces[j].area)): continue
+            if sum(map(len, votes)) < max(4, .5*sum(asked)) or width < .25*np.sqrt(min(pieces[i].area, pieces[j].area)): continue
             both = np.concatenate(votes)
             possible = join(i, j, both)
             if best is None or possible.cost < best[0].cost: best = possible, both
@@ -504,6 +524,7 @@ def join_in_slices(pieces:list, scale:Scale)->list: # of Join, those refused too
         for row in link_fragments(fragments, scale.voxel_size_A, chosen).table:
             i, j = sorted((whose[row['fragment_a']] - 1, whose[row['fragment_b']] - 1))
             if i < 0 or i == j: continue
+            if whose[row['fragment_a']] - 1 == j: row = {**row, 'angle_a_deg': row['angle_b_deg'], 'angle_b_deg': row['angle_a_deg']}
             best = here.get((i, j))
             if best is None or (row['taken'], row['probability']) > (best['taken'], best['probability']): here[i, j] = row
         for pair, row in here.items():
@@ -513,7 +534,8 @@ def join_in_slices(pieces:list, scale:Scale)->list: # of Join, those refused too
         taken = [r for r in rows if r['taken']]
         most = 2*len(taken) >= len(rows)
         mean = lambda name: float(np.mean([r[name] for r in (taken if most else rows)]))
-        joins.append(Join(i, j, 1 - mean('probability') if most else len(rows)/max(len(taken), 1) - 1, mean('distance_A')/scale.voxel_size_A, f'linked in {len(taken)} of {len(rows)} slices', scale.settings.link, most))
+        joins.append(Join(i, j, 1 - mean('probability') if most else len(rows)/max(len(taken), 1) - 1, mean('distance_A')/scale.voxel_size_A, f'linked in {len(taken)} of {len(rows)} slices', scale.settings.link, most,
+                          (mean('angle_a_deg'), mean('angle_b_deg')), mean('curvature_difference_per_A')*scale.voxel_size_A))
     return joins
 
 
@@ -715,7 +737,7 @@ def _link(number, join, voxel_size_A):
     "One row of links.csv; a score of 1/2 for the worst link that is taken."
     row = dict.fromkeys(LINK_COLUMNS)
     row.update(link_id=number, fragment_a=join.a + 1, fragment_b=join.b + 1, distance_A=join.distance*voxel_size_A, angle_a_deg=join.angles[0], angle_b_deg=join.angles[1],
-               cost=join.cost, probability=1/(1 + join.cost), taken=int(join.taken), rule=join.rule)
+               curvature_difference_per_A=None if join.bends is None else join.bends/voxel_size_A, cost=join.cost, probability=1/(1 + join.cost), taken=int(join.taken), rule=join.rule)
     return row
 
 # %% ../nbs/05c2_membranes.ipynb #fab8d96b
@@ -782,17 +804,35 @@ def _find(mask, scale, decisions):
 
 
 def _join(pieces, apart, scale):
-    "All candidates for joins among the pieces that are sheets, taken or not; one a pair."
+    "All candidates for joins among the pieces, taken or not; one a pair."
     if not scale.settings.join: return []
-    sheets = [i for i, p in enumerate(pieces) if p.sheet >= scale.settings.min_sheet]
-    sure = [pieces[i] for i in sheets]
-    if scale.settings.link == 'merge':
-        number = {i: k for k, i in enumerate(sheets)}
-        found = join_on_bodies(sure, scale) + join_across_gaps(sure, scale, {(number[i], number[j]) for i, j in apart if i in number and j in number})
-    else: found = join_in_slices(sure, scale)
+    found = _in_space(pieces, apart, scale) if scale.settings.link == 'merge' else _in_slices_then_space(pieces, apart, scale)
     best = {}
     for j in sorted(found, key=lambda j: (not j.taken, j.cost)): best.setdefault(j.pair, j)                # the better one where two cues speak
-    return _keep_apart([replace(j, a=sheets[j.a], b=sheets[j.b]) for j in found if best[j.pair] is j], apart)
+    return _keep_apart([j for j in found if best[j.pair] is j], apart)
+
+
+def _in_space(pieces, apart, scale):
+    "Candidates for joins by a common body, among sheets, and by a smooth patch, among sheets and the strips beside them that are too narrow to look like sheets."
+    sheets = [i for i, p in enumerate(pieces) if p.sheet >= scale.settings.min_sheet]
+    strips = [i for i, p in enumerate(pieces) if p.sheet < scale.settings.min_sheet and p.area > scale.min_area/3 and np.isfinite(p.normals).all(1).any()]
+    chosen = sheets + strips
+    number = {i: k for k, i in enumerate(chosen)}
+    known = {tuple(sorted((number[i], number[j]))) for i, j in apart if i in number and j in number}
+    known |= {(i, j) for j in range(len(sheets), len(chosen)) for i in range(len(sheets), j)}             # two strips make no sheet
+    found = join_on_bodies([pieces[i] for i in sheets], scale) + join_across_gaps([pieces[i] for i in chosen], scale, known)
+    return [replace(j, a=chosen[j.a], b=chosen[j.b]) for j in found]
+
+
+def _in_slices_then_space(pieces, apart, scale):
+    "The joins for which the slices vote; what they leave open is then joined in space."
+    voted = _keep_apart(join_in_slices(pieces, scale), apart)
+    group_of = connected_groups(len(pieces), [(j.a, j.b) for j in voted if j.taken])
+    members = [np.flatnonzero(group_of == k).tolist() for k in np.unique(group_of)]
+    parted = {tuple(sorted((group_of[i], group_of[j]))) for i, j in apart}
+    left = _in_space([joined([pieces[i] for i in m], scale) for m in members], parted, scale)
+    nearest = {j.pair: min(((p, q) for p in members[j.a] for q in members[j.b]), key=lambda pair: region_distance(pieces[pair[0]].cells, pieces[pair[1]].cells)) for j in left}
+    return voted + [replace(j, a=nearest[j.pair][0], b=nearest[j.pair][1]) for j in left]
 
 
 def _keep_apart(joins, apart):

@@ -11,6 +11,7 @@ import bz2
 import contextlib
 import errno
 import gzip
+import json
 import logging
 import os
 import secrets
@@ -18,6 +19,7 @@ import re
 import shutil
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -229,7 +231,7 @@ def _unsigned_bytes(header, path):
 
 # %% ../nbs/00_volume.ipynb #9cb32d7c
 _UNITS_A = {'å': 1, 'a': 1, 'angstrom': 1, 'ångström': 1, 'nm': 10, 'nanometer': 10, 'µm': 1e4, 'μm': 1e4, 'um': 1e4,
-            'micron': 1e4, 'micrometer': 1e4, 'mm': 1e7, 'cm': 1e8}
+            'micron': 1e4, 'micrometer': 1e4, 'mm': 1e7, 'millimeter': 1e7, 'cm': 1e8, 'm': 1e10, 'meter': 1e10}
 
 def _unit_A(name): return _UNITS_A.get(str(name).lower().replace('\\u00b5', 'µ').replace('\\u00c5', 'å'), 0)
 
@@ -303,12 +305,9 @@ def _open_npz(path):
     start = values['nstart'] if 'nstart' in values else values.get('origin_zyx', np.zeros(3))[::-1]
     return _Found(values[name], 'NPZ', (voxel,)*3, tuple(float(v) for v in origin), tuple(int(v) for v in start))
 
-def read_meaning(path:str|Path)->dict: # label -> its name; empty where the file does not say
-    "Read what the labels of a NumPy archive mean, from its text `meaning`, such as '1 membrane, 2 lumen'."
-    if _suffix(Path(path)) != '.npz' or not Path(path).is_file(): return {}
-    try:
-        with np.load(path, allow_pickle=False) as archive: text = ','.join(np.ravel(archive['meaning']).astype(str)) if 'meaning' in archive.files else ''
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile): return {}      # what is wrong with it, read_volume says
+def _npz_meaning(path):
+    "What the text `meaning` of a NumPy archive, such as '1 membrane, 2 lumen', says about its labels."
+    with np.load(path, allow_pickle=False) as archive: text = ','.join(np.ravel(archive['meaning']).astype(str)) if 'meaning' in archive.files else ''
     found = {}
     for part in text.split(','):
         values, name = re.fullmatch(r'\s*([\d/]*)[\s:=]*(.*?)\s*', part).groups()
@@ -325,8 +324,121 @@ def _which_array(values, path):
                           f'name one of them {" or ".join(_NAMES[:3])}')
     return named[0] if named else images[0]
 
+# %% ../nbs/00_volume.ipynb #7a2693b6
+def _open_zarr(path):
+    "The finest array of an OME-Zarr image, or the one that the path leads to; read whole."
+    try: import zarr
+    except ImportError: raise VolumeError(f"{path}: OME-Zarr is read by the package zarr; pip install 'cryoseg[zarr]'") from None
+    if not any((path/name).exists() for name in ('zarr.json', '.zgroup', '.zarray')):
+        raise VolumeError(f'{path}: no zarr metadata (zarr.json, .zgroup, .zarray) in this folder, so no OME-Zarr; is it copied whole?')
+    node = zarr.open(str(path), mode='r')
+    if isinstance(node, zarr.Array): # one level of an image, or an array on its own
+        try: image = _multiscales(zarr.open_group(str(path.parent), mode='r'))
+        except (OSError, ValueError): image = None
+        level = next((d for d in (image or {}).get('datasets', ()) if d.get('path') == path.name), None)
+        return _Found(node[...], f'Zarr {node.metadata.zarr_format}', *_zarr_place(image, level, path)) if level else _Found(node[...], f'Zarr {node.metadata.zarr_format}')
+    image, names = _multiscales(node), ', '.join(sorted(node.keys())) or 'nothing'
+    if image is None: raise VolumeError(f'{path}: a zarr group without `multiscales`, so no OME-Zarr image; it holds {names}: give the path of an array, {path.name}/…')
+    level = next(iter(image.get('datasets', ())), {})
+    if not isinstance(level.get('path'), str) or level['path'] not in node: raise VolumeError(f'{path}: its metadata name the array {level.get("path")!r}, but it holds {names}; copy the folder again')
+    return _Found(node[level['path']][...], f'OME-Zarr, zarr {node.metadata.zarr_format}', *_zarr_place(image, level, path))
+
+def _multiscales(group):
+    "The text that describes a zarr group as an image; None where there is none."
+    attributes = dict(group.attrs)
+    return next(iter(attributes.get('ome', attributes).get('multiscales', ())), None)
+
+def _zarr_place(image, level, path):
+    "Voxel size and origin along x,y,z in Å, nstart, and the axes, of one level of an OME-Zarr image."
+    try:
+        axes = [axis if isinstance(axis, dict) else dict(name=axis) for axis in image['axes']]
+        scale, shift = np.ones(len(axes)), np.zeros(len(axes))
+        steps = [*level.get('coordinateTransformations', ()), *image.get('coordinateTransformations', ())]
+        for step in steps:
+            if step['type'] == 'scale': scale, shift = scale*step['scale'], shift*step['scale']
+            elif step['type'] == 'translation': shift = shift + step['translation']
+        number = {axis['name'].lower(): k for k, axis in enumerate(axes)}
+        unit = [_unit_A(axes[number[a]].get('unit')) if steps and a in number else 0 for a in 'xyz']
+        voxel, origin = (tuple(_six(v[number[a]]*u) if u else 0. for a, u in zip('xyz', unit)) for v in (scale, shift))
+        return voxel, origin, (0, 0, 0), tuple('xyz'.index(axes[k]['name'].lower()) + 1 for k in (-1, -2, -3)) if len(axes) > 2 else (1, 2, 3)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise VolumeError(f'{path}: its `multiscales` are damaged ({type(error).__name__}: {error}); write it again, for example with ome-zarr') from None
+
+def _zarr_meaning(path):
+    "The names of the labels of an OME-Zarr image, or the one name in that of a copick segmentation."
+    for name, below in (('zarr.json', ('attributes', 'ome')), ('.zattrs', ())):
+        if not (path/name).exists(): continue
+        text = json.loads((path/name).read_text(encoding='utf-8'))
+        for key in below: text = text.get(key, {})
+        rows = text.get('image-label', {}).get('properties', ())
+        found = {int(row['label-value']): str(next(row[k] for k in ('name', 'class', 'label') if k in row)) for row in rows if set(row) & {'name', 'class', 'label'}}
+        if found: return found
+    copick = re.fullmatch(r'\d+(?:\.\d+)?_[^_]+_[^_]+_(.+?)', path.stem)
+    return {1: copick[1]} if copick and not path.stem.endswith('-multilabel') else {}
+
+_AMIRA_DTYPES = {'byte': 'u1', 'ushort': 'u2', 'short': 'i2', 'int': 'i4', 'float': 'f4', 'double': 'f8'}
+
+def _amira_header(path):
+    "The text before the data of an AmiraMesh file, and where the data begin."
+    with open(path, 'rb') as file: first = file.read(2**20)
+    start = re.search(rb'\n@1[ \t]*\r?\n', first)
+    if not re.match(rb'#\s*(AmiraMesh|Avizo|HyperMesh|HyperSurface)', first):
+        raise VolumeError(f'{path}: not an AmiraMesh file (it starts with {first[:12]!r}); give it the suffix of what it is')
+    return first[:start.start() if start else None].decode('latin-1'), start.end() if start else None
+
+def _unpack_runs(packed, n):
+    "Undo HxByteRLE: k < 128 repeats the next byte k times, 128 + k is followed by k bytes as they are; stops after n bytes."
+    out, i = bytearray(), 0
+    while i < len(packed) and len(out) < n:
+        k = packed[i]
+        out += packed[i + 1:i + k - 127] if k > 127 else packed[i + 1:i + 2]*k
+        i += k - 127 if k > 127 else 2
+    return bytes(out[:n])
+
+def _open_amira(path):
+    "The labels, or the image, of an AmiraMesh lattice."
+    header, start = _amira_header(path)
+    size = re.search(r'define\s+Lattice\s+(\d+)\s+(\d+)\s+(\d+)', header)
+    kind = re.search(r'Lattice\s*\{\s*(\w+)\s+(\w+)\s*\}\s*=?\s*@1\b\s*(?:\((\w+)\s*,\s*(\d+)\s*\))?', header)
+    if not size or not kind:
+        raise VolumeError(f'{path}: no lattice of single numbers, but {", ".join(re.findall(r"define +(.+)", header)) or header.splitlines()[0]!r}; a surface or a line set? Save the label field')
+    if start is None: raise VolumeError(f'{path}: truncated: no data after its header; copy it again')
+    name, _, packing, length = kind.groups()
+    if name not in _AMIRA_DTYPES: raise VolumeError(f'{path}: numbers of type {name!r} are unknown; {" ".join(_AMIRA_DTYPES)} can be read')
+    if re.search(r'CoordType\s+"?(?!uniform)\w', header): raise VolumeError(f'{path}: its coordinates are not uniform; resample it onto a uniform lattice')
+    dtype = np.dtype(_AMIRA_DTYPES[name]).newbyteorder('<' if 'LITTLE-ENDIAN' in header.splitlines()[0] else '>')
+    n = [int(v) for v in size.groups()]
+    promised = n[0]*n[1]*n[2]*dtype.itemsize
+    with open(path, 'rb') as file:
+        file.seek(start)
+        data = file.read(int(length) if packing else -1 if 'ASCII' in header.splitlines()[0] else promised)
+    if packing == 'HxByteRLE': data = _unpack_runs(data, promised)
+    elif packing == 'HxZip': data = zlib.decompressobj().decompress(data, promised)
+    elif packing: raise VolumeError(f'{path}: the packing {packing} is unknown (HxByteRLE, HxZip); in Amira, save it as plain AmiraMesh')
+    elif 'ASCII' in header.splitlines()[0]: data = np.array(data.split(b'\n@')[0].split(), float).astype(dtype).tobytes()
+    if len(data) < promised: raise VolumeError(f'{path}: truncated: its header promises {promised} bytes of labels, there are {len(data)}; copy it again')
+    return _Found(np.frombuffer(data, dtype, n[0]*n[1]*n[2]).reshape(n[::-1]), f'AmiraMesh {packing or ""}'.strip(), *_amira_place(header, n, path))
+
+def _amira_place(header, n, path):
+    "Voxel size and origin along x,y,z in Å, from the box of the voxel centres."
+    box, unit = re.search(r'BoundingBox' + r'\s+([-+.\deE]+)'*6, header), re.search(r'Coordinates\s+"([^"]*)"', header)
+    if not box: return (0.,)*3, (0.,)*3
+    if not unit: _warn(f'{path}: no unit in the file; Å taken')
+    factor, ends = _unit_A(unit[1]) if unit else 1., np.array(box.groups(), float).reshape(3, 2)
+    return tuple(_six((b - a)*factor/(k - 1)) if k > 1 else 0. for (a, b), k in zip(ends, n)), tuple(_six(v*factor) for v in ends[:, 0])
+
+def _amira_meaning(path):
+    "The materials of an Amira label field: label k is the k-th, from 0."
+    text = re.split(r'\bMaterials\s*\{', _amira_header(path)[0], maxsplit=1)
+    names, depth = [], 0
+    for word in re.findall(r'"[^"]*"|[{}]|[^\s{}]+', text[1]) if len(text) > 1 else ():
+        depth += (word == '{') - (word == '}')
+        if depth < 0: break
+        if depth == 0 and word not in '{}': names.append(word.strip('",'))
+    return dict(enumerate(names))
+
 _READERS = (dict.fromkeys(('.mrc', '.rec', '.map', '.ccp4', *_STACKS), _open_mrc)
-            | {'.tif': _open_tiff, '.tiff': _open_tiff, '.npy': _open_npy, '.npz': _open_npz}
+            | {'.tif': _open_tiff, '.tiff': _open_tiff, '.npy': _open_npy, '.npz': _open_npz, '.am': _open_amira}
             | dict.fromkeys(('.png', '.jpg', '.jpeg'), _open_picture))
 
 def _suffix(path):
@@ -337,20 +449,29 @@ def _open(path):
     "What `path` holds; every way in which a file can be bad ends in a VolumeError."
     reader = _READERS.get(_suffix(path))
     if path.is_dir():
-        zarr = ' (OME-Zarr converted to .mrc)' if path.suffix == '.zarr' else ''
-        raise VolumeError(f'{path}: is a folder; give a file{zarr}')
-    if not path.exists(): raise VolumeError(f'{path}: no such file; check the name')
-    if path.stat().st_size == 0: raise VolumeError(f'{path}: is empty (0 bytes); copy it again')
-    if reader is None: raise VolumeError(f'{path}: unknown suffix {path.suffix!r}; {" ".join(_READERS)} can be read')
+        if not any(p.suffix == '.zarr' for p in (path, *path.parents)): raise VolumeError(f'{path}: is a folder; give a file, or an OME-Zarr (.zarr)')
+        reader = _open_zarr
+    elif not path.exists(): raise VolumeError(f'{path}: no such file; check the name')
+    elif path.stat().st_size == 0: raise VolumeError(f'{path}: is empty (0 bytes); copy it again')
+    if reader is None: raise VolumeError(f'{path}: unknown suffix {path.suffix!r}; {" ".join(_READERS)} .zarr can be read')
     try: return reader(path)
     except (VolumeError, VolumeWarning): raise
     except PermissionError as error: raise VolumeError(f'{path}: may not be read; change its permissions') from error
     except MemoryError as error:
         raise VolumeError(f'{path}: does not fit into memory; save it as .mrc, which is read piece by piece') from error
-    except Exception as error: # five formats, many libraries: each fails in its own way, and each time the file is bad
+    except Exception as error: # seven formats, many libraries: each fails in its own way, and each time the file is bad
         why = ' '.join(str(error).split()) or type(error).__name__
-        raise VolumeError(f'{path}: cannot be read as {_suffix(path)} ({why}); '
+        raise VolumeError(f'{path}: cannot be read as {"zarr" if path.is_dir() else _suffix(path)} ({why}); '
                           'is it damaged, or another format under this name?') from error
+
+_MEANINGS = {'.npz': _npz_meaning, '.am': _amira_meaning, '.zarr': _zarr_meaning}
+
+def read_meaning(path:str|Path)->dict: # label -> its name; empty where the file does not say
+    "Read what labels mean: the text `meaning` of a NumPy archive, the materials of Amira, the label names of OME-Zarr and copick."
+    path = Path(path)
+    if _suffix(path) not in _MEANINGS or not path.exists() or path.is_dir() != (_suffix(path) == '.zarr'): return {}
+    try: return _MEANINGS[_suffix(path)](path)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration, zipfile.BadZipFile): return {}      # what is wrong with it, read_volume says
 
 # %% ../nbs/00_volume.ipynb #2f42e28f
 def _to_zyx(found, path):
@@ -462,7 +583,7 @@ def invert_polarity(data:np.ndarray, # any real dtype
     return np.invert(data) if data.dtype.kind in 'iu' else np.negative(data)
 
 # %% ../nbs/00_volume.ipynb #8a3da25b
-def read_volume(path:str|Path, # .mrc .rec .map (also .gz, .bz2), .tif, .npy, .npz; .png and .jpg are one slice
+def read_volume(path:str|Path, # .mrc .rec .map (also .gz, .bz2), .tif, .npy, .npz, .zarr (OME-Zarr, copick), .am (Amira); .png and .jpg are one slice
                 *,
                 voxel_size_A:float|None=None, # instead of what the file says, Å
                 thin_axis:str|None=None, # 'y' where the beam runs along y: that axis becomes z

@@ -96,10 +96,11 @@ HARMLESS = {'segment': {'workers'}}    # settings that cannot change the result
 
 
 def checksum(path)->str: # 'sha256:' and 16 digits
-    "Fingerprint of a file."
+    "Fingerprint of a file, or of all files in a folder."
     digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 22): digest.update(block)
+    for name in sorted(p for p in Path(path).rglob('*') if p.is_file()) if Path(path).is_dir() else [path]:
+        with open(name, 'rb') as file:
+            while block := file.read(1 << 22): digest.update(block)
     return 'sha256:' + digest.hexdigest()[:16]
 
 

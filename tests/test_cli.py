@@ -10,12 +10,13 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+import zarr
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from cryoseg.cli import app
 from cryoseg.volume import read_volume, write_volume
-from cryoseg.workflow import read_record, read_table, COLUMNS
+from cryoseg.workflow import checksum, read_record, read_table, COLUMNS
 
 runner = CliRunner()
 COMMANDS = 'run', 'segment', 'connect', 'surface', 'simulate', 'train', 'evaluate', 'info', 'demo'
@@ -277,6 +278,29 @@ def test_connect_takes_probabilities_and_links_in_slices(phantom, tmp_path):
     write_volume(tmp_path / 'n.mrc', truth.with_data(soft))
     refused('connect', tmp_path / 'n.mrc', '-o', tmp_path / 'c', naming=('n.mrc', '1 values'))
     refused('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'c', '--link', 'magic', naming=('magic', 'qlearning'))
+
+
+def test_connect_takes_masks_of_other_tools(phantom, tmp_path):
+    truth = read_volume(phantom / 'sim/truth_labels.mrc', check=False)
+    mask, size = (np.asarray(truth.data) == 1).astype(np.uint8), truth.voxel_size_A
+    write_volume(tmp_path / 'm.mrc', truth.with_data(mask))
+    assert cryoseg('connect', tmp_path / 'm.mrc', '-o', tmp_path / 'a').exit_code == 0
+    wanted = np.asarray(read_volume(tmp_path / 'a/membranes.mrc', check=False).data)
+    group = zarr.open_group(str(tmp_path / '10.000_anna_1_membrane.zarr'), mode='w', zarr_format=2)
+    steps = [dict(type='scale', scale=[size] * 3)]
+    group.attrs['multiscales'] = [dict(axes=[dict(name=a, type='space', unit='angstrom') for a in 'zyx'], datasets=[dict(path='0', coordinateTransformations=steps)])]
+    group.create_array('0', data=mask)
+    box = ' '.join(f'0 {(n - 1) * size / 10}' for n in mask.shape[::-1])
+    header = (f'# AmiraMesh BINARY-LITTLE-ENDIAN 2.1\ndefine Lattice {" ".join(map(str, mask.shape[::-1]))}\nParameters {{ Materials {{ Exterior {{ Id 1 }} Lumen {{ Id 2 }} Membrane {{ Id 3 }} }}\n'
+              f'Units {{ Coordinates "nm" }} BoundingBox {box} }}\nLattice {{ byte Labels }} @1\n# Data section follows\n@1\n')
+    (tmp_path / 'labels.am').write_bytes(header.encode() + (2 * mask).tobytes())
+    for name, value in (('10.000_anna_1_membrane.zarr', 1), ('labels.am', 2)):
+        result = cryoseg('connect', tmp_path / name, '-o', tmp_path / f'o{value}')
+        assert result.exit_code == 0 and f'membrane: {value}' in result.stdout, result.output
+        found = read_volume(tmp_path / f'o{value}/membranes.mrc', check=False)
+        assert found.voxel_size_A == pytest.approx(size) and np.array_equal(found.data, wanted)
+    refused('connect', tmp_path / 'labels.am', '-o', tmp_path / 'x', '--membrane-values', 'two', naming=('two',))
+    assert checksum(tmp_path / '10.000_anna_1_membrane.zarr') != checksum(tmp_path / 'labels.am')
 
 
 def test_connect_one_image(tmp_path):

@@ -78,10 +78,10 @@ def test_one_notebook_makes_it(module):
 def test_what_is_imported_is_required():
     "A user's `pip install` brings every package that the code imports; nothing comes from the developer's extras."
     settings = (ROOT / 'settings.ini').read_text(encoding='utf-8')
-    required = {name: normal(re.search(rf'^{name} *= *(.*)$', settings, re.MULTILINE).group(1)) for name in ('requirements', 'notebook_requirements')}
+    required = {name: normal(re.search(rf'^{name} *= *(.*)$', settings, re.MULTILINE).group(1)) for name in ('requirements', 'notebook_requirements', 'zarr_requirements')}
     makers, missing = packages_distributions(), []
     for module in MODULES:
-        allowed = required['requirements'] | (required['notebook_requirements'] if module in DRAWS else set())
+        allowed = required['requirements'] | (required['notebook_requirements'] if module in DRAWS else set()) | (required['zarr_requirements'] if module == 'volume' else set())
         for name, line in imports(tree(module)):
             top = name.split('.')[0]
             if top == 'cryoseg' or top in sys.stdlib_module_names: continue

@@ -2,22 +2,25 @@
 import errno
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from cryoseg import volume as room
 from cryoseg.volume import (Volume, VolumeError, VolumeWarning, atomic_write, bin_volume, check_voxels, cut_slices, describe, guess_polarity,
-                            invert_polarity, read_volume, write_volume)
+                            invert_polarity, read_meaning, read_volume, write_volume)
 
 DATA = Path(__file__).resolve().parents[2]/'shared'/'data'
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason='the third-party data beside the repository (../shared/data) is not here')
@@ -322,6 +325,167 @@ def test_archives_of_others(tmp_path, image):
     assert quiet(tmp_path/'d.npz').shape == (1, 16, 20)
 
 
+# masks of other tools
+
+def ome_zarr(path, data, scale=(10., 10., 10.), unit='angstrom', axes='zyx', shift=None, zarr_format=2, levels=2, more=()):
+    "A small OME-Zarr image: 0.4 in zarr format 2, 0.5 in format 3."
+    group = zarr.open_group(str(path), mode='w', zarr_format=zarr_format)
+    def about(k):
+        steps = [dict(type='scale', scale=[2**k*v for v in scale])] + ([dict(type='translation', translation=list(shift))] if shift else [])
+        return dict(path=str(k), coordinateTransformations=steps)
+    named = [dict(name=a, type='space', **(dict(unit=unit) if unit else {})) for a in axes]
+    text = dict(multiscales=[dict(axes=named, datasets=[about(k) for k in range(levels)])], **dict(more))
+    group.attrs.update(text if zarr_format == 2 else dict(ome=dict(version='0.5', **text)))
+    for k in range(levels): group.create_array(str(k), data=np.ascontiguousarray(data[(slice(None),)*(data.ndim - 3) + (slice(None, None, 2**k),)*3]), chunks=(4,)*data.ndim)
+    return path
+
+
+@pytest.mark.parametrize('zarr_format', [2, 3])
+def test_ome_zarr(tmp_path, image, zarr_format):
+    labels = (image > 0).astype(np.uint8)
+    path = ome_zarr(tmp_path/'a.zarr', labels, (1.348,)*3, 'nanometer', shift=(3., 2., 1.), zarr_format=zarr_format)
+    volume = quiet(path)
+    np.testing.assert_array_equal(volume.data, labels)
+    assert (volume.voxel_size_A, volume.origin_A, volume.data.dtype) == (13.48, (10., 20., 30.), np.uint8)
+    coarse = quiet(path/'1')
+    np.testing.assert_array_equal(coarse.data, labels[::2, ::2, ::2])
+    assert coarse.voxel_size_A == 26.96
+    assert quiet(path, z_range=(2, 5)).shape == (3, 16, 20) and describe(path)['format'] == f'OME-Zarr, zarr {zarr_format}'
+
+
+@pytest.mark.parametrize('zarr_format', [2, 3])
+def test_ome_zarr_of_odd_makes(tmp_path, image, zarr_format):
+    seen = quiet(ome_zarr(tmp_path/'xyz.zarr', image.transpose(2, 1, 0).copy(), axes='xyz', shift=(1., 2., 3.), zarr_format=zarr_format))
+    np.testing.assert_array_equal(seen.data, image)
+    assert seen.origin_A == (1., 2., 3.)
+    np.testing.assert_array_equal(quiet(ome_zarr(tmp_path/'c.zarr', image[None], (1.,) + (10.,)*3, axes='czyx', zarr_format=zarr_format)).data, image)
+    with pytest.raises(VolumeError, match='4 axes'): read_volume(ome_zarr(tmp_path/'cc.zarr', np.stack([image, image]), (1.,) + (10.,)*3, axes='czyx', zarr_format=zarr_format))
+    with pytest.raises(VolumeError, match='no cubes'): read_volume(ome_zarr(tmp_path/'flat.zarr', image, (20., 10., 10.), zarr_format=zarr_format))
+    with pytest.warns(VolumeWarning, match='no voxel size'): read_volume(ome_zarr(tmp_path/'u.zarr', image, unit=None, zarr_format=zarr_format))
+    plain = zarr.create_array(str(tmp_path/'plain.zarr'), data=image, zarr_format=zarr_format)
+    np.testing.assert_array_equal(quiet(tmp_path/'plain.zarr', voxel_size_A=10).data, plain[...])
+    with pytest.warns(VolumeWarning, match='no voxel size'): read_volume(tmp_path/'plain.zarr')
+    big = ome_zarr(tmp_path/'big.zarr', image.astype('>f4'), zarr_format=zarr_format)
+    assert quiet(big).data.dtype == np.dtype('=f4')
+
+
+@pytest.mark.parametrize('zarr_format', [2, 3])
+def test_bad_ome_zarr(tmp_path, image, zarr_format):
+    def refused(path, words):
+        with pytest.raises(VolumeError, match=words) as error: read_volume(path)
+        assert '\n' not in str(error.value) and path.name in str(error.value)
+
+    zarr.open_group(str(tmp_path/'none.zarr'), mode='w', zarr_format=zarr_format).create_array('raw', data=image)
+    refused(tmp_path/'none.zarr', 'without `multiscales`.*it holds raw')
+    shutil.rmtree(ome_zarr(tmp_path/'missing.zarr', image, zarr_format=zarr_format)/'0')
+    refused(tmp_path/'missing.zarr', "name the array '0', but it holds 1")
+    refused(ome_zarr(tmp_path/'empty.zarr', image, levels=0, zarr_format=zarr_format), 'name the array None, but it holds nothing')
+    refused(ome_zarr(tmp_path/'short.zarr', image, scale=(10., 10.), zarr_format=zarr_format), 'multiscales` are damaged')
+    refused(ome_zarr(tmp_path/'axes.zarr', image, axes='zyq', zarr_format=zarr_format), 'multiscales` are damaged')
+    path = ome_zarr(tmp_path/'text.zarr', image, zarr_format=zarr_format)
+    (path/('zarr.json' if zarr_format == 3 else '.zgroup')).write_text('{ cut')
+    refused(path, 'cannot be read as zarr')
+    path = ome_zarr(tmp_path/'chunk.zarr', image, zarr_format=zarr_format)
+    for chunk in (path/'0').rglob('*'):
+        if chunk.is_file() and not chunk.name.startswith(('.z', 'zarr')): chunk.write_bytes(b'damaged')
+    refused(path, 'cannot be read as zarr')
+
+
+def test_zarr_is_an_extra(tmp_path, image, monkeypatch):
+    path = ome_zarr(tmp_path/'a.zarr', image)
+    monkeypatch.setitem(sys.modules, 'zarr', None)
+    with pytest.raises(VolumeError, match=r"pip install 'cryoseg\[zarr\]'"): read_volume(path)
+
+
+@pytest.mark.parametrize('zarr_format', [2, 3])
+def test_names_of_labels_in_zarr(tmp_path, image, zarr_format):
+    labels = (image > 0).astype(np.uint8)
+    assert read_meaning(ome_zarr(tmp_path/'10.000_anna_7_outer-membrane.zarr', labels, zarr_format=zarr_format)) == {1: 'outer-membrane'}
+    assert read_meaning(ome_zarr(tmp_path/'10.000_anna_7_all-multilabel.zarr', labels, zarr_format=zarr_format)) == {}
+    more = {'image-label': dict(properties=[{'label-value': 1, 'name': 'membrane'}, {'label-value': 4, 'class': 'lumen'}, {'label-value': 5, 'area': 3}])}
+    path = ome_zarr(tmp_path/'labels.zarr', labels, zarr_format=zarr_format, more=more)
+    assert read_meaning(path) == {1: 'membrane', 4: 'lumen'} and read_meaning(path/'1') == read_meaning(tmp_path) == read_meaning(tmp_path/'absent.zarr') == {}
+    (path/('zarr.json' if zarr_format == 3 else '.zattrs')).write_text('[1, 2]')
+    assert read_meaning(path) == {}
+
+
+def runs(data):
+    "HxByteRLE, both kinds of it: repeats, and stretches as they are."
+    out, i = bytearray(), 0
+    while i < len(data):
+        n = 1
+        while i + n < len(data) and n < 127 and data[i + n] == data[i]: n += 1
+        if n < 3: n = min(5, len(data) - i); out += bytes([128 + n]) + data[i:i + n]
+        else: out += bytes([n, data[i]])
+        i += n
+    return bytes(out)
+
+
+def amira(path, data, head='BINARY-LITTLE-ENDIAN 2.1', packing=None, kind='byte', about='BoundingBox 10 200 20 170 30 140, Units { Coordinates "nm" }', lattice=None):
+    "A small AmiraMesh file; `data` (Z,Y,X) in the dtype that is to be on disk."
+    raw = data.tobytes() if 'ASCII' not in head else ' '.join(map(str, data.ravel().tolist())).encode() + b'\n'
+    raw = {None: bytes, 'HxByteRLE': runs, 'HxZip': zlib.compress, 'HxOdd': bytes}[packing](raw)
+    lattice = lattice or f'define Lattice {data.shape[2]} {data.shape[1]} {data.shape[0]}'
+    entry = f'Lattice {{ {kind} Labels }} @1' + (f'({packing},{len(raw)})' if packing else '')
+    path.write_bytes(f'# AmiraMesh {head}\n\n{lattice}\n\nParameters {{\n {about}\n CoordType "uniform"\n}}\n\n{entry}\n\n# Data section follows\n@1\n'.encode() + raw + b'\n')
+    return path
+
+
+@pytest.mark.parametrize('head, packing, kind, dtype', [('BINARY-LITTLE-ENDIAN 2.1', None, 'byte', 'u1'), ('3D BINARY 2.0', None, 'ushort', '>u2'), ('BINARY-LITTLE-ENDIAN 2.1', None, 'short', '<i2'),
+                                                        ('3D ASCII 2.0', None, 'byte', 'u1'), ('BINARY-LITTLE-ENDIAN 2.1', 'HxByteRLE', 'byte', 'u1'), ('BINARY-LITTLE-ENDIAN 2.1', 'HxByteRLE', 'ushort', '<u2'),
+                                                        ('BINARY-LITTLE-ENDIAN 3.0', 'HxZip', 'float', '<f4'), ('3D BINARY 2.0', None, 'int', '>i4')])
+def test_amira(tmp_path, image, head, packing, kind, dtype):
+    labels = np.where(image > 1, 2, image > 0).astype(dtype)
+    volume = quiet(amira(tmp_path/'a.am', labels, head, packing, kind))
+    np.testing.assert_array_equal(volume.data, labels)
+    assert (volume.voxel_size_A, volume.origin_A) == (100., (100., 200., 300.)) and volume.data.dtype.isnative
+
+
+def test_amira_without_a_unit_or_a_box(tmp_path, image):
+    labels = (image > 0).astype(np.uint8)
+    with pytest.warns(VolumeWarning, match='no unit'): assert read_volume(amira(tmp_path/'a.am', labels, about='BoundingBox 0 190 0 150 0 110')).voxel_size_A == 10
+    with pytest.warns(VolumeWarning, match='no voxel size'): assert read_volume(amira(tmp_path/'a.am', labels, about='')).voxel_size_A == 1
+    assert quiet(amira(tmp_path/'a.am', labels[:1], about='Units { Coordinates "um" } BoundingBox 0 0.019 0 0.015 0 0.001')).voxel_size_A == 10     # one slice: its depth says nothing
+    with pytest.raises(VolumeError, match='no cubes'): read_volume(amira(tmp_path/'a.am', labels, about='BoundingBox 0 190 0 150 0 220, Units { Coordinates "nm" }'))
+
+
+def test_bad_amira(tmp_path, image):
+    labels = (image > 0).astype(np.uint8)
+    def refused(path, words):
+        with pytest.raises(VolumeError, match=words) as error: read_volume(path)
+        assert '\n' not in str(error.value) and path.name in str(error.value)
+
+    for head, packing in (('BINARY-LITTLE-ENDIAN 2.1', None), ('3D ASCII 2.0', None), ('BINARY-LITTLE-ENDIAN 2.1', 'HxByteRLE'), ('BINARY-LITTLE-ENDIAN 2.1', 'HxZip')):
+        whole = amira(tmp_path/'cut.am', labels, head, packing).read_bytes()
+        for keep in (.97, .5):
+            start = whole.index(b'\n@1\n') + 4
+            (tmp_path/'cut.am').write_bytes(whole[:start + int(keep*(len(whole) - start))])
+            refused(tmp_path/'cut.am', f'truncated.*{labels.size} bytes')
+    (tmp_path/'cut.am').write_bytes(whole[:start - 10])
+    refused(tmp_path/'cut.am', 'truncated: no data')
+    refused(amira(tmp_path/'odd.am', labels, packing='HxOdd'), 'HxOdd is unknown')
+    refused(amira(tmp_path/'kind.am', labels, kind='complex'), "'complex' are unknown")
+    refused(amira(tmp_path/'vector.am', labels, kind='float[3]'), 'no lattice of single numbers')
+    refused(amira(tmp_path/'mesh.am', labels, lattice='define Vertices 500'), 'no lattice.*Vertices 500')
+    refused(amira(tmp_path/'grid.am', labels, about='CoordType "rectilinear"'), 'not uniform')
+    (tmp_path/'surface.am').write_text('# HyperSurface 0.1 ASCII\nVertices 3\n')
+    refused(tmp_path/'surface.am', 'no lattice.*HyperSurface')
+    (tmp_path/'text.am').write_text('Dear all,\n')
+    refused(tmp_path/'text.am', 'not an AmiraMesh file')
+    path = amira(tmp_path/'zip.am', labels, packing='HxZip')
+    path.write_bytes(path.read_bytes().replace(b'\x78\x9c', b'\x00\x00'))
+    refused(path, 'cannot be read as .am')
+
+
+def test_materials_are_counted_from_the_exterior(tmp_path, image):
+    labels = (image > 0).astype(np.uint8)
+    about = 'Materials {\n Exterior {\n Id 1\n }\n Membrane {\n Color 0.8 0.1 0.1,\n Id 5\n }\n "Outer lumen" {\n Nested { Name "x" }\n Id 9 }\n }\n BoundingBox 0 190 0 150 0 110'
+    assert read_meaning(amira(tmp_path/'a.am', labels, about=about)) == {0: 'Exterior', 1: 'Membrane', 2: 'Outer lumen'}
+    assert read_meaning(amira(tmp_path/'a.am', labels)) == {} and read_meaning(tmp_path/'absent.am') == {}
+    (tmp_path/'text.am').write_text('Dear all')
+    assert read_meaning(tmp_path/'text.am') == {}
+
+
 # bad input
 
 BAD = {'absent.mrc': (None, 'no such file'), 'empty.mrc': (b'', 'is empty'), 'text.mrc': (b'Dear all, please find\n'*99, 'not an MRC file'), 'short.mrc': (b'\0'*100, '100 bytes'),
@@ -359,7 +523,7 @@ def test_a_truncated_mrc_says_how_much_is_missing(tmp_path, image):
 def test_folders(tmp_path):
     with pytest.raises(VolumeError, match='is a folder'): read_volume(tmp_path)
     (tmp_path/'a.zarr').mkdir()
-    with pytest.raises(VolumeError, match='OME-Zarr'): read_volume(tmp_path/'a.zarr')
+    with pytest.raises(VolumeError, match='no zarr metadata'): read_volume(tmp_path/'a.zarr')
 
 
 @pytest.mark.parametrize('mode, word', [(3, 'complex'), (4, 'complex'), (16, 'colour'), (101, '4-bit'), (7, 'unknown')])
