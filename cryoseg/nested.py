@@ -174,7 +174,7 @@ def refit_nested(surfaces:list, # of Surface, each fitted by itself
         used |= set(pair)
         for k, partner, star in zip(pair, pair[::-1], (found.outer, found.inner)):
             old = surfaces[k]
-            new = _star_surface(star, old.id, shape, settings, 'nested', old.n_points)
+            new = _star_surface(star, old.id, shape, settings, 'nested', own(old))
             note = f'fitted with membrane {surfaces[partner].id}, {found.distance_vox:.1f} voxels from it (held out {found.together_vox:.2f} against {found.apart_vox:.2f} voxel)'
             surfaces[k] = replace(new, reason='; '.join(filter(None, (new.reason, note))))
     return surfaces

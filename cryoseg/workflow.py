@@ -27,6 +27,7 @@ from . import __version__
 from .contrast import ContrastSettings, enhance
 from .curves import Curve, CurveSettings, fit_curves, voxels_near_curves
 from .evaluate import read_table
+from .measure import measured, write_surface_vtp
 from .membranes import LINK_COLUMNS, Connection, MergeSettings, find_membranes
 from .nested import refit_nested
 from .segment import SegmentSettings, choose_dtype, looks_bright, segment_volume
@@ -187,11 +188,12 @@ def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
     for done, (id, points) in enumerate(by_id.items(), 1):
         surfaces.append(fit_surface(points, membranes.shape, settings, id=id, seed=seed))
         if progress: progress(done, len(by_id))
-    return refit_nested(surfaces, by_id, membranes.shape, settings, seed)
+    return [measured(s, settings) for s in refit_nested(surfaces, by_id, membranes.shape, settings, seed)]
 
 
 COLUMNS = ('id', 'n_voxels', 'status', 'reason', 'centre_x_A', 'centre_y_A', 'centre_z_A', 'area_A2', 'area_sd_A2', 'volume_A3', 'volume_sd_A3',
-           'mean_sigma_A', 'confidence', 'method')
+           'mean_sigma_A', 'confidence', 'method', 'area_outside_A2', 'area_outside_sd_A2', 'volume_outside_A3', 'volume_outside_sd_A3',
+           'diameter_A', 'diameter_sd_A', 'mean_curvature_per_A', 'mean_curvature_sd_per_A')
 
 
 def membrane_table(surfaces:list, volume:Volume, # for the voxel size and origin
@@ -203,9 +205,11 @@ def membrane_table(surfaces:list, volume:Volume, # for the voxel size and origin
     for s in surfaces:
         has = len(s.vertices_vox) > 0
         centre = volume.to_xyz_A(np.mean(s.vertices_vox, 0, keepdims=True))[0] if has else (None,) * 3
+        bend = (s.curvature.average_per_vox / a, s.curvature.average_sd_per_vox / a) if s.curvature else (None, None)
         rows.append(dict(zip(COLUMNS, (s.id, counts.get(s.id, 0), s.status, s.reason, *centre, s.area_vox2 * a ** 2, s.area_sd_vox2 * a ** 2,
                                        s.volume_vox3 * a ** 3, s.volume_sd_vox3 * a ** 3, float(np.mean(s.sigma_vox)) * a if has else None,
-                                       (confidence or {}).get(s.id), s.method))))
+                                       (confidence or {}).get(s.id), s.method, s.area_outside_vox2 * a ** 2, s.area_outside_sd_vox2 * a ** 2,
+                                       s.volume_outside_vox3 * a ** 3, s.volume_outside_sd_vox3 * a ** 3, s.diameter_vox * a, s.diameter_sd_vox * a, *bend))))
     return rows
 
 
@@ -294,7 +298,10 @@ def write_surfaces(folder, surfaces:list, volume:Volume, rows:list):
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     drawn = [s for s in surfaces if len(s.vertices_vox)]
-    for s in drawn: write_surface_ply(fresh / f'membrane_{s.id:04d}.ply', s, volume)
+    for s in drawn:
+        more = s.curvature.in_A(volume.voxel_size_A) if s.curvature else {}
+        write_surface_ply(fresh / f'membrane_{s.id:04d}.ply', s, volume, more)
+        write_surface_vtp(fresh / f'membrane_{s.id:04d}.vtp', s, volume, more)
     shell, lumen, sigma = rasterize(surfaces, volume.shape)
     write_volume(folder / 'membranes_closed.mrc', volume.with_data(shell))
     write_volume(folder / 'lumen.mrc', volume.with_data(lumen))
