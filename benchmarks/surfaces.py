@@ -267,18 +267,25 @@ def grid_rows():
     return rows
 
 
+def peak_GB():
+    "The most memory of this process so far. (ru_maxrss would begin with that of the process that started this one.)"
+    status = Path('/proc/self/status')
+    if not status.exists(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6
+    return int(next(line for line in status.read_text().splitlines() if line.startswith('VmHWM')).split()[1])*1024/1e9
+
+
 def whole_volume(n=300_000, side=412):
     "What the subprocess does: one large body, fitted, meshed and drawn into a volume of 7e7 voxels; prints its seconds and memory."
     points, normals, area = random_body(100, .6, 30_000)
     seen = observe(points*2.4, normals, area, n=n)[:, ::-1] + side/2
     small = fit_surface(observe(points, normals, area, n=3000)[:, ::-1] + 90, (180,)*3, SurfaceSettings(**EXACT))
     rasterize([small], (180,)*3)                                    # compiled before anything is timed
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_GB()
     start = timeit.default_timer()
     surface = fit_surface(seen, (side,)*3, SurfaceSettings(**EXACT))
     fitted = timeit.default_timer()
     rasterize([surface], (side,)*3)
-    print(surface.status, fitted - start, timeit.default_timer() - fitted, before/1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6)
+    print(surface.status, fitted - start, timeit.default_timer() - fitted, before, peak_GB())
 
 
 def dense_seconds(n=300_000, voxels=7e7, part=2_000):
