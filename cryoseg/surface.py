@@ -531,17 +531,21 @@ def _closed_surface(process, vertices, faces, id, shape, settings, method, reaso
     return Surface(id, vertices, faces, sigma, status, reason, method, mesh_area(vertices, faces), area_sd, volume, volume_sd, n_points, **size, model=process)
 
 
-def _anchored_surface(points, star, id, shape, settings):
-    "The paper's surface: zero set of the anchored process, cut and measured."
-    anchors = ray_anchors(points) if settings.anchors == 'rays' else ellipsoid_anchors(star.ellipsoid)
-    process = fit_anchored(points, anchors, settings.n_voxels)
+def _anchored_surface(points, star, id, shape, settings, radius=7.):
+    "The paper's surface: zero set of the anchored process, cut and measured. The walls of a tomogram are thick: f = 0 holds in their middle alone."
+    try: on, _ = oriented_points(points, 2*settings.n_voxels, radius, .45*radius)
+    except ValueError as e: return _refused(id, str(e), len(points))
+    anchors = ray_anchors(on) if settings.anchors == 'rays' else ellipsoid_anchors(star.ellipsoid)
+    process = fit_anchored(on, anchors, settings.n_voxels)
     low, high = process.points.min(0) - 4, process.points.max(0) + 4
     step = max(4., np.min(high - low)/12)
     rough = sign_changes(process.mean, low, high, step)
     vertices, faces = zero_set(process.mean, rough, .8*step, settings.edge_vox)
     if len(faces): vertices, faces, _ = _compact(vertices, faces[largest_parts(vertices, faces, .3)], np.zeros(len(vertices)))
     if not is_closed(faces): return _refused(id, f'the zero set of the process anchored by {settings.anchors} does not close', len(points))
-    return _closed_surface(process, onto_zero(process, vertices), faces, id, shape, settings, 'paper', '', len(points))
+    surface = _closed_surface(process, onto_zero(process, vertices), faces, id, shape, settings, 'paper', '', len(points))
+    cut = surface.status == 'closed' and _beyond(points, shape) > -1
+    return replace(surface, status='truncated', reason='its voxels end at the edge of the volume, where the zero set closes by itself') if cut else surface
 
 # %% ../nbs/06b_surface.ipynb #f46142cb
 def why_flat(ellipsoid:Ellipsoid, # fitted to
