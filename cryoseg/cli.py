@@ -116,8 +116,8 @@ Seed = Annotated[Optional[int], typer.Option(help='Seed of every random choice.'
 Overwrite = Annotated[bool, typer.Option('--overwrite', help='Start anew where the folder holds other results.')]
 Quiet = Annotated[bool, typer.Option('-q', '--quiet', help='Say only what went wrong.')]
 Verbose = Annotated[bool, typer.Option('-v', '--verbose', help='Say more; show where an error came from.')]
-MembraneValues = Annotated[Optional[str], typer.Option(help='Label values that are membrane, for example 1,2. Without it 1, or what the text `meaning` of an .npz says.')]
-Threshold = Annotated[Optional[float], typer.Option(help='Membrane probability from which a voxel is membrane.')]
+MembraneValues = Annotated[Optional[str], typer.Option(help='Label values that are membrane, for example 1,2. Without it 1, or those that the file itself names membrane (`meaning` of an .npz, materials of Amira, OME-Zarr labels).')]
+Threshold = Annotated[Optional[float], typer.Option(help='Membrane probability from which a voxel is membrane; without it .355 for a single slice, .26 for volumes.')]
 
 
 def parse_z_range(text:Optional[str])->tuple: # (start, stop), 0 = open
@@ -383,7 +383,7 @@ def train(inputs: Inputs, output: Annotated[Path, typer.Option('-o', '--output',
         save_weights(output, matched.net, trained_on=', '.join(p.name for p in inputs), seed=settings.seed, steps=matched.steps)
         if matched.stopped: say('stopped; the best so far is kept')
         if not matched.steps: say('no training step beat the weights that it started from: they are kept')
-        say(f'contrast-to-noise {matched.intensities.cnr:.2f}, membranes {matched.look.thickness_px:.1f} px thick; held-out painted scenes, membrane IoU {matched.iou_before:.3f} -> {matched.iou_after:.3f}; '
+        say(f'contrast-to-noise {matched.intensities.cnr:.2f}, membranes {matched.look.thickness_px:.1f} px thick ({matched.look.shape}); held-out painted scenes, membrane IoU {matched.iou_before:.3f} -> {matched.iou_after:.3f}; '
             f'agreement under mirroring {matched.agreement_before:.3f} -> {matched.agreement_after:.3f}')
         say(f'weights in {output}; use them with --weights {output}')
 
