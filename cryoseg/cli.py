@@ -35,7 +35,7 @@ from .report import write_report
 from .segment import read_regions, train_on_tomogram
 from .unet import load_weights, save_weights
 from .volume import VolumeError, atomic_write, describe, read_meaning, read_volume, write_volume
-from .workflow import RunSettings, curve_stage, label_tomogram, read_decisions, read_input, run_tomogram, settings_from_dict, surface_stage, write_decisions
+from .workflow import STAGES, RunSettings, curve_stage, forget_stages, label_tomogram, read_decisions, read_input, run_tomogram, settings_from_dict, surface_stage, write_decisions
 
 # %% ../nbs/10_cli.ipynb #84a749b4
 app = typer.Typer(name='cryoseg', help='Membranes in cryo-electron tomograms: labels, single membranes, closed surfaces with error bars.',
@@ -94,7 +94,7 @@ def progress_bars():
         yield progress
 
 # %% ../nbs/10_cli.ipynb #0904b74f
-Inputs = Annotated[list[Path], typer.Argument(help='Tomograms: .mrc .rec .map, .tif, .npy, .npz, .zarr, .am, .png.', show_default=False)]
+Inputs = Annotated[list[Path], typer.Argument(help='Tomograms: .mrc .rec .map, .tif, .npy, .npz, .zarr, .am, .png, .jpg.', show_default=False)]
 Out = Annotated[Path, typer.Option('-o', '--output', help='Folder for the results.', show_default=False)]
 Config = Annotated[Optional[Path], typer.Option(help='Settings from a TOML file; a run.toml will do.')]
 VoxelSize = Annotated[Optional[float], typer.Option(help='Voxel size in Å, where the header has none or a wrong one.')]
@@ -106,7 +106,7 @@ Mask = Annotated[Optional[Path], typer.Option(help='Use only voxels where this v
 Weights = Annotated[Optional[Path], typer.Option(help='Weights of the U-Net (.safetensors); default: those that ship.')]
 Surface = Annotated[Optional[str], typer.Option('--surface', help='How surfaces are fitted: auto, paper, displacement or normals.')]
 Fit = Annotated[Optional[str], typer.Option('--fit', metavar='auto|ellipse|gp|none', help='Close the section of each membrane in each slice (curves.csv): by an ellipse, a Gaussian process, or as suits. In a volume the surfaces are then fitted to the voxels near the curves.', show_default='auto for a single image, none for a volume')]
-Link = Annotated[Optional[str], typer.Option('--link', metavar='merge|qlearning|matching|greedy', help='How pieces of one membrane are joined: in space, or by links in the slices.', show_default='merge')]
+Link = Annotated[Optional[str], typer.Option('--link', metavar='merge|qlearning|matching|greedy', help='How pieces of one membrane are joined: in space (merge), or by links in the slices first and in space what they leave open.', show_default='merge')]
 MinArea = Annotated[Optional[float], typer.Option('--min-area-A2', help='Drop membranes smaller than this, in Å².')]
 Probabilities = Annotated[bool, typer.Option('--probabilities', help='Also write the membrane probability of every voxel.')]
 Device = Annotated[str, typer.Option(help='cpu, or cuda for a GPU.')]
@@ -149,9 +149,10 @@ def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin
     if device not in ('cpu', 'cuda'): raise VolumeError(f'--device {device!r} is not known; take cpu or cuda')
     if surface and surface not in ('auto', 'paper', 'displacement', 'normals'): raise VolumeError(f'--surface {surface!r} is not known; take auto, paper, displacement or normals')
     if fit is not None and fit not in ('auto', 'ellipse', 'gp', 'none'): raise VolumeError(f'--fit {fit!r} is not known; take auto, ellipse, gp or none')
+    if threshold is not None and not 0 <= threshold <= 1: raise VolumeError(f'--threshold {threshold:g} is no probability; give a number from 0 to 1')
     if voxel_size is not None and voxel_size <= 0: raise VolumeError(f'--voxel-size {voxel_size} must be above 0 Å')
     start, stop = parse_z_range(z_range)
-    given = lambda **options: {k: v for k, v in options.items() if v not in (None, False)}
+    given = lambda **options: {k: v for k, v in options.items() if v is not None and v is not False}
     return replace(
         base,
         input=replace(base.input, **given(voxel_size_A=voxel_size, invert=invert, z_start=start, z_stop=stop, bin=bin, thin_axis=thin_axis, mask=str(mask.resolve()) if mask else None)),
@@ -257,7 +258,7 @@ def run(inputs: Inputs, output: Out, config: Config = None, voxel_size: VoxelSiz
 
         def work(path):
             if len(inputs) > 1: say(f'{path}')
-            if path.is_file(): make_folder(folders[path])
+            if path.exists(): make_folder(folders[path])
             with progress_bars() as progress: result = run_tomogram(path, folders[path], settings, overwrite, progress)
             show_run(result, write_report(folders[path]))
         for_each(inputs, work)
@@ -305,6 +306,7 @@ def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this
         if target.exists() and not overwrite: raise VolumeError(f'{target} is there already; choose another folder or --overwrite')
         volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
         found = find_membranes(as_labels(volume, labels, threshold), volume.voxel_size_A, settings.merge, read_decisions(links) if links else None)
+        forget_stages(output, STAGES[1:])
         write_volume(target, volume.with_data(found.membranes))
         write_decisions(output, found, volume.corner_A)
         for row in found.table: say(f'membrane {row["id"]}: {row["n_voxels"]} voxels {row.get("reason", "")}')
@@ -327,7 +329,7 @@ def as_labels(volume, path, threshold=None)->np.ndarray: # (Z,Y,X) integers
 @app.command()
 def surface(membranes: Annotated[Path, typer.Argument(help='membranes.mrc, or any volume with one number a membrane.')], output: Out, voxel_size: VoxelSize = None,
             method: Surface = None, fit: Fit = None, config: Config = None, seed: Seed = None, overwrite: Overwrite = False, quiet: Quiet = False, verbose: Verbose = False):
-    "Fit a surface with its uncertainty to every membrane: surfaces/, membranes_closed.mrc, lumen.mrc, sigma.mrc, membranes.csv."
+    "Fit a surface with its uncertainty to every membrane: surfaces/, membranes_closed.mrc, lumen.mrc, sigma.mrc, membranes.csv; with --fit, or for a single image, curves.csv and sections.csv."
     _Talk.level = verbose - quiet
     with plain_errors():
         settings = build_settings(config, surface=method, seed=seed, fit=fit)
@@ -338,8 +340,9 @@ def surface(membranes: Annotated[Path, typer.Argument(help='membranes.mrc, or an
         with progress_bars() as progress:
             ids = as_labels(volume, membranes)
             make_folder(output)
-            sections = curve_stage(ids, volume, output, settings.curves, lambda *n: progress('curves', *n))
-            rows = surface_stage(ids, volume, output, settings, {}, lambda *n: progress('surface', *n))
+            forget_stages(output, STAGES[2:])
+            sections = curve_stage(ids, volume, output, replace(settings.curves, seed=settings.seed), lambda *n: progress('curves', *n))
+            rows = surface_stage(ids, volume, output, settings, {}, lambda *n: progress('surface', *n), with_curves=bool(sections))
         if sections: say(told_sections(sections))
         if _Talk.level >= 0: console.print(summary(rows) if rows else 'no membranes found')
         say(f'results in {output}')

@@ -7,7 +7,8 @@ __all__ = ['STAGES', 'STAGE_SETTINGS', 'STAGE_FILES', 'HARMLESS', 'COLUMNS', 'FR
            'SECTION_COLUMNS', 'InputSettings', 'RunSettings', 'settings_to_dict', 'settings_from_dict', 'checksum',
            'write_record', 'read_record', 'differences', 'stages_done', 'read_input', 'read_mask', 'label_tomogram',
            'fit_surfaces', 'membrane_table', 'write_table', 'write_decisions', 'read_decisions', 'write_curves',
-           'read_curves', 'in_one_image', 'write_surfaces', 'Run', 'run_tomogram', 'curve_stage', 'surface_stage']
+           'read_curves', 'in_one_image', 'write_surfaces', 'Run', 'run_tomogram', 'curve_stage', 'surface_stage',
+           'forget_stages']
 
 # %% ../nbs/02_workflow.ipynb #d66a3b38
 import csv
@@ -91,8 +92,8 @@ def settings_from_dict(values:dict, kind=RunSettings, where:str='settings'):
 
 # %% ../nbs/02_workflow.ipynb #83d933b2
 STAGES = 'segment', 'connect', 'curves', 'surface'
-STAGE_SETTINGS = {'segment': ('input', 'contrast', 'segment', 'weights', 'probabilities', 'seed'), 'connect': ('merge',), 'curves': ('curves',), 'surface': ('curves', 'surface', 'seed')}
-STAGE_FILES = {'segment': ('labels.mrc',), 'connect': ('membranes.mrc', 'fragments.csv', 'links.csv'), 'curves': ('curves.csv', 'sections.csv'), 'surface': ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv')}
+STAGE_SETTINGS = {'segment': ('input', 'contrast', 'segment', 'weights', 'probabilities', 'seed'), 'connect': ('merge',), 'curves': ('curves', 'seed'), 'surface': ('curves', 'surface', 'seed')}
+STAGE_FILES = {'segment': ('labels.mrc',), 'connect': ('membranes.mrc', 'fragments.csv', 'links.csv'), 'curves': ('curves.csv', 'sections.csv'), 'surface': ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'surfaces')}
 HARMLESS = {'segment': {'workers'}}    # settings that cannot change the result
 
 
@@ -145,7 +146,7 @@ def stages_done(folder, record:dict, settings:dict, input_checksum:str)->list: #
         files = () if stage == 'curves' and not record.get('curves') else STAGE_FILES[stage]          # none where no curves were asked for
         if not record.get('done', {}).get(stage) or any(not (Path(folder) / name).exists() for name in files): break
         changed = differences(_relevant(record.get('settings', {}), stage), _relevant(settings, stage))
-        if changed: raise VolumeError(f'{folder} holds a run with other settings ({"; ".join(changed)}); choose another folder or --overwrite')
+        if changed: raise VolumeError(f'{folder} holds a run with other settings ({"; ".join(changed)}); choose another folder, --overwrite, or keep them with --config {Path(folder) / "run.toml"}')
         kept.append(stage)
     return kept
 
@@ -184,11 +185,13 @@ def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  progress:Callable=None, # called as progress(done, total)
                  )->list: # of Surface, one an id
     "Stage 3: the voxels of each membrane (§6.1) and its surface (§6.2). One that fails is refused with its reason; the others go on. Double membranes are fitted again, together."
+    settings = replace(settings, seed=seed)
     by_id, surfaces = {id: points[prune_points(points)] for id, points in membrane_points(membranes).items()}, []
     for done, (id, points) in enumerate(by_id.items(), 1):
-        surfaces.append(fit_surface(points, membranes.shape, settings, id=id, seed=seed))
+        surface = fit_surface(points, membranes.shape, settings, id=id)
+        surfaces.append(surface if surface.method == 'displacement' else measured(surface, settings))       # only these may be nested; the models of the others are large
         if progress: progress(done, len(by_id))
-    return [measured(s, settings) for s in refit_nested(surfaces, by_id, membranes.shape, settings, seed)]
+    return [measured(s, settings) if s.curvature is None else s for s in refit_nested(surfaces, by_id, membranes.shape, settings)]
 
 
 COLUMNS = ('id', 'n_voxels', 'status', 'reason', 'centre_x_A', 'centre_y_A', 'centre_z_A', 'area_A2', 'area_sd_A2', 'volume_A3', 'volume_sd_A3',
@@ -335,12 +338,12 @@ def run_tomogram(path, # the tomogram
     "The whole pipeline on one tomogram (§2, Fig. 2). Stages that are done with the same settings are kept."
     tell = lambda stage: (lambda done, total: progress(stage, done, total)) if progress else None
     folder = Path(folder)
-    if not Path(path).is_file(): raise VolumeError(f'there is no file {path}; check the name')
+    if not Path(path).exists(): raise VolumeError(f'there is no file {path}; check the name')
     plain = settings_to_dict(settings)
+    volume = read_input(path, settings.input)                       # a folder that is no image is refused here, before it is summed up
     fingerprint = checksum(path)
     record = {} if overwrite else read_record(folder)
     kept = stages_done(folder, record, plain, fingerprint)
-    volume = read_input(path, settings.input)
     record = dict(run=dict(version=__version__, input=str(Path(path).resolve()), checksum=fingerprint, voxel_size_A=float(volume.voxel_size_A),
                            shape_zyx=list(volume.shape), seed=settings.seed, dtype='bf16' if choose_dtype(settings.segment.dtype) else 'float32'),
                   settings=plain, done={stage: True for stage in kept},
@@ -353,7 +356,7 @@ def run_tomogram(path, # the tomogram
     if 'segment' in kept: labels = np.asarray(read_volume(folder / 'labels.mrc', check=False).data).astype(np.uint8)
     else:
         labels, probability = label_tomogram(volume, settings, tell('segment'))
-        _forget(folder, STAGES)
+        forget_stages(folder, STAGES)
         if settings.probabilities: write_volume(folder / 'probabilities.mrc', volume.with_data(probability.astype(np.float32)))
         write_volume(folder / 'labels.mrc', volume.with_data(labels.astype(np.int8)))
         done('segment')
@@ -362,7 +365,7 @@ def run_tomogram(path, # the tomogram
         if progress: progress('connect', 0, 1)
         found = find_membranes(labels, volume.voxel_size_A, settings.merge)
         membranes = found.membranes
-        _forget(folder, STAGES[1:])
+        forget_stages(folder, STAGES[1:])
         write_volume(folder / 'membranes.mrc', volume.with_data(membranes))
         write_decisions(folder, found, volume.corner_A)
         record['confidence'] = {str(row['id']): float(row['confidence']) for row in found.table}
@@ -370,12 +373,12 @@ def run_tomogram(path, # the tomogram
         done('connect')
         if progress: progress('connect', 1, 1)
     if 'curves' not in kept:
-        _forget(folder, STAGES[2:])
-        record['curves'] = curve_stage(membranes, volume, folder, settings.curves, tell('curves'))
+        forget_stages(folder, STAGES[2:])
+        record['curves'] = curve_stage(membranes, volume, folder, replace(settings.curves, seed=settings.seed), tell('curves'))
         done('curves')
     if 'surface' in kept: rows = read_table(folder / 'membranes.csv')
     else:
-        rows = surface_stage(membranes, volume, folder, settings, record.get('confidence', {}), tell('surface'), np.isin(labels, settings.merge.membrane_values))
+        rows = surface_stage(membranes, volume, folder, settings, record.get('confidence', {}), tell('surface'), np.isin(labels, settings.merge.membrane_values), bool(record.get('curves')))
         done('surface')
     sections = read_table(folder / 'sections.csv') if record.get('curves') else []
     return Run(folder, volume, labels, membranes, rows, kept, record.get('dropped', []), sections)
@@ -391,9 +394,9 @@ def curve_stage(membranes, volume, folder, settings, progress=None)->dict: # sta
     return {status: n for status in ('closed', 'truncated', 'open', 'refused') if (n := sum(c.status == status for c in curves))}
 
 
-def surface_stage(membranes, volume, folder, settings, confidence, progress=None, labelled=None)->list: # rows of membranes.csv
+def surface_stage(membranes, volume, folder, settings, confidence, progress=None, labelled=None, with_curves=False)->list: # rows of membranes.csv
     "Fit every membrane, where there are curves to the voxels near them, and write the surface stage's files. One image has no surfaces: its curves' status stands in the table."
-    curves = read_curves(folder, volume) if (Path(folder) / 'curves.csv').exists() else []
+    curves = read_curves(folder, volume) if with_curves else []
     surfaces = fit_surfaces(voxels_near_curves(membranes, curves, labelled, settings.curves) if len(membranes) > 1 else membranes, settings.surface, settings.seed, progress)
     counts = dict(zip(*(v.tolist() for v in np.unique(membranes, return_counts=True))))
     rows = membrane_table(surfaces, volume, counts, {int(k): v for k, v in confidence.items()})
@@ -402,9 +405,12 @@ def surface_stage(membranes, volume, folder, settings, confidence, progress=None
     return rows
 
 
-def _forget(folder, stages):
-    "Strike stages off run.toml before their files are replaced, so that a killed run is never taken for a whole one."
-    record = read_record(folder) if (Path(folder) / 'run.toml').exists() else {}
+def forget_stages(folder, stages):
+    "Strike stages off run.toml before their files are replaced, so that a killed run, or one changed by another command, is never taken for a whole one."
+    try: record = read_record(folder)
+    except VolumeError:                                             # damaged, and to be written over
+        (Path(folder) / 'run.toml').unlink()
+        return
     if record:
         for stage in stages: record.get('done', {}).pop(stage, None)
         write_record(folder, record)

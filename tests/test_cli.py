@@ -14,8 +14,8 @@ import zarr
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from cryoseg.cli import app
-from cryoseg.volume import read_volume, write_volume
+from cryoseg.cli import app, build_settings
+from cryoseg.volume import VolumeError, read_volume, write_volume
 from cryoseg.workflow import checksum, read_record, read_table, COLUMNS
 
 runner = CliRunner()
@@ -352,3 +352,44 @@ def test_a_volume_gets_curves_where_asked(phantom, tmp_path):
     assert {int(s['z']) for s in sections} <= set(range(6)) and all(s['reason'] or s['status'] == 'closed' for s in sections)
     assert len(read_table(tmp_path / 'o/membranes.csv')) == len(np.unique(np.asarray(few.data))) - 1
     assert cryoseg('surface', tmp_path / 'few.mrc', '-o', tmp_path / 'o', '--overwrite', '-q').exit_code == 0 and not (tmp_path / 'o/curves.csv').exists()
+
+
+def test_run_takes_an_ome_zarr(tmp_path, phantom):
+    data = read_volume(phantom / 'sim/tomogram.mrc').data[:6]
+    group = zarr.open_group(str(tmp_path / 'small.zarr'), mode='w', zarr_format=2)
+    group.create_array('0', data=np.asarray(data))
+    group.attrs['multiscales'] = [dict(version='0.4', axes=[dict(name=a, type='space', unit='angstrom') for a in 'zyx'],
+                                       datasets=[dict(path='0', coordinateTransformations=[dict(type='scale', scale=[10., 10., 10.])])])]
+    result = cryoseg('run', tmp_path / 'small.zarr', '-o', tmp_path / 'out', '-q')
+    assert result.exit_code == 0, result.output + result.stderr
+    assert (tmp_path / 'out/labels.mrc').exists() and read_record(tmp_path / 'out')['run']['voxel_size_A'] == 10
+    (tmp_path / 'no_image').mkdir()
+    refused('run', tmp_path / 'no_image', '-o', tmp_path / 'other', naming=('no_image', 'folder'))
+
+
+def test_overwrite_mends_a_damaged_record(tmp_path, phantom):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/run.toml').write_text('x = [')
+    image = phantom / 'sim/tomogram.mrc'
+    refused('run', image, '-o', tmp_path / 'out', naming=('run.toml', '--overwrite'))
+    result = cryoseg('run', image, '-o', tmp_path / 'out', '--overwrite', '--z-range', '0:6', '-q')
+    assert result.exit_code == 0 and read_record(tmp_path / 'out')['done']['surface']
+
+
+def test_a_zero_on_the_command_line_counts(tmp_path):
+    config = tmp_path / 'old.toml'
+    config.write_text('seed = 5\n[segment]\nthreshold = 0.5\n[input]\nz_start = 10\n')
+    old, new = build_settings(config), build_settings(config, seed=0, threshold=0., z_range='0:50')
+    assert (old.seed, old.segment.threshold, old.input.z_start) == (5, .5, 10)
+    assert (new.seed, new.segment.threshold, new.input.z_start, new.input.z_stop) == (0, 0, 0, 50)
+    with pytest.raises(VolumeError, match='0 to 1'): build_settings(threshold=5.)
+
+
+def test_another_command_strikes_its_stages_off_the_record(tmp_path, phantom):
+    out = tmp_path / 'out'
+    shutil.copytree(phantom / 'out', out)
+    assert cryoseg('surface', out / 'membranes.mrc', '-o', out, '--overwrite', '--fit', 'ellipse', '-q').exit_code == 0
+    assert (out / 'curves.csv').exists() and set(read_record(out)['done']) == {'segment', 'connect'}
+    assert cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', out, '-q').exit_code == 0
+    assert not (out / 'curves.csv').exists()                        # this run asked for none
+    assert (out / 'membranes.csv').read_text() == (phantom / 'out/membranes.csv').read_text()
