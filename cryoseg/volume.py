@@ -373,7 +373,7 @@ def _zarr_meaning(path):
         rows = text.get('image-label', {}).get('properties', ())
         found = {int(row['label-value']): str(next(row[k] for k in ('name', 'class', 'label') if k in row)) for row in rows if set(row) & {'name', 'class', 'label'}}
         if found: return found
-    copick = re.fullmatch(r'\d+(?:\.\d+)?_[^_]+_[^_]+_(.+?)', path.stem)
+    copick = re.fullmatch(r'\d+(?:\.\d+)?_[^_]+_[^_]+_(.+?)', path.stem if path.suffix == '.zarr' else '')
     return {1: copick[1]} if copick and not path.stem.endswith('-multilabel') else {}
 
 _AMIRA_DTYPES = {'byte': 'u1', 'ushort': 'u2', 'short': 'i2', 'int': 'i4', 'float': 'f4', 'double': 'f8'}
@@ -445,11 +445,15 @@ def _suffix(path):
     "The suffix that says the format: .mrc for a.mrc and for a.mrc.gz."
     return Path(path.stem).suffix.lower() if path.suffix.lower() in _PACKED else path.suffix.lower()
 
+def _absolute(path): return path.resolve() if '..' in path.parts else path.absolute() # else links keep their names: one may be called .zarr
+
+def _in_zarr(path): return any(p.suffix == '.zarr' for p in (_absolute(path), *_absolute(path).parents))
+
 def _open(path):
     "What `path` holds; every way in which a file can be bad ends in a VolumeError."
     reader = _READERS.get(_suffix(path))
     if path.is_dir():
-        if not any(p.suffix == '.zarr' for p in (path, *path.parents)): raise VolumeError(f'{path}: is a folder; give a file, or an OME-Zarr (.zarr)')
+        if not _in_zarr(path): raise VolumeError(f'{path}: is a folder; give a file, or an OME-Zarr (.zarr)')
         reader = _open_zarr
     elif not path.exists(): raise VolumeError(f'{path}: no such file; check the name')
     elif path.stat().st_size == 0: raise VolumeError(f'{path}: is empty (0 bytes); copy it again')
@@ -464,13 +468,13 @@ def _open(path):
         raise VolumeError(f'{path}: cannot be read as {"zarr" if path.is_dir() else _suffix(path)} ({why}); '
                           'is it damaged, or another format under this name?') from error
 
-_MEANINGS = {'.npz': _npz_meaning, '.am': _amira_meaning, '.zarr': _zarr_meaning}
+_MEANINGS = {'.npz': _npz_meaning, '.am': _amira_meaning}
 
 def read_meaning(path:str|Path)->dict: # label -> its name; empty where the file does not say
     "Read what labels mean: the text `meaning` of a NumPy archive, the materials of Amira, the label names of OME-Zarr and copick."
-    path = Path(path)
-    if _suffix(path) not in _MEANINGS or not path.exists() or path.is_dir() != (_suffix(path) == '.zarr'): return {}
-    try: return _MEANINGS[_suffix(path)](path)
+    path = _absolute(Path(path))
+    reader = (_zarr_meaning if _in_zarr(path) else None) if path.is_dir() else _MEANINGS.get(_suffix(path))
+    try: return reader(path) if reader else {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration, zipfile.BadZipFile): return {}      # what is wrong with it, read_volume says
 
 # %% ../nbs/00_volume.ipynb #2f42e28f

@@ -409,6 +409,18 @@ def test_names_of_labels_in_zarr(tmp_path, image, zarr_format):
     assert read_meaning(path) == {}
 
 
+@pytest.mark.parametrize('zarr_format', [2, 3])
+def test_names_of_label_images_within_an_image(tmp_path, image, zarr_format, monkeypatch):
+    "OME-Zarr puts label images into image.zarr/labels/NAME; only a .zarr folder itself may be named as copick names it."
+    labels, names = (image > 0).astype(np.uint8), [{'label-value': 1, 'name': 'lumen'}, {'label-value': 3, 'name': 'membrane'}]
+    path = ome_zarr(tmp_path/'img.zarr', image, zarr_format=zarr_format)
+    cells = ome_zarr(path/'labels'/'cells', labels, zarr_format=zarr_format, more={'image-label': dict(properties=names)})
+    assert read_meaning(cells) == {1: 'lumen', 3: 'membrane'} and read_meaning(path) == read_meaning(path/'labels') == read_meaning(cells/'0') == {}
+    assert read_meaning(ome_zarr(path/'labels'/'10.000_anna_7_membrane', labels, zarr_format=zarr_format)) == {}
+    monkeypatch.chdir(cells)
+    assert read_meaning('.') == {1: 'lumen', 3: 'membrane'}
+
+
 def runs(data):
     "HxByteRLE, both kinds of it: repeats, and stretches as they are."
     out, i = bytearray(), 0
