@@ -331,14 +331,14 @@ def _open_zarr(path):
     except ImportError: raise VolumeError(f"{path}: OME-Zarr is read by the package zarr; pip install 'cryoseg[zarr]'") from None
     if not any((path/name).exists() for name in ('zarr.json', '.zgroup', '.zarray')):
         raise VolumeError(f'{path}: no zarr metadata (zarr.json, .zgroup, .zarray) in this folder, so no OME-Zarr; is it copied whole?')
-    node = zarr.open(str(path), mode='r')
+    node, here = zarr.open(str(path), mode='r'), _absolute(path)
     if isinstance(node, zarr.Array): # one level of an image, or an array on its own
-        try: image = _multiscales(zarr.open_group(str(path.parent), mode='r'))
+        try: image = _multiscales(zarr.open_group(str(here.parent), mode='r'))
         except (OSError, ValueError): image = None
-        level = next((d for d in (image or {}).get('datasets', ()) if d.get('path') == path.name), None)
+        level = next((d for d in (image or {}).get('datasets', ()) if d.get('path') == here.name), None)
         return _Found(node[...], f'Zarr {node.metadata.zarr_format}', *_zarr_place(image, level, path)) if level else _Found(node[...], f'Zarr {node.metadata.zarr_format}')
     image, names = _multiscales(node), ', '.join(sorted(node.keys())) or 'nothing'
-    if image is None: raise VolumeError(f'{path}: a zarr group without `multiscales`, so no OME-Zarr image; it holds {names}: give the path of an array, {path.name}/…')
+    if image is None: raise VolumeError(f'{path}: a zarr group without `multiscales`, so no OME-Zarr image; it holds {names}: give the path of an array, {here.name}/…')
     level = next(iter(image.get('datasets', ())), {})
     if not isinstance(level.get('path'), str) or level['path'] not in node: raise VolumeError(f'{path}: its metadata name the array {level.get("path")!r}, but it holds {names}; copy the folder again')
     return _Found(node[level['path']][...], f'OME-Zarr, zarr {node.metadata.zarr_format}', *_zarr_place(image, level, path))
@@ -354,14 +354,16 @@ def _zarr_place(image, level, path):
         axes = [axis if isinstance(axis, dict) else dict(name=axis) for axis in image['axes']]
         scale, shift = np.ones(len(axes)), np.zeros(len(axes))
         steps = [*level.get('coordinateTransformations', ()), *image.get('coordinateTransformations', ())]
+        number = {axis['name'].lower(): k for k, axis in enumerate(axes)}
+        bad = [f'{v} along {a}' for step in steps if step['type'] == 'scale' for a in 'xyz' if a in number and not 0 < (v := step['scale'][number[a]]) < np.inf]
+        if bad: raise ValueError(f'a scale of {", ".join(bad)}, where a positive number is needed')
         for step in steps:
             if step['type'] == 'scale': scale, shift = scale*step['scale'], shift*step['scale']
             elif step['type'] == 'translation': shift = shift + step['translation']
-        number = {axis['name'].lower(): k for k, axis in enumerate(axes)}
         unit = [_unit_A(axes[number[a]].get('unit')) if steps and a in number else 0 for a in 'xyz']
         voxel, origin = (tuple(_six(v[number[a]]*u) if u else 0. for a, u in zip('xyz', unit)) for v in (scale, shift))
         return voxel, origin, (0, 0, 0), tuple('xyz'.index(axes[k]['name'].lower()) + 1 for k in (-1, -2, -3)) if len(axes) > 2 else (1, 2, 3)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise VolumeError(f'{path}: its `multiscales` are damaged ({type(error).__name__}: {error}); write it again, for example with ome-zarr') from None
 
 def _zarr_meaning(path):
@@ -380,10 +382,14 @@ _AMIRA_DTYPES = {'byte': 'u1', 'ushort': 'u2', 'short': 'i2', 'int': 'i4', 'floa
 
 def _amira_header(path):
     "The text before the data of an AmiraMesh file, and where the data begin."
-    with open(path, 'rb') as file: first = file.read(2**20)
-    start = re.search(rb'\n@1[ \t]*\r?\n', first)
+    for size in (2**20, 2**24): # nearly always the first is enough; a long History needs more
+        with open(path, 'rb') as file: first = file.read(size)
+        start = re.search(rb'\n@1[ \t]*\r?\n', first)
+        if start: break
     if not re.match(rb'#\s*(AmiraMesh|Avizo|HyperMesh|HyperSurface)', first):
         raise VolumeError(f'{path}: not an AmiraMesh file (it starts with {first[:12]!r}); give it the suffix of what it is')
+    if not start and path.stat().st_size > size:
+        raise VolumeError(f'{path}: no data section (@1) in its first {size} bytes: a surface, or too long a History? Save the label field again without its History')
     return first[:start.start() if start else None].decode('latin-1'), start.end() if start else None
 
 def _unpack_runs(packed, n):
@@ -398,7 +404,7 @@ def _unpack_runs(packed, n):
 def _open_amira(path):
     "The labels, or the image, of an AmiraMesh lattice."
     header, start = _amira_header(path)
-    size = re.search(r'define\s+Lattice\s+(\d+)\s+(\d+)\s+(\d+)', header)
+    size = re.search(r'define\s+Lattice\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)', header)
     kind = re.search(r'Lattice\s*\{\s*(\w+)\s+(\w+)\s*\}\s*=?\s*@1\b\s*(?:\((\w+)\s*,\s*(\d+)\s*\))?', header)
     if not size or not kind:
         raise VolumeError(f'{path}: no lattice of single numbers, but {", ".join(re.findall(r"define +(.+)", header)) or header.splitlines()[0]!r}; a surface or a line set? Save the label field')
@@ -408,14 +414,17 @@ def _open_amira(path):
     if re.search(r'CoordType\s+"?(?!uniform)\w', header): raise VolumeError(f'{path}: its coordinates are not uniform; resample it onto a uniform lattice')
     dtype = np.dtype(_AMIRA_DTYPES[name]).newbyteorder('<' if 'LITTLE-ENDIAN' in header.splitlines()[0] else '>')
     n = [int(v) for v in size.groups()]
-    promised = n[0]*n[1]*n[2]*dtype.itemsize
+    if min(n) < 1: raise VolumeError(f'{path}: a lattice of {" x ".join(map(str, n))} voxels (x,y,z) is empty; save the label field again')
+    ascii, promised, there = 'ASCII' in header.splitlines()[0], n[0]*n[1]*n[2]*dtype.itemsize, path.stat().st_size - start
+    needed = int(length) if packing else 0 if ascii else promised
+    if there < needed: raise VolumeError(f'{path}: truncated: its header promises {promised} bytes of labels{f", packed into {needed}" if packing else ""}, there are {there}; copy it again')
     with open(path, 'rb') as file:
         file.seek(start)
-        data = file.read(int(length) if packing else -1 if 'ASCII' in header.splitlines()[0] else promised)
+        data = file.read(-1 if ascii else needed)
     if packing == 'HxByteRLE': data = _unpack_runs(data, promised)
     elif packing == 'HxZip': data = zlib.decompressobj().decompress(data, promised)
     elif packing: raise VolumeError(f'{path}: the packing {packing} is unknown (HxByteRLE, HxZip); in Amira, save it as plain AmiraMesh')
-    elif 'ASCII' in header.splitlines()[0]: data = np.array(data.split(b'\n@')[0].split(), float).astype(dtype).tobytes()
+    elif ascii: data = np.array(data.split(b'\n@')[0].split(), float).astype(dtype).tobytes()
     if len(data) < promised: raise VolumeError(f'{path}: truncated: its header promises {promised} bytes of labels, there are {len(data)}; copy it again')
     return _Found(np.frombuffer(data, dtype, n[0]*n[1]*n[2]).reshape(n[::-1]), f'AmiraMesh {packing or ""}'.strip(), *_amira_place(header, n, path))
 

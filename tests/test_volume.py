@@ -1,7 +1,9 @@
 "Volumes: what must hold for every file that comes in or goes out."
 import errno
 import gzip
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -391,6 +393,27 @@ def test_bad_ome_zarr(tmp_path, image, zarr_format):
     refused(path, 'cannot be read as zarr')
 
 
+@pytest.mark.parametrize('scale, words', [(0., 'a scale of 0.0 along x'), (-10., 'a scale of -10.0 along x'), (np.nan, 'a scale of nan along x'), (np.inf, 'a scale of inf along x'), ('10', 'TypeError')])
+def test_impossible_scales_are_damage(tmp_path, image, scale, words):
+    path = ome_zarr(tmp_path/'a.zarr', image, scale=(10., 10., 7.), levels=1)
+    text = (path/'.zattrs').read_text()
+    (path/'.zattrs').write_text(re.sub(r'\b7\.0\b', json.dumps(scale), text))
+    for name in (path, path/'0'):
+        with pytest.raises(VolumeError, match=f'multiscales` are damaged .*{words}'): quiet(name)
+    odd = ome_zarr(tmp_path/'c.zarr', image[None], (0., 10., 10., 10.), axes='czyx', levels=1)
+    assert quiet(odd).voxel_size_A == 10                      # the scale of a channel means nothing
+
+
+@pytest.mark.parametrize('zarr_format', [2, 3])
+def test_paths_within_the_working_folder(tmp_path, image, zarr_format, monkeypatch):
+    path = ome_zarr(tmp_path/'a.zarr', image, zarr_format=zarr_format)
+    for folder, name, size in ((path, '0', 10), (path, '.', 10), (path/'1', '.', 20), (path/'1', '../0', 10)):
+        monkeypatch.chdir(folder)
+        assert quiet(name).voxel_size_A == describe(name)['voxel_size_A'] == size
+    monkeypatch.chdir(path)
+    with pytest.raises(VolumeError, match='is a folder'): read_volume('..')
+
+
 def test_zarr_is_an_extra(tmp_path, image, monkeypatch):
     path = ome_zarr(tmp_path/'a.zarr', image)
     monkeypatch.setitem(sys.modules, 'zarr', None)
@@ -487,6 +510,29 @@ def test_bad_amira(tmp_path, image):
     path = amira(tmp_path/'zip.am', labels, packing='HxZip')
     path.write_bytes(path.read_bytes().replace(b'\x78\x9c', b'\x00\x00'))
     refused(path, 'cannot be read as .am')
+
+
+def test_a_long_history_of_amira(tmp_path, image):
+    labels = (image > 0).astype(np.uint8)
+    def about(n): return 'History "' + 'x'*n + '" BoundingBox 10 200 20 170 30 140, Units { Coordinates "nm" } Materials { Exterior { } Membrane { } }'
+    path = amira(tmp_path/'a.am', labels, about=about(1_100_000))
+    np.testing.assert_array_equal(quiet(path).data, labels)
+    assert read_meaning(path) == {0: 'Exterior', 1: 'Membrane'}
+    with pytest.raises(VolumeError, match='too long a History'): read_volume(amira(tmp_path/'b.am', labels, about=about(2**24)))
+
+
+@pytest.mark.parametrize('packing', [None, 'HxByteRLE', 'HxZip'])
+def test_amira_promises_are_checked_before_anything_is_read(tmp_path, image, packing):
+    path = amira(tmp_path/'a.am', (image > 0).astype(np.uint8), packing=packing)
+    whole = path.read_bytes()
+    start = whole.index(b'\n@1\n') + 4
+    many = 10**13
+    changed = re.sub(rb'(HxZip|HxByteRLE),\d+', rb'\g<1>,%d' % many, whole) if packing else whole.replace(b'Lattice 20 16 12', b'Lattice 20 16 %d' % (many//320))
+    path.write_bytes(changed)
+    with pytest.raises(VolumeError, match=f'truncated.*{many} ?.*there are {len(whole) - start};'): read_volume(path)
+    for size in ('0 0 0', '20 0 12', '-20 -16 12'):
+        path.write_bytes(whole.replace(b'Lattice 20 16 12', b'Lattice ' + size.encode()))
+        with pytest.raises(VolumeError, match=f'{size.replace(" ", " x ")} voxels .* is empty'): read_volume(path)
 
 
 def test_materials_are_counted_from_the_exterior(tmp_path, image):
