@@ -354,12 +354,12 @@ def _zarr_place(image, level, path):
         axes = [axis if isinstance(axis, dict) else dict(name=axis) for axis in image['axes']]
         scale, shift = np.ones(len(axes)), np.zeros(len(axes))
         steps = [*level.get('coordinateTransformations', ()), *image.get('coordinateTransformations', ())]
-        for step in steps:
-            if step['type'] == 'scale': scale, shift = scale*step['scale'], shift*step['scale']
-            elif step['type'] == 'translation': shift = shift + step['translation']
         number = {axis['name'].lower(): k for k, axis in enumerate(axes)}
         bad = [f'{v} along {a}' for step in steps if step['type'] == 'scale' for a in 'xyz' if a in number and not 0 < (v := step['scale'][number[a]]) < np.inf]
         if bad: raise ValueError(f'a scale of {", ".join(bad)}, where a positive number is needed')
+        for step in steps:
+            if step['type'] == 'scale': scale, shift = scale*step['scale'], shift*step['scale']
+            elif step['type'] == 'translation': shift = shift + step['translation']
         unit = [_unit_A(axes[number[a]].get('unit')) if steps and a in number else 0 for a in 'xyz']
         voxel, origin = (tuple(_six(v[number[a]]*u) if u else 0. for a, u in zip('xyz', unit)) for v in (scale, shift))
         return voxel, origin, (0, 0, 0), tuple('xyz'.index(axes[k]['name'].lower()) + 1 for k in (-1, -2, -3)) if len(axes) > 2 else (1, 2, 3)
