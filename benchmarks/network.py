@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cryoseg.metrics import expected_calibration_error, iou, skeleton_f1
 from cryoseg.phantom import PhantomSettings, simulate_phantom
-from cryoseg.segment import SegmentSettings, choose_dtype, membrane_threshold, segment_volume
+from cryoseg.segment import SegmentSettings, choose_dtype, segment_volume
 from cryoseg.simulate import draw_scene, render_scene, simulate_image
 from cryoseg.unet import fold_batchnorm, load_weights, predict
 from cryoseg.volume import read_volume
@@ -30,10 +30,7 @@ def answers(groups, net, settings):
         return {g: [segment_volume(image[None], net, settings)[1][0].astype(np.float32) for image, _ in pairs] for g, pairs in groups.items()}
 
 
-ONE_SLICE = membrane_threshold(SegmentSettings(), 1)
-
-
-def f1(groups, found, threshold=ONE_SLICE):
+def f1(groups, found, threshold=SegmentSettings().threshold):
     "Skeleton F1 at 2 px, 3 px, and 3 px without a border of 20 px: (groups, images, 3)."
     inner = (slice(20, -20),) * 2
     score = lambda p, m: [skeleton_f1(p, m, 2), skeleton_f1(p, m, 3), skeleton_f1(p[inner], m[inner], 3)]
@@ -61,7 +58,7 @@ def ablation_rows(groups, net):
 def answer_rows(groups, found):
     "Other ways to make a mask of the same probabilities."
     rows = []
-    for name, mask in ((f'threshold {ONE_SLICE} (default)', lambda p: p >= ONE_SLICE), ('threshold 0.3', lambda p: p >= .3),
+    for name, mask in ((f'threshold {SegmentSettings().threshold:g} (default)', lambda p: p >= SegmentSettings().threshold), ('threshold 0.3', lambda p: p >= .3),
                        ('from 0.24 on where it is connected to 0.5', lambda p: apply_hysteresis_threshold(p, .24, .5)),
                        ('threshold 0.28, no pieces below 40 px', lambda p: remove_small_objects(p >= .28, max_size=39))):
         scores = f1(groups, {g: [mask(p) for p in ps] for g, ps in found.items()}, .5).mean(0)
@@ -75,7 +72,7 @@ def loss_rows(groups, found, tolerances_px=(2, 3, 6)):
     for g, pairs in groups.items():
         shares = []
         for p, (_, mask) in list(zip(found[g], pairs))[2:]:
-            a, b = skeletonize(p >= ONE_SLICE), skeletonize(mask)
+            a, b = skeletonize(p >= SegmentSettings().threshold), skeletonize(mask)
             near = lambda line, other: [(distance_transform_edt(~other)[line] <= t).mean() for t in tolerances_px]
             shares.append([*near(a, b), *near(b, a)])
         rows.append(dict(group=g, **dict(zip([f'{name}_{t}px' for name in ('precision', 'recall') for t in tolerances_px], np.mean(shares, 0).tolist()))))
@@ -95,7 +92,7 @@ def judged_pixels(groups, found, images, threshold):
 
 def calibration_row(groups, found):
     "Calibration of the judged pixels of the images that chose nothing."
-    p, y = judged_pixels(groups, found, slice(2, None), ONE_SLICE)
+    p, y = judged_pixels(groups, found, slice(2, None), SegmentSettings().threshold)
     clipped, constant = np.clip(p, 1e-4, 1 - 1e-4), y.mean()
     nll = lambda q: float(-(y * np.log(q) + (1 - y) * np.log(1 - q)).mean())
     return dict(pixels=len(p), ece=float(expected_calibration_error(p, y)), nll=nll(clipped), nll_constant=nll(constant),
@@ -111,7 +108,7 @@ def phantom(square, seed):
 
 
 def threshold_rows(net, seeds=(950, 951, 952), thresholds=(.2, .23, .26, .29, .32, .355)):
-    "Membrane IoU at some thresholds on the phantoms that choose the threshold of volumes."
+    "Membrane IoU at some thresholds, on phantoms other than those below."
     scores = np.zeros((len(thresholds), len(CONTRASTS), len(seeds)))
     for j, square in enumerate(CONTRASTS):
         for k, seed in enumerate(seeds):
@@ -200,7 +197,7 @@ def main():
         table('PolNet liposomes: membrane voxels against all true ones (flat ones too), tolerance 1.5 voxels', polnet_rows(args.data, net))
     else: print(f'no data at {args.data}: real slices left out (--data DIR)')
     table('simulation on one core', simulation_rows())
-    table('choosing the threshold of volumes: membrane IoU of other phantoms', threshold_rows(net))
+    table('thresholds of volumes: membrane IoU of other phantoms', threshold_rows(net))
     table('phantoms: membrane IoU', phantom_rows(net))
     table('share of the convolution peak, one thread', [speed_row(net)])
     finish(tables, args.json)

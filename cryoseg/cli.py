@@ -117,7 +117,7 @@ Overwrite = Annotated[bool, typer.Option('--overwrite', help='Start anew where t
 Quiet = Annotated[bool, typer.Option('-q', '--quiet', help='Say only what went wrong.')]
 Verbose = Annotated[bool, typer.Option('-v', '--verbose', help='Say more; show where an error came from.')]
 MembraneValues = Annotated[Optional[str], typer.Option(help='Label values that are membrane, for example 1,2. Without it 1, or those that the file itself names membrane (`meaning` of an .npz, materials of Amira, OME-Zarr labels).')]
-Threshold = Annotated[Optional[float], typer.Option(help='Membrane probability from which a voxel is membrane; without it .355 for a single slice, .26 for volumes.')]
+Threshold = Annotated[Optional[float], typer.Option(help='Membrane probability from which a voxel is membrane (default .355).')]
 
 
 def parse_z_range(text:Optional[str])->tuple: # (start, stop), 0 = open

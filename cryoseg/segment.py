@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SCALES', 'REGION_LABELS', 'receptive_radius', 'tile_starts', 'SegmentSettings', 'working_scale', 'known_size',
-           'membrane_threshold', 'choose_dtype', 'to_device', 'flipped_copies', 'predict_tiled', 'resized',
-           'segment_slice', 'membrane_evidence', 'sample_slices', 'measured_scale', 'net_scale', 'looks_bright',
-           'average_neighbours', 'calibrated', 'plan', 'probabilities', 'segment_volume', 'Appearance', 'sure_labels',
-           'background_windows', 'measure_appearance', 'by_hand', 'paint_scene', 'read_regions', 'Matched',
-           'flip_agreement', 'choose_slices', 'train_on_tomogram']
+           'choose_dtype', 'to_device', 'flipped_copies', 'predict_tiled', 'resized', 'segment_slice',
+           'membrane_evidence', 'sample_slices', 'measured_scale', 'net_scale', 'looks_bright', 'average_neighbours',
+           'calibrated', 'plan', 'probabilities', 'segment_volume', 'Appearance', 'sure_labels', 'background_windows',
+           'measure_appearance', 'by_hand', 'paint_scene', 'read_regions', 'Matched', 'flip_agreement', 'choose_slices',
+           'train_on_tomogram']
 
 # %% ../nbs/04c_segment.ipynb #2f22c48c
 import copy
@@ -56,7 +56,7 @@ def tile_starts(n:int, # length of the axis, pixels
 @dataclass(frozen=True)
 class SegmentSettings:
     "How a volume is segmented."
-    threshold: float = 0.         # membrane probability from which a voxel is called membrane; 0 = .355 for a single slice, .26 for volumes (`membrane_threshold`)
+    threshold: float = .355       # membrane probability from which a voxel is called membrane
     calibration: tuple = (.55, -.6)   # slope and offset for the logit of the net's answer, so that its probabilities mean what they say; (1, 0) = as the net gives them
     protein_threshold: float = .5
     scale: float = 0.             # image scale for the net; 0 = from the voxel size where it is known (`working_scale`), else measured (`measured_scale`)
@@ -77,11 +77,6 @@ def working_scale(voxel_size_A:float, # Å; 0 or None = unknown
 
 
 def known_size(voxel_size_A)->bool: return bool(voxel_size_A) and voxel_size_A != 1.  # headers say 0 or 1 where nobody knew
-
-
-def membrane_threshold(settings:SegmentSettings, n_slices:int)->float:
-    "The probability from which a voxel is membrane: as set; else lower in volumes, where the average over neighbouring slices blunts the answer."
-    return settings.threshold or (.26 if n_slices > 1 and settings.neighbours else .355)
 
 
 def choose_dtype(dtype:str)->bool: # True = bfloat16
@@ -242,7 +237,7 @@ def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     proteins = [(p >= settings.protein_threshold) & (p > m) for p, m in zip(protein, membrane)]
     del protein
     membrane = calibrated(membrane, *settings.calibration)
-    labels = (membrane >= membrane_threshold(settings, len(data))).astype(np.uint8)
+    labels = (membrane >= settings.threshold).astype(np.uint8)
     for image, where in zip(labels, proteins): image[where] = 2
     return labels, membrane
 
