@@ -4,6 +4,7 @@ Real slices (never trained on) with the default settings of `cryoseg segment`, w
 how far its probabilities can be believed, phantoms of falling contrast, and how much of the machine's speed is used.
 The rule for the scale of pictures without a voxel size and the threshold were chosen on the two lower-numbered images of each group.
 """
+import time
 import timeit
 import warnings
 
@@ -11,9 +12,11 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 from skimage.filters import apply_hysteresis_threshold
+from skimage.metrics import adapted_rand_error
 from skimage.morphology import remove_small_objects, skeletonize
 from torch.utils.flop_counter import FlopCounterMode
 
+from cryoseg.membranes import find_membranes
 from cryoseg.metrics import expected_calibration_error, iou, skeleton_f1
 from cryoseg.phantom import PhantomSettings, simulate_phantom
 from cryoseg.segment import SegmentSettings, choose_dtype, segment_volume
@@ -118,6 +121,23 @@ def threshold_rows(net, seeds=(950, 951, 952), thresholds=(.2, .23, .26, .29, .3
     return [dict(threshold=t, **{f'cnr_squared_{c:g}': float(v) for c, v in zip(CONTRASTS, row.mean(1))}, mean=float(row.mean())) for t, row in zip(thresholds, scores)]
 
 
+def single_rows(net, seeds=(960, 961, 962), thresholds=(.26, .355)):
+    "What the next step makes of masks cut at two thresholds: larger phantoms, their single membranes."
+    rows, made = [], [simulate_phantom(PhantomSettings(shape=(100, 300, 300), n_vesicles=12, cnr=2 ** .5), seed=seed) for seed in seeds]
+    for t in thresholds:
+        found, seconds, wrong = 0, 0., []
+        for m in made:
+            labels = segment_volume(np.asarray(m.tomogram.data), net, SegmentSettings(threshold=t), m.tomogram.voxel_size_A)[0]
+            started = time.process_time()
+            ids = find_membranes(labels, m.tomogram.voxel_size_A).membranes
+            seconds += time.process_time() - started
+            both = (ids > 0) & (m.membranes > 0)
+            found += len(np.unique(ids)) - 1
+            wrong.append(adapted_rand_error(np.asarray(m.membranes)[both], ids[both])[0])
+        rows.append(dict(threshold=t, true=sum(len(m.bodies) for m in made), found=found, adapted_rand=float(np.mean(wrong)), connect_cpu_seconds=seconds))
+    return rows
+
+
 def phantom_rows(net, seeds=(900, 901, 902)):
     "Membrane IoU on phantoms that chose nothing."
     rows = []
@@ -198,6 +218,7 @@ def main():
     else: print(f'no data at {args.data}: real slices left out (--data DIR)')
     table('simulation on one core', simulation_rows())
     table('thresholds of volumes: membrane IoU of other phantoms', threshold_rows(net))
+    table('thresholds of volumes: single membranes of larger phantoms', single_rows(net))
     table('phantoms: membrane IoU', phantom_rows(net))
     table('share of the convolution peak, one thread', [speed_row(net)])
     finish(tables, args.json)
