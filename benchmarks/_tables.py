@@ -7,6 +7,7 @@ import numpy as np
 from skimage.io import imread
 
 DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+POLNET_SPHERES = {'A': ((9.3, 14.1, 86.7), 20.7), 'B': ((36.6, 107.2, 14.6), 33.0), 'C': ((58.2, 36.1, 163.2), 26.2), 'D': ((94.6, 125.5, 44.6), 22.5)}     # centre z,y,x and radius, voxels
 RESULTS = Path(__file__).resolve().parent / 'results'
 
 

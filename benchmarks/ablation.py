@@ -5,7 +5,6 @@ a second net on all of the material shows what chance alone does.
 The threshold is the best one on the two lower-numbered images of each group of real slices; the table shows the other images. Masks only score.
 """
 import time
-import warnings
 from dataclasses import replace
 from functools import partial
 
@@ -13,11 +12,11 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from cryoseg.metrics import skeleton_f1
 from cryoseg.segment import SegmentSettings, segment_volume
 from cryoseg.simulate import LAYERS, ROUGH_SCENES, SceneSettings, add_densities, draw_scene, in_parallel, membrane_contrast, render_scene, simulate_image
 from cryoseg.unet import GeneralSet, GeneralSettings, TrainSettings, UNet, draw_crop, fit_net, prepare, to_batch
 from cryoseg.volume import read_volume
+from network import answers, f1
 from _tables import arguments, finish, print_table, read_slices
 
 SMALL = GeneralSettings(n_scenes=400, n_slabs=24, crop=128, width=12, depth=4, train=TrainSettings(steps=400, batch=8, rate=2e-3, schedule='cosine', dice=.5, bf16=True))
@@ -91,12 +90,11 @@ def train(settings, workers, seed=0, **changes):
 
 def slice_scores(groups, net):
     "Skeleton F1 at 2 and 3 px, means over groups of the images that chose nothing, at the threshold that is best on the others."
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')             # the voxel size is not known
-        found = {g: [segment_volume(image[None], net, AS_NET)[1][0] for image, _ in pairs] for g, pairs in groups.items()}
-    score = lambda t, part, tolerance: np.mean([np.mean([skeleton_f1(p >= t, mask, tolerance) for p, (_, mask) in list(zip(found[g], pairs))[part]]) for g, pairs in groups.items()])
-    best = max(THRESHOLDS, key=lambda t: score(t, slice(0, 2), 2))
-    return best, *(float(score(best, slice(2, None), tolerance)) for tolerance in (2, 3))
+    found = answers(groups, net, AS_NET)
+    scores = {t: f1(groups, found, t) for t in THRESHOLDS}
+    best = max(THRESHOLDS, key=lambda t: scores[t][:, :2, 0].mean())
+    return best, *scores[best][:, 2:, :2].mean((0, 1)).tolist()
+
 
 
 def polnet_f1(data, net, threshold):

@@ -21,9 +21,8 @@ from cryoseg.select import select_points
 from cryoseg.unet import load_weights
 from cryoseg.volume import read_volume
 from cryoseg.workflow import run_tomogram, fit_surfaces
-from _tables import arguments, finish, print_table, read_slices
+from _tables import POLNET_SPHERES, arguments, finish, print_table, read_slices
 
-SPHERES = {'A': ((9.3, 14.1, 86.7), 20.7), 'B': ((36.6, 107.2, 14.6), 33.0), 'C': ((58.2, 36.1, 163.2), 26.2), 'D': ((94.6, 125.5, 44.6), 22.5)}
 VISIBLE = np.cos(np.radians(45))
 
 
@@ -47,7 +46,7 @@ def polnet_rows(data, snr):
     found = run.labels == 1
     voxels = dict(precision=float((np.abs(middle)[found] <= 2.5 + 1.5).mean()), recall=float((distance_transform_edt(~found)[visible] <= 1.5).mean()))
     rows, used = [], set()
-    for name, (centre, radius) in SPHERES.items():
+    for name, (centre, radius) in POLNET_SPHERES.items():
         near = [i for i, s in surfaces.items() if len(s.vertices_vox) and np.median(np.abs(np.linalg.norm(s.vertices_vox - centre, axis=1) - radius)) < 6]
         used |= set(near)
         row = dict(snr=snr, vesicle=name, ids=len(near), status=surfaces[near[0]].status if near else 'not found', to_truth_vox=None, from_truth_vox=None)
@@ -69,7 +68,7 @@ def distances_to_spheres(shape):
     "Signed distance of each voxel to the nearest true sphere, and |z| of that sphere's normal."
     grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing='ij'), -1).astype(np.float32)
     best, normal_z = np.full(shape, 1e9, np.float32), np.ones(shape, np.float32)
-    for centre, radius in SPHERES.values():
+    for centre, radius in POLNET_SPHERES.values():
         q = np.linalg.norm(grid - np.array(centre, np.float32), axis=-1)
         nearer = np.abs(q - radius) < np.abs(best)
         best[nearer], normal_z[nearer] = (q - radius)[nearer], (np.abs(grid[..., 0] - centre[0]) / np.maximum(q, 1e-6))[nearer]

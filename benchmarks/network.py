@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 from skimage.filters import apply_hysteresis_threshold
-from skimage.metrics import adapted_rand_error
 from skimage.morphology import remove_small_objects, skeletonize
 from torch.utils.flop_counter import FlopCounterMode
 
 from cryoseg.membranes import find_membranes
-from cryoseg.metrics import expected_calibration_error, iou, skeleton_f1
+from cryoseg.metrics import adapted_rand, expected_calibration_error, iou, skeleton_f1
 from cryoseg.phantom import PhantomSettings, simulate_phantom
 from cryoseg.segment import SegmentSettings, choose_dtype, segment_volume
 from cryoseg.simulate import draw_scene, render_scene, simulate_image
@@ -131,9 +130,9 @@ def single_rows(net, seeds=(960, 961, 962), thresholds=(.26, .355)):
             started = time.process_time()
             ids = find_membranes(labels, m.tomogram.voxel_size_A).membranes
             seconds += time.process_time() - started
-            both = (ids > 0) & (m.membranes > 0)
+            truth = np.where(ids > 0, m.membranes, 0)                  # voxels that were found
             found += len(np.unique(ids)) - 1
-            wrong.append(adapted_rand_error(np.asarray(m.membranes)[both], ids[both])[0])
+            wrong.append(adapted_rand(ids, truth))
         rows.append(dict(threshold=t, true=sum(len(m.bodies) for m in made), found=found, adapted_rand=float(np.mean(wrong)), connect_cpu_seconds=seconds))
     return rows
 

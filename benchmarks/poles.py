@@ -18,17 +18,17 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cryoseg.evaluate import distance_to_mesh, inside, read_surfaces, vertex_weights
+from cryoseg.geometry import fibonacci_sphere
 from cryoseg.phantom import PhantomSettings, simulate_phantom, write_phantom
 from cryoseg.surface import Surface
 from cryoseg.volume import read_volume
 from cryoseg.workflow import run_tomogram
-from _tables import arguments, finish, print_table
+from _tables import POLNET_SPHERES, arguments, finish, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = '19a93ae', 'd506f8c'      # the first surfaces with error bars; the last commit before those of §6.2 that are not star-shaped
 EQUATOR = .5
 PAPER = "now, the paper's"
-SPHERES = (((9.3, 14.1, 86.7), 20.7), ((36.6, 107.2, 14.6), 33.0), ((58.2, 36.1, 163.2), 26.2), ((94.6, 125.5, 44.6), 22.5))     # of the PolNet volumes, z,y,x and radius, voxels
 PHANTOM = PhantomSettings(shape=(72, 144, 144), n_vesicles=4, cnr=1.)
 SEEDS = 21, 22, 23
 
@@ -40,9 +40,7 @@ class Sphere:
     def signed_distance(self, points): return np.linalg.norm(points - self.centre, axis=1) - self.radius
 
     def surface(self, n):
-        i = np.arange(n) + .5
-        z, a = 1 - 2*i/n, np.pi*(1 + 5**.5)*i
-        u = np.stack([z, np.sqrt(1 - z*z)*np.sin(a), np.sqrt(1 - z*z)*np.cos(a)], 1)
+        u = fibonacci_sphere(n)
         return self.centre + self.radius*u, u, np.ones(n)
 
 
@@ -129,7 +127,7 @@ def main():
             rows += one(f'phantom {seed}', folder / f'truth{seed}' / 'tomogram.mrc', phantom.bodies, old, folder / f'phantom{seed}')
         for snr in ('1.0', '0.3'):
             path = args.data / 'polnet' / f'liposomes_snr{snr}.mrc'
-            if path.exists(): rows += one(f'PolNet, SNR {snr}', path, [Sphere(*s) for s in SPHERES], old, folder / f'polnet{snr}')
+            if path.exists(): rows += one(f'PolNet, SNR {snr}', path, [Sphere(*s) for s in POLNET_SPHERES.values()], old, folder / f'polnet{snr}')
             else: print(f'no data at {path}: left out')
     tables = [('whole pipeline: surfaces at the equator and at the poles, all volumes', pooled(rows)), ('whole pipeline: surfaces at the equator and at the poles, each volume', rows)]
     for table in tables: print_table(*table)

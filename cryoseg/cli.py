@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +30,12 @@ from rich.table import Table
 
 from . import __version__
 from .evaluate import evaluate, format_evaluation
+from .curves import FITS
 from .membranes import find_membranes, membrane_values_of
 from .phantom import PhantomSettings, simulate_phantom, write_phantom
 from .report import write_report
 from .segment import read_regions, train_on_tomogram
+from .surface import METHODS
 from .unet import load_weights, save_weights
 from .volume import VolumeError, atomic_write, describe, read_meaning, read_volume, write_volume
 from .workflow import STAGES, RunSettings, curve_stage, forget_stages, label_tomogram, read_decisions, read_input, run_tomogram, settings_from_dict, surface_stage, write_decisions
@@ -147,8 +150,8 @@ def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise VolumeError(f'{config} is not a TOML file ({e})') from None
         base = settings_from_dict(values.get('settings', {k: v for k, v in values.items() if k not in ('run', 'done', 'confidence')}), where=str(config))
     if device not in ('cpu', 'cuda'): raise VolumeError(f'--device {device!r} is not known; take cpu or cuda')
-    if surface and surface not in ('auto', 'paper', 'displacement', 'normals'): raise VolumeError(f'--surface {surface!r} is not known; take auto, paper, displacement or normals')
-    if fit is not None and fit not in ('auto', 'ellipse', 'gp', 'none'): raise VolumeError(f'--fit {fit!r} is not known; take auto, ellipse, gp or none')
+    if surface and surface not in METHODS: raise VolumeError(f'--surface {surface!r} is not known; take auto, paper, displacement or normals')
+    if fit is not None and fit not in FITS: raise VolumeError(f'--fit {fit!r} is not known; take auto, ellipse, gp or none')
     if threshold is not None and not 0 <= threshold <= 1: raise VolumeError(f'--threshold {threshold:g} is no probability; give a number from 0 to 1')
     if voxel_size is not None and voxel_size <= 0: raise VolumeError(f'--voxel-size {voxel_size} must be above 0 Å')
     start, stop = parse_z_range(z_range)
@@ -236,7 +239,7 @@ def show_run(run, report):
     kept = [stage for stage in run.kept if stage != 'curves' or run.sections]
     if kept: say(f'{", ".join(kept)}: already done, kept')
     flat = run.volume.shape[0] == 1 and run.sections
-    if run.sections and not flat: say(told_sections({k: sum(r['status'] == k for r in run.sections) for k in sorted({r['status'] for r in run.sections})}))
+    if run.sections and not flat: say(told_sections(Counter(sorted(r['status'] for r in run.sections))))
     if _Talk.level >= 0:
         if flat: console.print(section_summary(run.sections))
         elif run.table: console.print(summary(run.table))

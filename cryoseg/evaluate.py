@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from .metrics import adapted_rand, coverage, dice, iou, panoptic_quality, precision_recall, surface_dice, voi
 from .phantom import Phantom, read_phantom_truth, visible
-from .surface import Surface, read_surface_ply
+from .surface import Surface, read_surface_ply, vertex_areas
 from .volume import Volume, VolumeError, read_volume
 
 # %% ../nbs/07_evaluate.ipynb #bb11f459
@@ -94,9 +94,7 @@ def distance_to_mesh(points:np.ndarray, # (n,3) voxels
 
 def vertex_weights(surface:Surface)->np.ndarray: # (n,) shares of the area
     "How much of the surface's area each vertex stands for."
-    t = surface.vertices_vox[surface.faces]
-    area = np.linalg.norm(np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]), axis=1)
-    weights = np.bincount(surface.faces.ravel(), np.repeat(area, 3), len(surface.vertices_vox))
+    weights = vertex_areas(surface.vertices_vox, surface.faces)
     return weights / max(weights.sum(), 1e-12)
 
 

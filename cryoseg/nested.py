@@ -160,11 +160,9 @@ def refit_nested(surfaces:list, # of Surface, each fitted by itself
                  points:dict, # id -> (n,3) its pruned voxels
                  shape:tuple, # (Z,Y,X) of the volume
                  settings:SurfaceSettings=SurfaceSettings(),
-                 seed:int|None=None, # instead of the settings' seed
                  )->list: # of Surface, in the same order
     "Fit double membranes together; all other surfaces stay as they are."
     if settings.method != 'auto': return surfaces
-    if seed is not None: settings = replace(settings, seed=seed)
     surfaces, used = list(surfaces), set()
     own = lambda s: points[s.id][cKDTree(s.vertices_vox).query(points[s.id])[0] < 6.]
     for pair in candidates(surfaces):
