@@ -7,7 +7,7 @@ outward normals (n,3) and the area (n,) that each stands for.
 import numpy as np
 
 from _sets import sphere_points
-from cryoseg.geometry import spherical_harmonics
+from cryoseg.base.geometry import spherical_harmonics
 
 
 def star(radius, n):

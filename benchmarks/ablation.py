@@ -12,10 +12,15 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from cryoseg.segment import SegmentSettings, segment_volume
-from cryoseg.simulate import LAYERS, ROUGH_SCENES, SceneSettings, add_densities, draw_scene, in_parallel, membrane_contrast, render_scene, simulate_image
-from cryoseg.unet import GeneralSet, GeneralSettings, TrainSettings, UNet, draw_crop, fit_net, prepare, to_batch
-from cryoseg.volume import read_volume
+from cryoseg.segment.settings import SegmentSettings
+from cryoseg.segment.predict import segment_volume
+from cryoseg.segment.settings import ROUGH_SCENES, SceneSettings
+from cryoseg.segment.motifs import simulate_image
+from cryoseg.segment.scenes import LAYERS, add_densities, draw_scene, in_parallel, membrane_contrast, render_scene
+from cryoseg.segment.settings import GeneralSettings, TrainSettings
+from cryoseg.segment.unet import UNet, fit_net, prepare, to_batch
+from cryoseg.segment.train import GeneralSet, draw_crop
+from cryoseg.base.formats import read_volume
 from network import answers, f1
 from _tables import arguments, finish, print_table, read_slices
 

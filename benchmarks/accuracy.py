@@ -12,15 +12,17 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.metrics import adapted_rand_error
 
-from cryoseg.evaluate import distance_to_mesh
-from cryoseg.membranes import MergeSettings, connect_membranes
-from cryoseg.metrics import skeleton_f1
-from cryoseg.segment import SegmentSettings, segment_volume
-from cryoseg.surface import fit_surface
-from cryoseg.select import select_points
-from cryoseg.unet import load_weights
-from cryoseg.volume import read_volume
-from cryoseg.workflow import run_tomogram, fit_surfaces
+from cryoseg.measure.evaluate import distance_to_mesh
+from cryoseg.connect.settings import MergeSettings
+from cryoseg.connect.membranes import connect_membranes
+from cryoseg.base.metrics import skeleton_f1
+from cryoseg.segment.settings import SegmentSettings
+from cryoseg.segment.predict import segment_volume
+from cryoseg.surface.fit import fit_surface
+from cryoseg.surface.select import select_points
+from cryoseg.segment.unet import load_weights
+from cryoseg.base.formats import read_volume
+from cryoseg.run.workflow import run_tomogram, fit_surfaces
 from _tables import POLNET_SPHERES, arguments, finish, print_table, read_slices
 
 VISIBLE = np.cos(np.radians(45))

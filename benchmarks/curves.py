@@ -6,7 +6,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
-from cryoseg.curves import CurveSettings, fit_section, polygon_area, polygon_length
+from cryoseg.surface.settings import CurveSettings
+from cryoseg.surface.contours import fit_section, polygon_area, polygon_length
 from _sets import deformed_ring, open_curve
 from _tables import arguments, finish, print_table
 

@@ -5,7 +5,11 @@ Seeds 500 to 539; settings were chosen on seeds below 100. *held*: share of the 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from cryoseg.ellipse import Ellipse, EllipseSettings, curve_distance, ellipse_from_parameters, ellipse_parameters, fit_ellipse, fit_ellipse_axis_aligned, fit_ellipse_near
+from cryoseg.surface.settings import EllipseSettings
+from cryoseg.surface.ellipse import (
+    Ellipse, curve_distance, ellipse_from_parameters, ellipse_parameters, fit_ellipse, fit_ellipse_axis_aligned,
+    fit_ellipse_near,
+)
 from _sets import ellipse_arc
 from _tables import arguments, finish, print_table
 

@@ -10,8 +10,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
-from cryoseg.link import METHODS, LinkSettings, link_fragments
-from cryoseg.trace import TraceSettings, trace_slice, walk_mask
+from cryoseg.connect.settings import LinkSettings
+from cryoseg.connect.link import METHODS, link_fragments
+from cryoseg.connect.settings import TraceSettings
+from cryoseg.connect.trace import trace_slice, walk_mask
 from _tables import arguments, finish, print_table
 from _sets import SETS, easy, f1, link_counts, taken_links, true_ends
 

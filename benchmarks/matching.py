@@ -6,9 +6,11 @@ import warnings
 
 import numpy as np
 
-from cryoseg.metrics import skeleton_f1
-from cryoseg.segment import SegmentSettings, segment_volume, train_on_tomogram
-from cryoseg.unet import load_weights
+from cryoseg.base.metrics import skeleton_f1
+from cryoseg.segment.settings import SegmentSettings
+from cryoseg.segment.predict import segment_volume
+from cryoseg.segment.match import train_on_tomogram
+from cryoseg.segment.unet import load_weights
 from _tables import arguments, finish, print_table, read_slices
 
 STEPS = 200

@@ -13,11 +13,13 @@ import cc3d
 import numpy as np
 from scipy.ndimage import label
 
-from cryoseg.membranes import MergeSettings, Scale, find_membranes
-from cryoseg.merge import merge_union_find, region_distance
-from cryoseg.metrics import adapted_rand, panoptic_quality, voi
-from cryoseg.phantom import broken_shells
-from cryoseg.volume import read_volume
+from cryoseg.connect.settings import MergeSettings
+from cryoseg.connect.pieces import Scale
+from cryoseg.connect.membranes import find_membranes
+from cryoseg.connect.merge import merge_union_find, region_distance
+from cryoseg.base.metrics import adapted_rand, panoptic_quality, voi
+from cryoseg.phantom.phantom import broken_shells
+from cryoseg.base.formats import read_volume
 from _sets import touching_vesicles
 from _tables import arguments, finish, print_table
 
@@ -180,7 +182,7 @@ def shells(side, n, seed=0):
 
 def peak_MB(side, n):
     "Peak memory, in a process of its own, of making the mask and merging it."
-    code = ('import resource; from merging import shells; from cryoseg.merge import merge_union_find; '
+    code = ('import resource; from merging import shells; from cryoseg.connect.merge import merge_union_find; '
             f'mask = shells({side}, {n}); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; merge_union_find(mask, 1.8); '
             'print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)')
     before, after = map(int, subprocess.run([sys.executable, '-c', code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.split())

@@ -15,13 +15,16 @@ from skimage.filters import apply_hysteresis_threshold
 from skimage.morphology import remove_small_objects, skeletonize
 from torch.utils.flop_counter import FlopCounterMode
 
-from cryoseg.membranes import find_membranes
-from cryoseg.metrics import adapted_rand, expected_calibration_error, iou, skeleton_f1
-from cryoseg.phantom import PhantomSettings, simulate_phantom
-from cryoseg.segment import SegmentSettings, choose_dtype, segment_volume
-from cryoseg.simulate import draw_scene, render_scene, simulate_image
-from cryoseg.unet import fold_batchnorm, load_weights, predict
-from cryoseg.volume import read_volume
+from cryoseg.connect.membranes import find_membranes
+from cryoseg.base.metrics import adapted_rand, expected_calibration_error, iou, skeleton_f1
+from cryoseg.phantom.settings import PhantomSettings
+from cryoseg.phantom.phantom import simulate_phantom
+from cryoseg.segment.settings import SegmentSettings
+from cryoseg.segment.predict import choose_dtype, segment_volume
+from cryoseg.segment.motifs import simulate_image
+from cryoseg.segment.scenes import draw_scene, render_scene
+from cryoseg.segment.unet import fold_batchnorm, load_weights, predict
+from cryoseg.base.formats import read_volume
 from _tables import arguments, finish, print_table, read_slices
 
 

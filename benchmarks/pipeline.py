@@ -10,10 +10,13 @@ from pathlib import Path
 
 import psutil
 
-from cryoseg.membranes import connect_membranes
-from cryoseg.phantom import PhantomSettings, simulate_phantom, write_phantom
-from cryoseg.volume import read_volume
-from cryoseg.workflow import RunSettings, fit_surfaces, label_tomogram, membrane_table, write_surfaces
+from cryoseg.connect.membranes import connect_membranes
+from cryoseg.phantom.settings import PhantomSettings
+from cryoseg.phantom.phantom import simulate_phantom, write_phantom
+from cryoseg.base.formats import read_volume
+from cryoseg.result.tables import membrane_table
+from cryoseg.run.settings import RunSettings
+from cryoseg.run.workflow import fit_surfaces, label_tomogram, write_surfaces
 from _tables import arguments, finish, print_table
 
 SIZES = {'100x200x200': PhantomSettings(shape=(100, 200, 200), n_vesicles=6, cnr=2.),

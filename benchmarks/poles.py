@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from cryoseg.evaluate import distance_to_mesh, inside, read_surfaces, vertex_weights
-from cryoseg.geometry import fibonacci_sphere
-from cryoseg.phantom import PhantomSettings, simulate_phantom, write_phantom
-from cryoseg.surface import Surface
-from cryoseg.volume import read_volume
-from cryoseg.workflow import run_tomogram
+from cryoseg.result.meshes import read_surfaces
+from cryoseg.measure.evaluate import distance_to_mesh, inside, vertex_weights
+from cryoseg.base.geometry import fibonacci_sphere
+from cryoseg.phantom.settings import PhantomSettings
+from cryoseg.phantom.phantom import simulate_phantom, write_phantom
+from cryoseg.result.records import Surface
+from cryoseg.base.formats import read_volume
+from cryoseg.run.workflow import run_tomogram
 from _tables import POLNET_SPHERES, arguments, finish, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +48,7 @@ class Sphere:
 
 def fit_with(code, membranes, folder, *options):
     "Surfaces of a version of the code, whose package lies in the folder `code`: `cryoseg surface` in a process of its own."
-    program = 'import sys; sys.path.insert(0, sys.argv.pop(1)); from cryoseg.cli import main; main()'
+    program = 'import sys; sys.path.insert(0, sys.argv.pop(1)); import runpy; runpy.run_module("cryoseg", run_name="__main__")'
     subprocess.run([sys.executable, '-W', 'ignore', '-c', program, str(code), 'surface', str(membranes), '-o', str(folder), '-q', *options], check=True, cwd=code, env={**os.environ, 'PYTHONPATH': str(code)})
     return {s.id: s for s in read_surfaces(folder, read_volume(membranes, check=False))}
 

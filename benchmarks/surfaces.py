@@ -15,12 +15,16 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
-from cryoseg.geometry import farthest_points, harmonic_degrees, project_to_sheet, spherical_harmonics
-from cryoseg.gp import positional_sigma
-from cryoseg.nested import refit_nested
-from cryoseg.select import prune_points
-from cryoseg.surface import SurfaceSettings, face_normals, fit_sheet, fit_surface, rasterize, vertex_normals
-from cryoseg.volume import read_volume
+from cryoseg.base.geometry import farthest_points, harmonic_degrees, project_to_sheet, spherical_harmonics
+from cryoseg.surface.gp import positional_sigma
+from cryoseg.surface.nested import refit_nested
+from cryoseg.surface.select import prune_points
+from cryoseg.base.mesh import face_normals, vertex_normals
+from cryoseg.surface.settings import SurfaceSettings
+from cryoseg.surface.sheet import fit_sheet
+from cryoseg.surface.fit import fit_surface
+from cryoseg.surface.raster import rasterize
+from cryoseg.base.formats import read_volume
 from _bodies import area_and_volume, bean, bent_capsule, biconcave_disc, double_body, observe, random_body
 from _tables import arguments, finish, print_table
 

@@ -1,4 +1,4 @@
-"""The rooms of the house: who may import whom, who prints, who draws, and which notebook makes which module."""
+"""The wings and rooms of the house: who may import whom, who prints, who draws, and which notebook makes which module."""
 import ast
 import re
 import subprocess
@@ -10,82 +10,114 @@ import pytest
 from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
-ORDER = ('volume geometry metrics phantom contrast simulate unet segment trace link ellipse gp merge membranes select curves surface nested '
-         'evaluate measure formats view report workflow scale cli').split()      # each imports only from its left
-DRAWS = {'view', 'report'}
-HEAVY = dict(matplotlib=DRAWS, k3d=DRAWS, trimesh={'phantom', 'surface', 'measure', 'formats', *DRAWS})     # package -> who may import it
-MODULES = [p.stem for p in sorted(PACKAGE.glob('*.py')) if not p.stem.startswith('_')]
+HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
+    'base': 'files volume mrc tiff arrays zarr amira formats geometry mesh metrics',
+    'result': 'records tables meshes folder',
+    'phantom': 'settings bodies imaging phantom',
+    'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
+    'connect': 'settings trace link merge pieces joins membranes',
+    'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
+    'measure': 'settings curvature thickness distances proteins evaluate',
+    'show': 'slices scene widgets report export',
+    'run': 'settings workflow scale doctor summary cli',
+}
+ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
+SETTINGS = [room for room in ORDER if room.endswith('.settings')]
+PRINTS = {'run.cli'}
+DRAWS = {room for room in ORDER if room.startswith('show.')}
+MESHES = {'phantom.phantom', 'base.mesh', 'result.meshes', *DRAWS}
+HEAVY = dict(matplotlib=DRAWS, k3d=DRAWS, trimesh=MESHES)     # package -> who may import it
+EXTRAS = {'notebook_requirements': DRAWS, 'zarr_requirements': {'base.zarr', 'base.formats'}}     # who may import what an extra brings
+MODULES = ['.'.join(p.relative_to(PACKAGE).with_suffix('').parts) for p in sorted(PACKAGE.glob('*/*.py')) if not p.stem.startswith('_')]
 each_module = pytest.mark.parametrize('module', MODULES)
 
 
+def source(module):
+    "The text of a room."
+    return (PACKAGE / f'{module.replace(".", "/")}.py').read_text(encoding='utf-8')
+
+
 def tree(module):
-    "The syntax tree of a module of the package."
-    return ast.parse((PACKAGE / f'{module}.py').read_text(encoding='utf-8'))
+    "The syntax tree of a room."
+    return ast.parse(source(module))
 
 
-def imports(code):
-    "(name, line) of everything that `code` imports, inside functions too; names of the package start with cryoseg."
+def imports(code, module='base.files'):
+    "(name, line) of everything that the `code` of a room imports, inside functions too; names of the package start with cryoseg."
     found = []
     for node in ast.walk(code):
         if isinstance(node, ast.Import): found += [(alias.name, node.lineno) for alias in node.names]
         if not isinstance(node, ast.ImportFrom): continue
-        base = '.'.join(filter(None, ['cryoseg' if node.level else '', node.module]))
-        found += [(f'{base}.{alias.name}' if base == 'cryoseg' else base, node.lineno) for alias in node.names]
+        package = ['cryoseg', module.split('.')[0]][:3 - node.level] if node.level else []
+        base = '.'.join([*package, *filter(None, [node.module])])
+        found += [(f'{base}.{alias.name}' if base.count('.') < 2 and base.startswith('cryoseg') else base, node.lineno) for alias in node.names]
     return found
 
 
-def own(code):
-    "The modules of the package that `code` imports, with lines."
-    names = ((name.split('.')[1], line) for name, line in imports(code) if name.startswith('cryoseg.'))
-    return [(name, line) for name, line in names if not name.startswith('__')]
+def own(module):
+    "The rooms that a room imports, with lines."
+    names = ((name.removeprefix('cryoseg.'), line) for name, line in imports(tree(module), module) if name.startswith('cryoseg.'))
+    return [('.'.join(name.split('.')[:2]), line) for name, line in names if not name.startswith('__')]
 
 
 def test_every_module_has_its_place():
     assert set(MODULES) <= set(ORDER), f'not in the order of rooms: {set(MODULES) - set(ORDER)}'
-    assert not [p for p in PACKAGE.iterdir() if p.is_dir() and (p / '__init__.py').exists()], 'the package is flat: a notebook, a module'
+    loose = [p.name for p in PACKAGE.glob('*.py') if p.name not in ('__init__.py', '__main__.py', '_modidx.py')]
+    assert not loose, f'{loose}: a room lies in a wing'
 
 
 @each_module
 def test_imports_go_one_way(module):
     "Left to right in ORDER, so that no circle can close."
     right = ORDER[ORDER.index(module):]
-    wrong = [f'{module}.py:{line} imports {name}' for name, line in own(tree(module)) if name in right or name not in ORDER]
+    wrong = [f'{module}:{line} imports {name}' for name, line in own(module) if name in right or name not in ORDER]
     assert not wrong, wrong
+
+
+@pytest.mark.parametrize('module', [m for m in SETTINGS if m in MODULES])
+def test_settings_need_the_standard_library_alone(module):
+    "So that options and help cost no import; base.files, where the errors are, needs no more."
+    for room in (module, 'base.files'):
+        for name, line in imports(tree(room), room):
+            assert name.startswith('cryoseg') or name.split('.')[0] in sys.stdlib_module_names, f'{room}:{line} imports {name}'
+    own_rooms = {name for name, _ in own(module)}
+    assert own_rooms <= {'base.files', *SETTINGS}, f'{module} imports {own_rooms}'
 
 
 @each_module
 def test_heavy_packages_stay_in_their_rooms(module):
-    wrong = [f'{module}.py:{line} imports {name}' for name, line in imports(tree(module)) if module not in HEAVY.get(name.split('.')[0], {module})]
+    wrong = [f'{module}:{line} imports {name}' for name, line in imports(tree(module), module) if module not in HEAVY.get(name.split('.')[0], {module})]
     assert not wrong, wrong
 
 
 @each_module
 def test_only_the_command_line_prints(module):
     lines = [node.lineno for node in ast.walk(tree(module)) if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'print']
-    assert module == 'cli' or not lines, f'{module}.py prints at {lines}: return it, or leave it to cli'
+    assert module in PRINTS or not lines, f'{module} prints at {lines}: return it, or leave it to run.cli'
 
 
 @each_module
 def test_one_notebook_makes_it(module):
-    "The notebook is named after its module, and the module says which notebook to edit."
-    sources = {path: ''.join(path.read_text(encoding='utf-8')) for path in notebooks()}
-    makers = [path for path, source in sources.items() if re.search(rf'#\|\s*default_exp\s+{module}\b', source)]
+    "The notebook lies in its wing's chapter and is named after its room, and the module says which notebook to edit."
+    wing, room = module.split('.')
+    makers = [path for path in notebooks() if re.search(rf'#\|\s*default_exp\s+{re.escape(module)}\b', path.read_text(encoding='utf-8'))]
     assert len(makers) == 1, f'{module} is made by {[p.name for p in makers]}: it wants exactly one notebook'
-    assert re.fullmatch(rf'\d\d[a-z]?\d?_{module}', makers[0].stem), f'{makers[0].name} makes {module}: name it NN_{module}.ipynb'
-    assert f'File to edit: ../nbs/{makers[0].relative_to(NBS).as_posix()}' in (PACKAGE / f'{module}.py').read_text(encoding='utf-8')
+    place = makers[0].relative_to(NBS).as_posix()
+    assert re.fullmatch(rf'\d_{wing}/\d\d[a-z]?\d?_{room}\.ipynb', place), f'{place} makes {module}: name it N_{wing}/NN_{room}.ipynb'
+    assert f'File to edit: ../../nbs/{place}' in source(module)
 
 
 def test_what_is_imported_is_required():
     "A user's `pip install` brings every package that the code imports; nothing comes from the developer's extras."
     settings = (ROOT / 'settings.ini').read_text(encoding='utf-8')
-    required = {name: normal(re.search(rf'^{name} *= *(.*)$', settings, re.MULTILINE).group(1)) for name in ('requirements', 'notebook_requirements', 'zarr_requirements')}
+    required = {name: normal(re.search(rf'^{name} *= *(.*)$', settings, re.MULTILINE).group(1)) for name in ('requirements', *EXTRAS)}
     makers, missing = packages_distributions(), []
     for module in MODULES:
-        allowed = required['requirements'] | (required['notebook_requirements'] if module in DRAWS else set()) | (required['zarr_requirements'] if module == 'volume' else set())
-        for name, line in imports(tree(module)):
+        allowed = required['requirements'].union(*(required[extra] for extra, rooms in EXTRAS.items() if module in rooms))
+        for name, line in imports(tree(module), module):
             top = name.split('.')[0]
             if top == 'cryoseg' or top in sys.stdlib_module_names: continue
-            if not normal(' '.join(makers.get(top, [top]))) & allowed: missing.append(f'{module}.py:{line} imports {top}')
+            if not normal(' '.join(makers.get(top, [top]))) & allowed: missing.append(f'{module}:{line} imports {top}')
     assert not missing, f'not in the requirements of settings.ini: {missing}'
 
 
@@ -97,7 +129,7 @@ def normal(requirements):
 def loads(module, package):
     "Whether importing `module` imports `package`: at its top level, not in a function."
     top = [node for node in tree(module).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    return package in {name.split('.')[0] for name, _ in imports(ast.Module(top, []))}
+    return package in {name.split('.')[0] for name, _ in imports(ast.Module(top, []), module)}
 
 
 def test_importing_is_light():

@@ -40,7 +40,7 @@ def test_pending_is_open(name):
     "What is pending may be, and is not there already."
     assert set(MAP[name]) == {'pending'}, f'{name} is pending or it is not'
     assert MAP[name]['pending'] == MAY_BE_PENDING.get(name), f'{name} may be pending only as {MAY_BE_PENDING.get(name)}'
-    if name in EQUATIONS: found = [p.name for p in sorted((ROOT / 'cryoseg').glob('*.py')) if carries(p.read_text(encoding='utf-8'), name)]
+    if name in EQUATIONS: found = [p.name for p in sorted((ROOT / 'cryoseg').rglob('*.py')) if carries(p.read_text(encoding='utf-8'), name)]
     else: found = [p.name for p in notebooks() if sections(json.loads(p.read_text(encoding='utf-8')), name)]
     assert not found, f'{name} is in {", ".join(found)}: map it, it is no longer pending'
 
@@ -86,7 +86,7 @@ def is_table(output):
 def function_source(name):
     "The source of `module:function` or `module:Class.method`; None where it is not there."
     module, _, path = name.partition(':')
-    file = ROOT / 'cryoseg' / f'{module}.py'
+    file = ROOT / 'cryoseg' / f'{module.replace(".", "/")}.py'
     if not file.exists(): return None
     text = file.read_text(encoding='utf-8')
     node = ast.parse(text)

@@ -40,7 +40,7 @@ def test_wheel_works_elsewhere(tmp_path):
     packages = call(python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))', cwd=elsewhere).strip()
     with open(os.path.join(packages, 'requirements.pth'), 'w', encoding='utf-8') as file:     # lent by this environment, without its .pth files:
         file.write(sysconfig.get_path('purelib') + '\n')                                     # not the editable cryoseg
-    modules = sorted(p.stem for p in (ROOT / 'cryoseg').glob('[!_]*.py'))
+    modules = sorted('.'.join(p.relative_to(ROOT / 'cryoseg').with_suffix('').parts) for p in (ROOT / 'cryoseg').glob('*/[!_]*.py'))
     where = call(python, '-c', f'import cryoseg, {", ".join("cryoseg." + m for m in modules)}; print(cryoseg.__file__)', cwd=elsewhere)
     assert str(env) in where or env.resolve().as_posix() in where.replace('\\', '/'), f'imported from {where}'
     command = shutil.which('cryoseg', path=str(scripts))

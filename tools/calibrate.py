@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from cryoseg.segment import SegmentSettings
-from cryoseg.unet import load_weights
+from cryoseg.segment.settings import SegmentSettings
+from cryoseg.segment.unet import load_weights
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'benchmarks'))
 from _tables import DATA, read_slices

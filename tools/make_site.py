@@ -16,7 +16,7 @@ OUT = ROOT / '_docs'
 
 
 def page_name(path):
-    "The name of a notebook's page, as nbdev's links have it: 05c_merge becomes merge."
+    "The name of a notebook's page, as nbdev's links have it: 5_connect/05c1_merge becomes merge."
     relative = path.relative_to(NBS)
     return relative.with_name(re.sub(r'^\d+[a-z0-9]*_', '', relative.stem)).as_posix()
 

@@ -161,7 +161,7 @@ def readme(folder=ROOT):
         images.mkdir(parents=True, exist_ok=True)
         (images / f'index_{i}.png').write_bytes(data)
         text = text.replace(f']({name})', f'](nbs/images/index_{i}.png)')
-    text = re.sub(r'\]\((\w+\.ipynb)\)', r'](nbs/\1)', text).replace('](../', '](')
+    text = re.sub(r'\]\(((?:\w+/)*\w+\.ipynb)\)', r'](nbs/\1)', text).replace('](../', '](')
     text = re.sub(r'```python\s*```\s*', '', text)
     (folder / 'README.md').write_text(re.sub(r'\n{3,}', '\n\n', text).strip() + '\n', encoding='utf-8')
 
@@ -178,7 +178,7 @@ def main():
     commands.add_parser('readme', help='README.md from nbs/index.ipynb')
     p = commands.add_parser('write', help='py:percent text -> notebook, exported and run')
     p.add_argument('text', type=Path)
-    p.add_argument('notebook', type=Path, help='for example nbs/05c_merge.ipynb')
+    p.add_argument('notebook', type=Path, help='for example nbs/5_connect/05c1_merge.ipynb')
     p.add_argument('--no-run', action='store_true')
     args = parser.parse_args()
     if args.command == 'export': export(notebooks(args.names))
