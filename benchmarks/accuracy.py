@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.metrics import adapted_rand_error
 
 from cryoseg.measure.evaluate import distance_to_mesh
-from cryoseg.connect.settings import MergeSettings
+from cryoseg.connect.settings import ConnectSettings
 from cryoseg.connect.membranes import connect_membranes
 from cryoseg.base.metrics import skeleton_f1
 from cryoseg.segment.settings import SegmentSettings
@@ -96,7 +96,7 @@ def mask_rows(data):
         path, start = data / 'segmentations' / f'{name}.npz', time.perf_counter()
         volume = read_volume(path, check=False)
         labels = np.asarray(volume.data)
-        membranes, table = connect_membranes(np.isin(labels, values).astype(np.uint8), volume.voxel_size_A, MergeSettings())[:2]
+        membranes, table = connect_membranes(np.isin(labels, values).astype(np.uint8), volume.voxel_size_A, ConnectSettings())[:2]
         both = (membranes > 0) & (labels > 0)
         error = float(adapted_rand_error(labels[both], membranes[both])[0]) if len(values) > 1 and both.any() else None
         surfaces = [fit_surface(select_points(membranes, row['id']), membranes.shape, id=row['id']) for row in table[:6]]

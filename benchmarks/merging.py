@@ -13,11 +13,11 @@ import cc3d
 import numpy as np
 from scipy.ndimage import label
 
-from cryoseg.connect.settings import MergeSettings
+from cryoseg.connect.settings import ConnectSettings
 from cryoseg.connect.pieces import Scale
 from cryoseg.connect.membranes import find_membranes
 from cryoseg.connect.merge import merge_union_find, region_distance
-from cryoseg.base.metrics import adapted_rand, panoptic_quality, voi
+from cryoseg.base.metrics import adapted_rand_error, panoptic_quality, voi
 from cryoseg.phantom.phantom import broken_shells
 from cryoseg.base.formats import read_volume
 from _sets import touching_vesicles
@@ -59,7 +59,7 @@ def touching_rows():
                 if shape == 'bumpy': points = bumpy(points, owner, seed)
                 mask, truth = as_volume(points, owner)
                 found = find_membranes(mask, 10.).membranes.astype(int)
-                scores.append([adapted_rand(found, truth), *voi(found, truth), panoptic_quality(found, truth), found.max() - n])
+                scores.append([adapted_rand_error(found, truth), *voi(found, truth), panoptic_quality(found, truth), found.max() - n])
             mean = np.mean(scores, axis=0)
             rows.append(dict(shape=shape, vesicles=n, adapted_rand=float(mean[0]), worst=float(np.max(scores, axis=0)[0]), voi_split_bits=float(mean[1]), voi_merge_bits=float(mean[2]),
                              panoptic_quality=float(mean[3]), too_many_or_few=float(np.abs([s[4] for s in scores]).mean())))
@@ -96,15 +96,15 @@ def torn_rows(seeds=range(4)):
         scores = []
         for seed in seeds:
             mask, truth = torn_scene(seed)
-            found = find_membranes(mask, 10., MergeSettings(join=way != 'not joined', link='qlearning' if 'slices' in way else 'merge'))
+            found = find_membranes(mask, 10., ConnectSettings(join=way != 'not joined', link='qlearning' if 'slices' in way else 'merge'))
             undo = {(r['fragment_a'], r['fragment_b']): False for r in found.links if r['taken'] and r['rule'] == 'gap3d'}
-            if way == 'slices (qlearning)' and undo: found = find_membranes(mask, 10., MergeSettings(link='qlearning'), undo)
+            if way == 'slices (qlearning)' and undo: found = find_membranes(mask, 10., ConnectSettings(link='qlearning'), undo)
             both = np.zeros((truth.max() + 1, len(found.table) + 1))
             np.add.at(both, (truth.ravel(), found.membranes.ravel()), 1)
             whole += (both[1:, 1:].max(1, initial=0) > .9*both[1:].sum(1)).sum()
             mixed += (np.sort(both[1:, 1:], axis=0)[:-1].sum(0) > .05*both[1:, 1:].sum(0)).sum()
             true += len(both) - 1
-            scores.append(adapted_rand(found.membranes, truth))
+            scores.append(adapted_rand_error(found.membranes, truth))
         rows.append(dict(joined=way, membranes=int(true), whole=int(whole), ids_of_two=int(mixed), adapted_rand=float(np.mean(scores))))
     return rows
 
@@ -133,7 +133,7 @@ def real_row(path, values):
     other = [1 - np.bincount(labels[ids == k]).max()/np.count_nonzero(ids == k) for k in range(1, ids.max() + 1)]
     split, merged = voi(np.where(both, ids, 0), np.where(both, truth, 0))
     return dict(mask=path.stem, voxels=int((labels > 0).sum()), labels=len(np.unique(labels[labels > 0])), pieces=int(truth.max()), found=len(found.table),
-                voxels_found=' '.join(str(r['n_voxels']) for r in found.table[:6]), adapted_rand=float(adapted_rand(np.where(both, ids, 0), np.where(both, truth, 0))),
+                voxels_found=' '.join(str(r['n_voxels']) for r in found.table[:6]), adapted_rand=float(adapted_rand_error(np.where(both, ids, 0), np.where(both, truth, 0))),
                 voi_split_bits=float(split), voi_merge_bits=float(merged),
                 most_in_other_label=float(max(other, default=0)), seconds=seconds)
 
@@ -142,7 +142,7 @@ def cut_row(path, n_cuts=20):
     "Sheets cut by random slots of 5-30 voxels, one at a time, and joined again: how often the parts become one membrane as before. A sheet that had gaps already may fall into parts that are farther apart than the slot is wide; beyond 30 voxels another cut is made."
     volume, rng = read_volume(path, check=False), np.random.default_rng(0)
     size = volume.voxel_size_A
-    before = find_membranes(np.asarray(volume.data) > 0, size, MergeSettings(split=False)).membranes
+    before = find_membranes(np.asarray(volume.data) > 0, size, ConnectSettings(split=False)).membranes
     again = cut = tries = 0
     while cut < n_cuts and tries < 10*n_cuts:
         tries += 1
@@ -156,13 +156,13 @@ def cut_row(path, n_cuts=20):
         along, gap = (voxels - voxels.mean(0)) @ way, rng.uniform(5, 30)
         at = np.quantile(along, rng.uniform(.25, .75))
         mask[tuple((voxels - low)[np.abs(along - at) < gap/2].T)] = False
-        parts = merge_union_find(mask, Scale(MergeSettings(), size, mask.shape).epsilon)
+        parts = merge_union_find(mask, Scale(ConnectSettings(), size, mask.shape).epsilon)
         sides = [np.bincount(parts[tuple((voxels - low)[side].T)]) for side in (along < at - gap/2, along > at + gap/2)]
         if any(len(s) < 2 for s in sides) or sides[0][1:].argmax() == sides[1][1:].argmax(): continue      # the cut does not part it
         if min(s[1:].max() for s in sides) < 1000: continue
         if region_distance(*(np.argwhere(parts == s[1:].argmax() + 1) for s in sides)) > 30: continue
         cut += 1
-        found = find_membranes(mask, size, MergeSettings(split=False)).membranes
+        found = find_membranes(mask, size, ConnectSettings(split=False)).membranes
         of = [np.bincount(found[parts == s[1:].argmax() + 1]).argmax() for s in sides]
         again += of[0] == of[1] > 0
     return dict(sheets=path.stem, cuts=cut, joined_again=int(again), share=again/max(cut, 1))

@@ -16,7 +16,7 @@ from skimage.morphology import remove_small_objects, skeletonize
 from torch.utils.flop_counter import FlopCounterMode
 
 from cryoseg.connect.membranes import find_membranes
-from cryoseg.base.metrics import adapted_rand, expected_calibration_error, iou, skeleton_f1
+from cryoseg.base.metrics import adapted_rand_error, expected_calibration_error, iou, skeleton_f1
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.phantom.phantom import simulate_phantom
 from cryoseg.segment.settings import SegmentSettings
@@ -135,7 +135,7 @@ def single_rows(net, seeds=(960, 961, 962), thresholds=(.26, .355)):
             seconds += time.process_time() - started
             truth = np.where(ids > 0, m.membranes, 0)                  # voxels that were found
             found += len(np.unique(ids)) - 1
-            wrong.append(adapted_rand(ids, truth))
+            wrong.append(adapted_rand_error(ids, truth))
         rows.append(dict(threshold=t, true=sum(len(m.bodies) for m in made), found=found, adapted_rand=float(np.mean(wrong)), connect_cpu_seconds=seconds))
     return rows
 

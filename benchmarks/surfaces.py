@@ -28,7 +28,7 @@ from cryoseg.base.formats import read_volume
 from _bodies import area_and_volume, bean, bent_capsule, biconcave_disc, double_body, observe, random_body
 from _tables import arguments, finish, print_table
 
-EXACT = dict(label_sigma_vox=0., flat_sigma_vox=0., shared_sigma_vox=0.)      # these voxels err one by one
+EXACT = dict(label_sigma_vox=0., flat_sigma_vox=0., systematic_sigma_vox=0.)      # these voxels err one by one
 TUNED, FRESH, VIEWS = range(100, 112), range(200, 220), range(5)
 STAR = {'ellipsoids': 0., 'bumpy, 0.6': .6, 'bumpy, 1.0': 1.}
 
@@ -236,7 +236,7 @@ def held_out_patches(path, share=.1, radius=7.5, seed=0):
     middle, normals, _ = project_to_sheet(held, held, 7.)
     middle = middle[np.isfinite(normals).all(1)]
     gradient = process.gradient(middle)
-    sigma = np.hypot(positional_sigma(process.variance(middle), gradient), SurfaceSettings().shared_sigma_vox)
+    sigma = np.hypot(positional_sigma(process.variance(middle), gradient), SurfaceSettings().systematic_sigma_vox)
     return dict(mask=path.stem, left_out='patches of 15 voxels', status='open', **score(process.mean(middle)/np.linalg.norm(gradient, axis=1), sigma))
 
 

@@ -11,7 +11,7 @@ from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
-    'base': 'files volume mrc tiff arrays zarr amira formats geometry mesh metrics',
+    'base': 'files register options volume mrc tiff arrays zarr amira formats geometry mesh metrics',
     'result': 'records tables meshes folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
@@ -23,6 +23,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]
+PLAIN = 'base.files', 'base.register', 'base.options'       # rooms that every settings room may use
 PRINTS = {'run.cli'}
 DRAWS = {room for room in ORDER if room.startswith('show.')}
 MESHES = {'phantom.phantom', 'base.mesh', 'result.meshes', *DRAWS}
@@ -76,12 +77,12 @@ def test_imports_go_one_way(module):
 
 @pytest.mark.parametrize('module', [m for m in SETTINGS if m in MODULES])
 def test_settings_need_the_standard_library_alone(module):
-    "So that options and help cost no import; base.files, where the errors are, needs no more."
-    for room in (module, 'base.files'):
+    "So that options and help cost no import; the plain rooms of base need no more."
+    for room in (module, *PLAIN):
         for name, line in imports(tree(room), room):
             assert name.startswith('cryoseg') or name.split('.')[0] in sys.stdlib_module_names, f'{room}:{line} imports {name}'
     own_rooms = {name for name, _ in own(module)}
-    assert own_rooms <= {'base.files', *SETTINGS}, f'{module} imports {own_rooms}'
+    assert own_rooms <= {*PLAIN, *SETTINGS}, f'{module} imports {own_rooms}'
 
 
 @each_module

@@ -37,7 +37,7 @@ class Volume:
         return self.data.shape
 
     @property
-    def corner_A(self):
+    def world_origin_A(self):
         "x,y,z in Å of the centre of voxel (0,0,0): the origin or, where the header has none, what nstart says."
         origin = np.asarray(self.origin_A, float)
         return origin if origin.any() else np.asarray(self.nstart, float)*self.voxel_size_A
@@ -52,17 +52,17 @@ class Volume:
                  points_zyx_vox, # (...,3) z,y,x in voxels; voxel centres are whole numbers
                  )->np.ndarray: # (...,3) x,y,z in Å
         "Where voxels lie in the coordinates that files and other programs use."
-        return np.asarray(points_zyx_vox, float)[..., ::-1]*self.voxel_size_A + self.corner_A
+        return np.asarray(points_zyx_vox, float)[..., ::-1]*self.voxel_size_A + self.world_origin_A
 
     def to_zyx_vox(self,
                    points_xyz_A, # (...,3) x,y,z in Å
                    )->np.ndarray: # (...,3) z,y,x in voxels
         "The inverse of `to_xyz_A`."
-        return ((np.asarray(points_xyz_A, float) - self.corner_A)/self.voxel_size_A)[..., ::-1]
+        return ((np.asarray(points_xyz_A, float) - self.world_origin_A)/self.voxel_size_A)[..., ::-1]
 
     def __repr__(self):
         z, y, x = self.shape
-        at = ', '.join(f'{v:g}' for v in self.corner_A)
+        at = ', '.join(f'{v:g}' for v in self.world_origin_A)
         return f'Volume: {z} x {y} x {x} voxels (z,y,x) of {self.data.dtype}, {self.voxel_size_A:g} Å, origin ({at}) Å'
 
 def _check_size(voxel_size_A):

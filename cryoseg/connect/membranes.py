@@ -17,7 +17,7 @@ from ..base.files import VolumeError
 from ..base.geometry import connected_groups
 from ..result.records import Connection
 from ..result.tables import LINK_COLUMNS
-from .settings import LinkSettings, MergeSettings
+from .settings import LinkSettings, ConnectSettings
 from .trace import trace_slice
 from .link import fragment_ends, link_fragments
 from .merge import merge_union_find, region_distance
@@ -224,7 +224,7 @@ def membrane_values_of(meaning:dict, # label -> its name, as a file has it
 # %% ../../nbs/5_connect/05c4_membranes.ipynb #fd2373b4
 def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask
                    voxel_size_A:float, # edge of a voxel, Å
-                   settings:MergeSettings=MergeSettings(),
+                   settings:ConnectSettings=ConnectSettings(),
                    decisions:dict=None, # (fragment_a, fragment_b) -> join them (True) or not (False), by hand; it wins
                    )->Connection:
     "Tell the membranes of a volume apart (§5.2): merge in space, part what touches, join across gaps, drop what is no membrane."
@@ -357,7 +357,7 @@ def _assemble(pieces, came_from, links, scale, dropped):
 
 def connect_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask
                       voxel_size_A:float, # edge of a voxel, Å
-                      settings:MergeSettings=MergeSettings(),
+                      settings:ConnectSettings=ConnectSettings(),
                       )->tuple: # membranes (Z,Y,X) uint16, table list of dict
     "Tell the membranes of a volume apart, and say a line about each."
     found = find_membranes(labels, voxel_size_A, settings)

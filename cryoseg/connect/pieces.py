@@ -16,14 +16,14 @@ from ..base.files import VolumeError
 from cryoseg.base.geometry import (
     Ellipsoid, average_in_cells, connected_groups, fibonacci_sphere, fit_ellipsoid, local_planes,
 )
-from .settings import MergeSettings
+from .settings import ConnectSettings
 from .merge import merge_by_plane
 
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #42a9a26c
 @dataclass(frozen=True)
 class Scale:
     "The settings in voxels, for one volume."
-    settings: MergeSettings
+    settings: ConnectSettings
     voxel_size_A: float
     shape: tuple                        # (Z,Y,X) of the volume
 

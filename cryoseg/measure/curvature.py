@@ -160,7 +160,7 @@ def star_curvature(star:StarShape,
     mean, gaussian, area = (np.concatenate(x) for x in zip(*parts))
     nodes, rng = farthest_points(vertices, most), np.random.default_rng(settings.seed)
     cell, around = cKDTree(vertices[nodes]).query(vertices)[1], directions_around(u[nodes])
-    shift = settings.shared_sigma_vox*rng.standard_normal((settings.samples, 1))
+    shift = settings.systematic_sigma_vox*rng.standard_normal((settings.samples, 1))
     means, gaussians, stretch = parametric_curvature(_on_star(star, around, star.process.sample(around.reshape(-1, 3), settings.samples, rng) + shift), centre)
     weight = stretch*np.bincount(cell, weights=areas/area, minlength=len(nodes))         # solid angle of each cell times the sample's own area for it
     return Curvature(mean, means.std(0)[cell], gaussian, gaussians.std(0)[cell], float(np.average(mean, weights=areas)),

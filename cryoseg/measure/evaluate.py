@@ -17,7 +17,7 @@ from ..base.files import VolumeError
 from ..base.formats import read_volume
 from ..base.mesh import vertex_areas
 from cryoseg.base.metrics import (
-    adapted_rand, coverage, dice, iou, panoptic_quality, precision_recall, surface_dice, voi,
+    adapted_rand_error, coverage, dice, iou, panoptic_quality, precision_recall, surface_dice, voi,
 )
 from ..result.records import Surface
 from ..result.meshes import read_surfaces
@@ -133,7 +133,7 @@ def evaluate(result, # a run folder or a label file
     if r.instances is not None and t.instances is not None:
         seen = np.where(r.instances > 0, t.instances, 0)      # what was not found at all is the voxels' matter
         split, merge = voi(r.instances, seen)
-        instances.update(are=adapted_rand(r.instances, seen), voi_split_bits=split, voi_merge_bits=merge, pq=panoptic_quality(r.instances, t.instances))
+        instances.update(are=adapted_rand_error(r.instances, seen), voi_split_bits=split, voi_merge_bits=merge, pq=panoptic_quality(r.instances, t.instances))
     rows = []
     for surface in r.surfaces if t.phantom else []:
         body, _ = nearest_body(surface, t.phantom.bodies)

@@ -42,7 +42,7 @@ from ..surface.settings import FITS, METHODS
 from ..measure.evaluate import evaluate, format_evaluation
 from ..show.report import write_report
 from .settings import RunSettings, settings_from_dict
-from .workflow import curve_stage, label_tomogram, read_input, run_tomogram, surface_stage
+from .workflow import contour_stage, label_tomogram, read_input, run_tomogram, surface_stage
 
 # %% ../../nbs/2_run/02b_cli.ipynb #84a749b4
 app = typer.Typer(name='cryoseg', help='Membranes in cryo-electron tomograms: labels, single membranes, closed surfaces with error bars.',
@@ -154,7 +154,7 @@ def build_settings(config=None, voxel_size=None, invert=False, z_range=None, bin
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise VolumeError(f'{config} is not a TOML file ({e})') from None
         base = settings_from_dict(values.get('settings', {k: v for k, v in values.items() if k not in ('run', 'done', 'confidence')}), where=str(config))
     if device not in ('cpu', 'cuda'): raise VolumeError(f'--device {device!r} is not known; take cpu or cuda')
-    if surface and surface not in METHODS: raise VolumeError(f'--surface {surface!r} is not known; take auto, paper, displacement or normals')
+    if surface and surface not in METHODS: raise VolumeError(f'--surface {surface!r} is not known; take auto, paper, star or normals')
     if fit is not None and fit not in FITS: raise VolumeError(f'--fit {fit!r} is not known; take auto, ellipse, gp or none')
     if threshold is not None and not 0 <= threshold <= 1: raise VolumeError(f'--threshold {threshold:g} is no probability; give a number from 0 to 1')
     if voxel_size is not None and voxel_size <= 0: raise VolumeError(f'--voxel-size {voxel_size} must be above 0 Å')
@@ -315,7 +315,7 @@ def connect(labels: Annotated[Path, typer.Argument(help='A label volume, of this
         found = find_membranes(as_labels(volume, labels, threshold), volume.voxel_size_A, settings.merge, read_decisions(links) if links else None)
         forget_stages(output, STAGES[1:])
         write_volume(target, volume.with_data(found.membranes))
-        write_decisions(output, found, volume.corner_A)
+        write_decisions(output, found, volume.world_origin_A)
         for row in found.table: say(f'membrane {row["id"]}: {row["n_voxels"]} voxels {row.get("reason", "")}')
         say_dropped(found.dropped, bool(found.table))
         say(f'{len(found.table)} membranes in {target}' if found.table else f'no membranes found; {target} is empty')
@@ -348,7 +348,7 @@ def surface(membranes: Annotated[Path, typer.Argument(help='membranes.mrc, or an
             ids = as_labels(volume, membranes)
             make_folder(output)
             forget_stages(output, STAGES[2:])
-            sections = curve_stage(ids, volume, output, replace(settings.curves, seed=settings.seed), lambda *n: progress('curves', *n))
+            sections = contour_stage(ids, volume, output, replace(settings.curves, seed=settings.seed), lambda *n: progress('curves', *n))
             rows = surface_stage(ids, volume, output, settings, {}, lambda *n: progress('surface', *n), with_curves=bool(sections))
         if sections: say(told_sections(sections))
         if _Talk.level >= 0: console.print(summary(rows) if rows else 'no membranes found')

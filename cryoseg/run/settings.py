@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 
 from ..base.files import VolumeError
 from ..segment.settings import ContrastSettings, SegmentSettings
-from ..connect.settings import MergeSettings
-from ..surface.settings import CurveSettings, SurfaceSettings
+from ..connect.settings import ConnectSettings
+from ..surface.settings import ContourSettings, SurfaceSettings
 
 # %% ../../nbs/2_run/02_settings.ipynb #9bd5c2b5
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class RunSettings:
     input: InputSettings = InputSettings()
     contrast: ContrastSettings = ContrastSettings()
     segment: SegmentSettings = SegmentSettings()
-    merge: MergeSettings = MergeSettings()
-    curves: CurveSettings = CurveSettings()
+    merge: ConnectSettings = ConnectSettings()
+    curves: ContourSettings = ContourSettings()
     surface: SurfaceSettings = SurfaceSettings()
     weights: str = ''             # .safetensors file; empty = the weights that ship
     probabilities: bool = False   # also write probabilities.mrc

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['read_input', 'read_mask', 'label_tomogram', 'fit_surfaces', 'in_one_image', 'write_surfaces', 'Run', 'run_tomogram',
-           'curve_stage', 'surface_stage']
+           'contour_stage', 'surface_stage']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #5934dc21
 import os
@@ -20,7 +20,7 @@ from .. import __version__
 from ..base.files import VolumeError, VolumeWarning
 from ..base.volume import Volume
 from ..base.formats import read_volume, write_volume
-from ..result.tables import membrane_table, read_curves, read_table, write_curves, write_decisions, write_table
+from ..result.tables import membrane_table, read_contours, read_table, write_contours, write_decisions, write_table
 from ..result.meshes import write_scene_glb, write_surface_ply, write_surface_vtp
 from ..result.folder import STAGES, STAGE_FILES, checksum, forget_stages, read_record, stages_done, write_record
 from ..segment.contrast import enhance
@@ -29,7 +29,7 @@ from ..segment.predict import choose_dtype, looks_bright, segment_volume
 from ..connect.membranes import find_membranes
 from ..surface.settings import SurfaceSettings
 from ..surface.select import membrane_points, prune_points
-from ..surface.contours import fit_curves, voxels_near_curves
+from ..surface.contours import fit_contours, voxels_near_contours
 from ..surface.fit import fit_surface
 from ..surface.nested import refit_nested
 from ..surface.raster import rasterize
@@ -75,13 +75,13 @@ def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
     by_id, surfaces = {id: points[prune_points(points)] for id, points in membrane_points(membranes).items()}, []
     for done, (id, points) in enumerate(by_id.items(), 1):
         surface = fit_surface(points, membranes.shape, settings, id=id)
-        surfaces.append(surface if surface.method == 'displacement' else measured(surface, settings))       # only these may be nested; the models of the others are large
+        surfaces.append(surface if surface.method == 'star' else measured(surface, settings))       # only these may be nested; the models of the others are large
         if progress: progress(done, len(by_id))
     return [measured(s, settings) if s.curvature is None else s for s in refit_nested(surfaces, by_id, membranes.shape, settings)]
 
 
 def in_one_image(rows:list, # of membranes.csv
-                 curves:list, # of Curve, one an id
+                 curves:list, # of Contour, one an id
                  volume:Volume)->list: # rows with the curve's status, reason, method, centre and sigma; a curve has no area in space and no volume
     "Say of the membranes of a single image what is known of their curves."
     by_id, told = {c.id: c for c in curves}, []
@@ -168,14 +168,14 @@ def run_tomogram(path, # the tomogram
         membranes = found.membranes
         forget_stages(folder, STAGES[1:])
         write_volume(folder / 'membranes.mrc', volume.with_data(membranes))
-        write_decisions(folder, found, volume.corner_A)
+        write_decisions(folder, found, volume.world_origin_A)
         record['confidence'] = {str(row['id']): float(row['confidence']) for row in found.table}
         record['dropped'] = sorted(found.dropped, key=lambda row: -row['n_voxels'])[:100]
         done('connect')
         if progress: progress('connect', 1, 1)
     if 'curves' not in kept:
         forget_stages(folder, STAGES[2:])
-        record['curves'] = curve_stage(membranes, volume, folder, replace(settings.curves, seed=settings.seed), tell('curves'))
+        record['curves'] = contour_stage(membranes, volume, folder, replace(settings.curves, seed=settings.seed), tell('curves'))
         done('curves')
     if 'surface' in kept: rows = read_table(folder / 'membranes.csv')
     else:
@@ -185,20 +185,20 @@ def run_tomogram(path, # the tomogram
     return Run(folder, volume, labels, membranes, rows, kept, record.get('dropped', []), sections)
 
 
-def curve_stage(membranes, volume, folder, settings, progress=None)->dict: # status -> number of sections; empty where no curves were asked for
+def contour_stage(membranes, volume, folder, settings, progress=None)->dict: # status -> number of sections; empty where no curves were asked for
     "Fit the section of every membrane in every slice, and write curves.csv and sections.csv."
     folder = Path(folder)
     for name in STAGE_FILES['curves']: (folder / name).unlink(missing_ok=True)
     if settings.fit == 'none' or (not settings.fit and len(membranes) > 1): return {}
-    curves = fit_curves(membranes, settings, progress)
-    write_curves(folder, curves, volume)
+    curves = fit_contours(membranes, settings, progress)
+    write_contours(folder, curves, volume)
     return {status: n for status in ('closed', 'truncated', 'open', 'refused') if (n := sum(c.status == status for c in curves))}
 
 
 def surface_stage(membranes, volume, folder, settings, confidence, progress=None, labelled=None, with_curves=False)->list: # rows of membranes.csv
     "Fit every membrane, where there are curves to the voxels near them, and write the surface stage's files. One image has no surfaces: its curves' status stands in the table."
-    curves = read_curves(folder, volume) if with_curves else []
-    surfaces = fit_surfaces(voxels_near_curves(membranes, curves, labelled, settings.curves) if len(membranes) > 1 else membranes, settings.surface, settings.seed, progress)
+    curves = read_contours(folder, volume) if with_curves else []
+    surfaces = fit_surfaces(voxels_near_contours(membranes, curves, labelled, settings.curves) if len(membranes) > 1 else membranes, settings.surface, settings.seed, progress)
     counts = dict(zip(*(v.tolist() for v in np.unique(membranes, return_counts=True))))
     rows = membrane_table(surfaces, volume, counts, {int(k): v for k, v in confidence.items()})
     if len(membranes) == 1: rows = in_one_image(rows, curves, volume)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['middle_line', 'CurveProcess', 'fit_process', 'polygon_area', 'polygon_length', 'evenly', 'cut_open', 'fit_section',
-           'fit_curves', 'voxels_near_curves']
+           'fit_contours', 'voxels_near_contours']
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #72e68dd8
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from scipy.spatial import cKDTree
 from threadpoolctl import ThreadpoolController
 
 from ..base.geometry import average_in_cells, prune_sparse
-from ..result.records import Curve
-from .settings import CurveSettings
+from ..result.records import Contour
+from .settings import ContourSettings
 from cryoseg.surface.ellipse import (
     EllipseFit, ellipse_from_parameters, ellipse_parameters, fit_ellipse, normal_slopes,
 )
@@ -72,7 +72,7 @@ class CurveProcess:
 def fit_process(middle:np.ndarray, # (m,2) points along the middle of a membrane
                 ellipse:EllipseFit|None=None, # its mean; None: mean zero
                 thickness_px:float=3., # of the band of pixels
-                settings:CurveSettings=CurveSettings(),
+                settings:ContourSettings=ContourSettings(),
                 )->CurveProcess:
     "Fit a Gaussian process round an ellipse to one membrane in one slice. Raises ValueError where there are no two sides."
     level = max(settings.anchor_px, thickness_px/2 + 2)
@@ -89,13 +89,13 @@ def fit_process(middle:np.ndarray, # (m,2) points along the middle of a membrane
     radius = wide/8**.5
     lengths, least = (min(24., .3*radius), .7*radius if ellipse is not None else wide), (settings.bumps*radius)**2
     found = fit_gp(x, values, noise_weight=weight, start=((.5*lengths[1], max(values.var(), least), settings.noise_px**2),), bounds=(lengths, (least, 1e4*level**2), (settings.noise_px**2, level**2)))
-    cautious = lambda y: GaussianProcess(x, y, found.noise, found.kernel, found.scale, settings.caution*found.amplitude)
+    cautious = lambda y: GaussianProcess(x, y, found.noise, found.kernel, found.scale, settings.variance_inflation*found.amplitude)
     process = cautious(values)
     if ellipse is None: return CurveProcess(process)
     slopes = CurveProcess(process, ellipse).slopes(x)
     white = lambda y: solve_triangular(process.cholesky, y, lower=True, check_finite=False)
     solved = white(slopes)
-    doubt = np.linalg.inv(solved.T @ solved + np.linalg.inv(settings.caution*ellipse.covariance))
+    doubt = np.linalg.inv(solved.T @ solved + np.linalg.inv(settings.variance_inflation*ellipse.covariance))
     shift = doubt @ solved.T @ white(values)
     return CurveProcess(cautious(values - slopes @ shift), ellipse, shift, doubt, solved)
 
@@ -165,13 +165,13 @@ def cut_open(extrapolated:np.ndarray, # (n,) bool, along a curve
 # %% ../../nbs/6_surface/06d_contours.ipynb #0eaad566
 def fit_section(pixels:np.ndarray, # (n,2) y,x of one membrane in one slice
                 shape:tuple, # (Y,X) of the slice
-                settings:CurveSettings=CurveSettings(fit='auto'),
+                settings:ContourSettings=ContourSettings(fit='auto'),
                 id:int=1, z:int=0,
                 ellipse:EllipseFit|str|None=None, # one that knows its neighbours; or why there is none; None: fitted here
-                )->Curve:
+                )->Contour:
     "Fit the section of one membrane, or say why there is none."
     pixels = np.asarray(pixels, float).reshape(-1, 2)
-    refused = lambda reason, method='': Curve(id, z, 'refused', reason, method, n_pixels=len(pixels))
+    refused = lambda reason, method='': Contour(id, z, 'refused', reason, method, n_pixels=len(pixels))
     if not np.isfinite(pixels).all(): return refused(f'{np.sum(~np.isfinite(pixels).all(1))} pixels are no numbers')
     pixels = np.unique(pixels, axis=0)
     if len(pixels) < settings.least_pixels: return refused(f'{len(pixels)} pixels are too few (at least {settings.least_pixels})')
@@ -191,7 +191,7 @@ def fit_section(pixels:np.ndarray, # (n,2) y,x of one membrane in one slice
         on = (cKDTree(points).query(middle)[0] < settings.reach_px).mean()
         if on < settings.share: return refused(f'only {on:.0%} of its pixels lie near one curve', method)
         away = cKDTree(pixels).query(points)[0] > settings.reach_px
-        return _section(Curve(id, z, 'closed', '', method, points, sigma, away, len(pixels)), draws, closed, shape, settings)
+        return _section(Contour(id, z, 'closed', '', method, points, sigma, away, len(pixels)), draws, closed, shape, settings)
 
     if settings.fit != 'auto': return close('ellipse' if settings.fit == 'ellipse' else 'gp')
     curve = close('gp')
@@ -223,10 +223,10 @@ def _section(curve, draws, closed, shape, settings):
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #cb26b0fb
 @ThreadpoolController().wrap(limits=1, user_api='blas')     # hundreds of small matrices: threads only wait for each other
-def fit_curves(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
-               settings:CurveSettings=CurveSettings(),
+def fit_contours(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
+               settings:ContourSettings=ContourSettings(),
                progress:Callable=None, # called as progress(done, total), in sections
-               )->list: # of Curve, by id and z
+               )->list: # of Contour, by id and z
     "Fit the section of every membrane in every slice that it is seen in."
     kind = settings.fit or ('auto' if len(membranes) == 1 else 'none')
     if kind == 'none': return []
@@ -243,10 +243,10 @@ def fit_curves(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
     return curves
 
 
-def voxels_near_curves(membranes:np.ndarray, # (Z,Y,X) integer ids
-                       curves:list, # of Curve
+def voxels_near_contours(membranes:np.ndarray, # (Z,Y,X) integer ids
+                       curves:list, # of Contour
                        labelled:np.ndarray|None=None, # (Z,Y,X) bool: voxels of no membrane may be claimed where it is True
-                       settings:CurveSettings=CurveSettings(),
+                       settings:ContourSettings=ContourSettings(),
                        )->np.ndarray: # (Z,Y,X) the ids of the voxels that are selected for the surfaces
     "Select the voxels of each membrane that lie near its curves (§6.1); slices without a curve keep theirs."
     selected, nearest = membranes.copy(), {}

@@ -128,5 +128,5 @@ def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membra
             if isinstance(concave, Surface): return concave
             note = f'{note}, but {concave}'
     surface = _anchored_surface(points, star, id, shape, settings) if settings.method == 'paper' else \
-        _star_surface(star, id, shape, settings, 'displacement', points)
+        _star_surface(star, id, shape, settings, 'star', points)
     return replace(surface, reason='; '.join(filter(None, (surface.reason, note)))) if note else surface

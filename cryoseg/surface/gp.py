@@ -318,7 +318,7 @@ def fit_features(features:Callable, # (n,d) points -> (n,p)
                  bounds:list, # (k+1) pairs
                  centre:np.ndarray, # (k+1,) of a Gaussian prior on them
                  spread:np.ndarray, # (k+1,) its standard deviations, inf for none
-                 caution:np.ndarray|float=1., # (p,) the prior variances are multiplied by this once the hyper-parameters are found
+                 variance_inflation:np.ndarray|float=1., # (p,) the prior variances are multiplied by this once the hyper-parameters are found
                  )->FeatureProcess:
     "Fit the coefficients by Bayesian regression, averaged over the hyper-parameters by their marginal likelihood."
     design = features(points)
@@ -338,7 +338,7 @@ def fit_features(features:Callable, # (n,d) points -> (n,p)
     nodes = _nodes(cost, best, np.array(bounds, float))
     weight = np.array([-cost(theta)[0] for theta in nodes])
     weight = np.exp(weight - weight.max())/np.exp(weight - weight.max()).sum()
-    parts = [_feature_posterior(prior(theta[:-1])[0] + np.log(caution), gram, right, np.exp(theta[-1])) for theta in nodes]
+    parts = [_feature_posterior(prior(theta[:-1])[0] + np.log(variance_inflation), gram, right, np.exp(theta[-1])) for theta in nodes]
     mean = sum(w*m for w, (m, _, _) in zip(weight, parts))
     covariance = sum(w*(c + np.outer(m - mean, m - mean)) for w, (m, c, _) in zip(weight, parts))
     return FeatureProcess(features, mean, covariance, float(np.exp(best[-1])), best)

@@ -98,12 +98,12 @@ def fit_pair(outer:np.ndarray, # (n,3) pruned voxels
     y, variance = (np.concatenate([c[k] for c in cells]) for k in (1, 2))
     features, size, decay = pair_features(degree), (np.log(.01), np.log(r)), np.log([.15, 2.])
     patch = 2*cKDTree(fibonacci_sphere(8)).query(x[:, :3])[1] + (x[:, 3] > 0)
-    caution = np.where(np.tile(harmonic_degrees(degree) > 2, 2), settings.caution, 1.)
+    variance_inflation = np.where(np.tile(harmonic_degrees(degree) > 2, 2), settings.variance_inflation, 1.)
     theta, fits, errors = cells[0][3], [], []
     for prior, own in ((together_prior(degree, r/4), 1), (apart_prior(degree, r/4), 0)):
         limits = np.array([size, decay, *[size]*own, (0., 0.)])     # the variances are given: the common one is 1
         centre, spread = np.array([0., np.log(.4), *[0.]*own, 0.]), np.array([np.inf, .5, *[np.inf]*own, np.inf])
-        fits.append(fit_features(features, x, y, 1/variance, prior, np.r_[theta[:2], [0.]*own, 0.], limits, centre, spread, caution))
+        fits.append(fit_features(features, x, y, 1/variance, prior, np.r_[theta[:2], [0.]*own, 0.], limits, centre, spread, variance_inflation))
         errors.append(float(np.abs(held_out(features(x), y, variance, prior(fits[-1].theta[:-1])[0], patch)).mean()))
     pair, p, mean = fits[0], (degree + 1)**2, 1/np.sqrt(4*np.pi)     # the harmonic of degree 0
     return NestedPair(_side(pair, .5, ellipsoid, degree), _side(pair, -.5, ellipsoid, degree), float(pair.coefficients[p]*mean),
@@ -149,7 +149,7 @@ def _box(surface): return surface.vertices_vox.min(0), surface.vertices_vox.max(
 def candidates(surfaces:list, # of Surface
                slack_vox:float=2.)->list: # of (outer, inner), positions in the list
     "Pairs of closed displacement surfaces of which one lies in the box of the other, the tightest first."
-    able = [k for k, s in enumerate(surfaces) if s.method == 'displacement' and s.status in ('closed', 'truncated')]
+    able = [k for k, s in enumerate(surfaces) if s.method == 'star' and s.status in ('closed', 'truncated')]
     boxes = {k: _box(surfaces[k]) for k in able}
     size = {k: np.prod(b - a) for k, (a, b) in boxes.items()}
     inside = lambda i, o: (boxes[i][0] > boxes[o][0] - slack_vox).all() and (boxes[i][1] < boxes[o][1] + slack_vox).all()

@@ -136,7 +136,7 @@ def _sheet_surface(points, id, shape, settings, reason):
     vertices, faces = zero_set(process.mean, points, settings.reach_vox + 1, settings.edge_vox)
     if not len(faces): return nothing('no sheet passes through the voxels')
     vertices = onto_zero(process, vertices)
-    sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
+    sigma = np.hypot(vertex_sigma(process, vertices), settings.systematic_sigma_vox)
     beyond = lambda v: (cKDTree(points).query(v)[0] - settings.reach_vox, np.maximum(-.5 - v, v - np.array(shape) + .5).max(1))
     for k in range(2):                                              # beyond the voxels, beyond the volume
         vertices, faces, level, sigma = split_mesh(vertices, faces, beyond(vertices)[k], sigma)
@@ -145,7 +145,7 @@ def _sheet_surface(points, id, shape, settings, reason):
     vertices, faces, sigma = _compact(vertices, faces[largest_parts(vertices, faces)], sigma)
     missed = (cKDTree(vertices).query(points)[0] > settings.reach_vox).mean()
     if missed > 1 - settings.min_explained: return nothing(f'and no one sheet fits either: the best one misses {missed:.0%} of the voxels')
-    area_sd, _ = area_and_volume_sd(process, vertices, faces, settings.shared_sigma_vox)
+    area_sd, _ = area_and_volume_sd(process, vertices, faces, settings.systematic_sigma_vox)
     return Surface(id, vertices, faces, sigma, 'open', reason, 'normals', mesh_area(vertices, faces), area_sd, n_points=len(points), model=process)
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #afe4c4a0
@@ -159,12 +159,12 @@ def sign_changes(function:Callable, low:np.ndarray, high:np.ndarray, step:float)
 
 def _closed_surface(process, vertices, faces, id, shape, settings, method, reason, n_points):
     "Cut and measure the closed zero set of a process."
-    sigma = np.hypot(vertex_sigma(process, vertices), settings.shared_sigma_vox)
+    sigma = np.hypot(vertex_sigma(process, vertices), settings.systematic_sigma_vox)
     status, volume, whole = 'closed', mesh_volume(vertices, faces), True
     if _beyond(vertices, shape) > 1:
         vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
         status, reason, whole = 'truncated', '; '.join(filter(None, (reason, 'cut by the edge of the volume'))), False
-    area_sd, volume_sd = area_and_volume_sd(process, vertices, faces, settings.shared_sigma_vox)
+    area_sd, volume_sd = area_and_volume_sd(process, vertices, faces, settings.systematic_sigma_vox)
     size = dict(diameter_vox=float(ball_diameter(volume)), diameter_sd_vox=float(ball_diameter(volume)*volume_sd/(3*volume))) if whole else {}     # beyond the voxels a zero set is no evidence
     return Surface(id, vertices, faces, sigma, status, reason, method, mesh_area(vertices, faces), area_sd, volume, volume_sd, n_points, **size, model=process)
 
@@ -201,7 +201,7 @@ def fit_concave(points:np.ndarray, # (n,3) pruned
     x, y, variance = closing_values(*oriented_points(points, n, radius), points, settings, radius)
     learn = np.arange(0, len(x), max(1, len(x)//300))
     fit = fit_gp(x[learn], y[learn], 'matern52', noise_weight=variance[learn], start=((100., 1e3, 1.),), bounds=((20., 1000.), (1., 1e7), (1., 1.)))
-    return GaussianProcess(x, y, variance, 'matern52', fit.scale, settings.caution*fit.amplitude)
+    return GaussianProcess(x, y, variance, 'matern52', fit.scale, settings.variance_inflation*fit.amplitude)
 
 
 def whole_zero_set(process:GaussianProcess, near:np.ndarray, # (n,3) voxels

@@ -70,9 +70,9 @@ class StarShape:
         ray = self.ellipsoid.at(u, 1.) - self.ellipsoid.at(u)       # how far a vertex moves for a displacement of one
         return u, vertices, faces, sd*np.abs((ray*vertex_normals(vertices, faces)).sum(1))
 
-    def sample_meshes(self, n, rng, shared_sigma_vox=0., splits=3): # -> n vertex sets (k,3), their faces
+    def sample_meshes(self, n, rng, systematic_sigma_vox=0., splits=3): # -> n vertex sets (k,3), their faces
         u, faces = icosphere(splits)
-        shift = shared_sigma_vox*rng.standard_normal((n, 1))        # of the whole surface, in or out
+        shift = systematic_sigma_vox*rng.standard_normal((n, 1))        # of the whole surface, in or out
         return [self.ellipsoid.at(u, d) for d in self.process.sample(u, n, rng) + shift], faces
 
 
@@ -123,13 +123,13 @@ def clean_cells(points:np.ndarray, # (n,3) pruned
     return directions[good], displacement[good], variance[good], process.theta
 
 
-def _fit_displacement(directions, displacement, weights, settings, radius, start, noise_limits, caution=1.):
+def _fit_displacement(directions, displacement, weights, settings, radius, start, noise_limits, variance_inflation=1.):
     "A Gaussian process on the sphere, by spherical harmonics."
     degree = settings.degree
     limits = np.vstack([np.log([(.01, radius), (.15, 2.)]), noise_limits])
     centre, spread = np.array([0, np.log(.4), 0]), np.array([np.inf, .5, np.inf])
     return fit_features(lambda u: spherical_harmonics(u, degree), directions, displacement, weights, smoothness_prior(degree, radius/4), start, limits,
-                        centre, spread, np.where(harmonic_degrees(degree) > 2, caution, 1.))
+                        centre, spread, np.where(harmonic_degrees(degree) > 2, variance_inflation, 1.))
 
 
 def fit_star(points:np.ndarray, # (n,3) pruned
@@ -140,7 +140,7 @@ def fit_star(points:np.ndarray, # (n,3) pruned
     ellipsoid = ellipsoid or fit_ellipsoid(points, seed=settings.seed)
     directions, displacement, variance, theta = clean_cells(points, settings, ellipsoid)
     voxel = np.exp(theta[-1])
-    return StarShape(ellipsoid, _fit_displacement(directions, displacement, voxel/variance, settings, ellipsoid.radius, theta, theta[[-1, -1]], settings.caution))
+    return StarShape(ellipsoid, _fit_displacement(directions, displacement, voxel/variance, settings, ellipsoid.radius, theta, theta[[-1, -1]], settings.variance_inflation))
 
 # %% ../../nbs/6_surface/06f_star.ipynb #472c762a
 def _beyond(vertices, shape):
@@ -151,7 +151,7 @@ def _beyond(vertices, shape):
 def _sizes(star, shape, settings):
     "Mesh a star-shaped body: vertices, faces and sigma inside the volume; area and volume of the whole and of the part inside, (2,) each, and of samples (n,2)."
     _, vertices, faces, sigma = star.mesh(settings.edge_vox)
-    samples, coarse = star.sample_meshes(settings.samples, np.random.default_rng(settings.seed), settings.shared_sigma_vox)
+    samples, coarse = star.sample_meshes(settings.samples, np.random.default_rng(settings.seed), settings.systematic_sigma_vox)
     sizes = insides = np.array([(mesh_area(v, coarse), mesh_volume(v, coarse)) for v in samples])
     cut = _beyond(vertices, shape) > 1
     size = inside = np.array((mesh_area(vertices, faces), mesh_volume(vertices, faces)) if cut else smooth_measures(star))
@@ -159,7 +159,7 @@ def _sizes(star, shape, settings):
         vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
         parts = [clip_to_volume(v, coarse, np.zeros(len(v)), shape) for v in samples]
         inside, insides = np.array([mesh_area(vertices, faces), volume]), np.array([(mesh_area(v, f), volume) for v, f, _, volume in parts])
-    return (vertices, faces, np.hypot(sigma, settings.shared_sigma_vox)), cut, size, inside, sizes, insides
+    return (vertices, faces, np.hypot(sigma, settings.systematic_sigma_vox)), cut, size, inside, sizes, insides
 
 
 def fit_round_star(points:np.ndarray, # (n,3) pruned

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cryoseg.base import volume as room
+
 from cryoseg.base.files import VolumeError, VolumeWarning, atomic_write
 from cryoseg.base.volume import Volume, bin_volume, check_voxels, cut_slices, guess_polarity, invert_polarity
 from cryoseg.base.formats import describe, read_meaning, read_volume, write_volume
@@ -164,7 +164,7 @@ def test_two_slices_of_forty_gigabytes(tmp_path):
     "Read in a process whose address space for data is limited to far less than the file."
     with mrcfile.new_mmap(tmp_path/'a.mrc', (2, 2500, 4000), 2) as file: file.voxel_size = 10.
     with open(tmp_path/'a.mrc', 'r+b') as file:
-        header = np.frombuffer(file.read(1024), room.HEADER_DTYPE).copy()
+        header = np.frombuffer(file.read(1024), mrcfile.dtypes.HEADER_DTYPE).copy()
         header['nz'] = header['mz'] = 1000
         header['cella']['z'] = 10000
         file.seek(0), file.write(header.tobytes()), file.truncate(1024 + 4*4000*2500*1000)

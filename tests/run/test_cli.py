@@ -113,7 +113,7 @@ def test_segment_and_threads(phantom, tmp_path):
     for n in (1, 2): assert cryoseg('segment', phantom / 'sim/tomogram.mrc', '-o', tmp_path / str(n), '--threads', n, '--dtype', 'float32', '--z-range', '10:16', '-q').exit_code == 0
     one, two = (read_volume(tmp_path / str(n) / 'tomogram.mrc', check=False) for n in (1, 2))
     assert one.shape == (6, 96, 96) and (np.asarray(one.data) == np.asarray(two.data)).all()
-    assert one.corner_A[2] == pytest.approx(read_volume(phantom / 'sim/tomogram.mrc').corner_A[2] + 100)     # ten slices of 10 Å were left out
+    assert one.world_origin_A[2] == pytest.approx(read_volume(phantom / 'sim/tomogram.mrc').world_origin_A[2] + 100)     # ten slices of 10 Å were left out
 
 
 def test_several_inputs(phantom, tmp_path):
@@ -216,7 +216,7 @@ def test_bad_options(phantom, tmp_path):
     refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '9:3', naming=('9:3',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '90:99', naming=('40',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--voxel-size', '-1', naming=('-1',))
-    refused('run', tomogram, '-o', tmp_path / 'o', '--surface', 'magic', naming=('magic', 'displacement', 'normals'))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--surface', 'magic', naming=('magic', 'star', 'normals'))
     refused('run', tomogram, '-o', tmp_path / 'o', '--fit', 'circle', naming=('circle', 'ellipse', 'gp'))
     refused('run', tomogram, '-o', tmp_path / 'o', '--dtype', 'int3', naming=('int3',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--config', tmp_path / 'none.toml', naming=('none.toml',))
@@ -252,7 +252,7 @@ def test_missing_voxel_size_is_said(tmp_path):
 def test_unwritable_output_leaves_old_results(phantom, tmp_path, monkeypatch):
     shutil.copytree(phantom / 'out', tmp_path / 'o')
     before = {p.name: p.read_bytes() for p in (tmp_path / 'o').iterdir() if p.is_file()}
-    import cryoseg.base.formats as volume
+    import cryoseg.base.files as volume
     def full(*_): raise OSError(28, 'No space left on device')
     monkeypatch.setattr(volume.os, 'replace', full)
     refused('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', '--overwrite', naming=('No space left',))
@@ -348,7 +348,7 @@ def test_a_volume_gets_curves_where_asked(phantom, tmp_path):
     assert not (phantom / 'out/curves.csv').exists()
     few = read_volume(phantom / 'out/membranes.mrc', check=False, z_range=(16, 22))
     write_volume(tmp_path / 'few.mrc', few)
-    result = cryoseg('surface', tmp_path / 'few.mrc', '-o', tmp_path / 'o', '--fit', 'gp', '--surface', 'displacement')
+    result = cryoseg('surface', tmp_path / 'few.mrc', '-o', tmp_path / 'o', '--fit', 'gp', '--surface', 'star')
     assert result.exit_code == 0 and 'sections in curves.csv' in result.stdout, result.output + result.stderr
     sections = read_table(tmp_path / 'o/sections.csv')
     assert {int(s['z']) for s in sections} <= set(range(6)) and all(s['reason'] or s['status'] == 'closed' for s in sections)

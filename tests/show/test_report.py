@@ -47,7 +47,7 @@ EVALUATION = dict(voxel=dict(membrane_iou=0.81, dice=0.9, precision=None, recall
 
 def row(id, status='closed', **more):
     return dict(id=id, n_voxels=900, status=status, reason='', centre_x_A=100.0, centre_y_A=140.0, centre_z_A=100.0, area_A2=45_234.0, area_sd_A2=312.0, volume_A3=9.1e5,
-                volume_sd_A3=1.2e4, mean_sigma_A=4.2, confidence=0.9, method='displacement') | more
+                volume_sd_A3=1.2e4, mean_sigma_A=4.2, confidence=0.9, method='star') | more
 
 
 def make_run(folder, rows, origin_A=(0., 0., 0.), **record):
