@@ -40,7 +40,7 @@ def _end(points, reach):
     return c[0], c[1]/speed, 2*(c[1][1]*c[2][0] - c[1][0]*c[2][1])/speed**3 if degree == 2 else 0.
 
 
-def fragment_ends(fragments:list, # of Fragment
+def fragment_ends(fragments:list, # of FragmentLine
                   reach_px:int=40, # how much of a fragment says where it is heading
                   )->Ends:
     "Where the ends of the fragments are, point to and bend."
@@ -80,7 +80,7 @@ def _crosses(position, pairs, fragments, spare=2):
     return hit
 
 
-def jump_features(fragments:list, # of Fragment
+def jump_features(fragments:list, # of FragmentLine
                   ends:Ends, pixel_size_A:float=10.,
                   longest_A:float=900., # no jump is longer
                   )->tuple: # pairs (m,2) of ends, features (m,10), angles at A and B (m,2) in radians, distance (m,) in pixels, curvature difference (m,) per pixel
@@ -283,7 +283,7 @@ class Linking:
     group: np.ndarray       # (n,) number of the membrane of each fragment, from 0
 
 
-def link_fragments(fragments:list, # of Fragment
+def link_fragments(fragments:list, # of FragmentLine
                    pixel_size_A:float=10., settings:LinkSettings=LinkSettings())->Linking:
     "Decide which ends of fragments are joined, and say of every candidate how likely it is. Raises VolumeError for an unknown method."
     s = settings

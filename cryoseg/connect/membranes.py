@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from ..base.files import VolumeError
 from ..base.geometry import connected_groups
-from ..result.records import Connection
+from ..result.records import OldConnection
 from ..result.tables import LINK_COLUMNS
 from .settings import LinkSettings, ConnectSettings
 from .trace import trace_slice
@@ -37,7 +37,7 @@ def _nearest_fragment(mask, fragments, spare=2.):
 
 
 def find_in_slice(mask:np.ndarray, # (Y,X) bool
-                  scale:Scale, decisions:dict=None)->'Connection':
+                  scale:Scale, decisions:dict=None)->'OldConnection':
     "Tell the membranes of one image apart by linking its fragments (§5.1)."
     s, a = scale.settings, scale.voxel_size_A
     fragments = trace_slice(mask)
@@ -100,7 +100,7 @@ def _assemble_slice(mask, fragments, group_of, rows, scale):
     ends = fragment_ends(fragments).position*a if fragments else np.zeros((0, 2))
     pieces = [dict(fragment_id=k, z=0, n_voxels=int(counts[k]), membrane_id=int(member[k]), end1_x_A=ends[2*k - 2, 1], end1_y_A=ends[2*k - 2, 0], end2_x_A=ends[2*k - 1, 1], end2_y_A=ends[2*k - 1, 0])
               for k in range(1, len(fragments) + 1)]
-    return Connection(member[owner][None], table, rows, pieces, dropped)
+    return OldConnection(member[owner][None], table, rows, pieces, dropped)
 
 # %% ../../nbs/5_connect/05c4_membranes.ipynb #bcd1b42a
 THICK_VOX = 8       # walls thicker than this are thinned before their shape is looked at
@@ -226,7 +226,7 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
                    voxel_size_A:float, # edge of a voxel, Å
                    settings:ConnectSettings=ConnectSettings(),
                    decisions:dict=None, # (fragment_a, fragment_b) -> join them (True) or not (False), by hand; it wins
-                   )->Connection:
+                   )->OldConnection:
     "Tell the membranes of a volume apart (§5.2): merge in space, part what touches, join across gaps, drop what is no membrane."
     labels = np.asarray(labels)
     if labels.ndim != 3: raise VolumeError(f'labels have shape {labels.shape}; give a volume (Z,Y,X)')
@@ -351,7 +351,7 @@ def _assemble(pieces, came_from, links, scale, dropped):
                           radius_A=p.body.radius*a if p.body else None, sheet=p.sheet, fitted=p.fitted, seen=p.seen,
                           confidence=_confidence(p, max([min(j.cost, 1.) for j in reasons], default=0.), scale),
                           reason='; '.join(dict.fromkeys([came_from[i] for i in group if came_from[i]] + [j.why for j in reasons]))))
-    return Connection(membranes, table, [_link(n, j, a) for n, j in enumerate(links, 1)],
+    return OldConnection(membranes, table, [_link(n, j, a) for n, j in enumerate(links, 1)],
                       [dict(fragment_id=i + 1, n_voxels=len(p.voxels), membrane_id=int(m)) for i, (p, m) in enumerate(zip(pieces, member))], dropped)
 
 

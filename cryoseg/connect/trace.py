@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['MOVES', 'field_of_view', 'local_reward', 'walk_mask', 'resample', 'curve_frame', 'centre_line', 'part_at_kinks',
-           'trace_slice']
+           'FragmentLine', 'trace_slice']
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #7ceaadb1
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from scipy.ndimage import distance_transform_edt, label, map_coordinates, maximum_filter, median_filter
 
 from ..base.files import VolumeError
-from ..result.records import Fragment
 from .settings import TraceSettings
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #c1ac5457
@@ -255,13 +256,24 @@ def part_at_kinks(points:np.ndarray, # (n,2)
     return list(zip(edges, edges[1:]))
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #bc29e996
+@dataclass(frozen=True)
+class FragmentLine:
+    "One ordered line of membrane pixels in a slice."
+    points: np.ndarray      # (n,2) y,x pixels, one pixel apart
+    width: np.ndarray       # (n,) pixels
+    closed: bool = False    # whether the last point joins the first
+
+    @property
+    def length(self): return float(len(self.points) - (0 if self.closed else 1))
+
+
 def _is_ring(pixels, half):
     "Whether a walk came back to where it began."
     return len(pixels) > 8*half and np.abs(pixels[0] - pixels[-1]).max() <= 2*half
 
 
 def trace_slice(mask:np.ndarray, # (Y,X), non-zero where membrane
-                settings:TraceSettings=TraceSettings())->list: # of Fragment, longest first
+                settings:TraceSettings=TraceSettings())->list: # of FragmentLine, longest first
     "Turn labelled pixels into ordered centre lines (§5.1, phase 1)."
     mask, found = np.asarray(mask) != 0, []
     soft = mask.astype(np.float32)
@@ -270,5 +282,5 @@ def trace_slice(mask:np.ndarray, # (Y,X), non-zero where membrane
         closed = _is_ring(pixels, settings.half_window)
         points, width = centre_line(pixels, soft, closed)
         parts = [(0, len(points))] if closed else part_at_kinks(points, settings.most_bend_deg)
-        found += [Fragment(points[a:b], width[a:b], closed) for a, b in parts if b - a >= settings.least_length]
+        found += [FragmentLine(points[a:b], width[a:b], closed) for a, b in parts if b - a >= settings.least_length]
     return sorted(found, key=lambda f: -len(f.points))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..base.files import VolumeError, atomic_write
 from ..base.volume import Volume
-from .records import Connection, Contour
+from .records import OldConnection, Contour
 
 # %% ../../nbs/9_result/09h_tables.ipynb #de32bea5
 COLUMNS = ('id', 'n_voxels', 'status', 'reason', 'centre_x_A', 'centre_y_A', 'centre_z_A', 'area_A2', 'area_sd_A2', 'volume_A3', 'volume_sd_A3',
@@ -51,7 +51,7 @@ def write_table(path, rows:list, columns=COLUMNS):
 FRAGMENT_COLUMNS = ('fragment_id', 'z', 'n_voxels', 'membrane_id', 'end1_x_A', 'end1_y_A', 'end2_x_A', 'end2_y_A')
 
 
-def write_decisions(folder, found:Connection, world_origin_A=(0., 0., 0.)): # world_origin_A: x,y,z of the first voxel, Å
+def write_decisions(folder, found:OldConnection, world_origin_A=(0., 0., 0.)): # world_origin_A: x,y,z of the first voxel, Å
     "Write the fragments and every decision about them: fragments.csv and links.csv. A fragment in 3-D has no slice and no ends."
     shift = dict(zip(FRAGMENT_COLUMNS[4:], (*world_origin_A[:2],)*2))
     placed = [{k: v + shift[k] if k in shift and v is not None else v for k, v in row.items()} for row in found.pieces]

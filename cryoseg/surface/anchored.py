@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base.geometry import Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere
 from ..base.mesh import _compact, is_closed, largest_parts
-from ..result.records import _refused
+from ..result.records import refused_surface
 from .gp import GaussianProcess, box_diagonal, fit_gp
 from .star import _beyond
 from .sheet import _closed_surface, onto_zero, oriented_points, sign_changes, zero_set
@@ -57,7 +57,7 @@ def fit_anchored(points:np.ndarray, # (n,3) pruned voxels
 def _anchored_surface(points, star, id, shape, settings, radius=7.):
     "The paper's surface: zero set of the anchored process, cut and measured. The walls of a tomogram are thick: f = 0 holds in their middle alone."
     try: on, _ = oriented_points(points, 2*settings.n_voxels, radius, .45*radius)
-    except ValueError as e: return _refused(id, str(e), len(points))
+    except ValueError as e: return refused_surface(id, str(e), len(points))
     anchors = ray_anchors(on) if settings.anchors == 'rays' else ellipsoid_anchors(star.ellipsoid)
     process = fit_anchored(on, anchors, settings.n_voxels)
     low, high = process.points.min(0) - 4, process.points.max(0) + 4
@@ -65,7 +65,7 @@ def _anchored_surface(points, star, id, shape, settings, radius=7.):
     rough = sign_changes(process.mean, low, high, step)
     vertices, faces = zero_set(process.mean, rough, .8*step, settings.edge_vox)
     if len(faces): vertices, faces, _ = _compact(vertices, faces[largest_parts(vertices, faces, .3)], np.zeros(len(vertices)))
-    if not is_closed(faces): return _refused(id, f'the zero set of the process anchored by {settings.anchors} does not close', len(points))
+    if not is_closed(faces): return refused_surface(id, f'the zero set of the process anchored by {settings.anchors} does not close', len(points))
     surface = _closed_surface(process, onto_zero(process, vertices), faces, id, shape, settings, 'paper', '', len(points))
     cut = surface.status == 'closed' and _beyond(points, shape) > -1
     return replace(surface, status='truncated', reason='its voxels end at the edge of the volume, where the zero set closes by itself') if cut else surface

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from threadpoolctl import ThreadpoolController
 
 from ..base.geometry import Ellipsoid, average_in_cells, farthest_points, fibonacci_sphere, fit_ellipsoid, prune_sparse
-from ..result.records import Surface, _refused
+from ..result.records import Surface, refused_surface
 from .settings import SurfaceSettings
 from .gp import GaussianProcess
 from .checks import why_flat, why_not_closed, why_not_star
@@ -107,11 +107,11 @@ def fit_surface(points_vox:np.ndarray, # (n,3) z,y,x of the voxels of one membra
     if seed is not None: settings = replace(settings, seed=seed)
     points = np.asarray(points_vox, float).reshape(-1, 3)
     points = points[np.isfinite(points).all(1)]
-    if len(points) < settings.min_points: return _refused(id, f'{len(points)} voxels are too few (at least {settings.min_points})', len(points))
+    if len(points) < settings.min_points: return refused_surface(id, f'{len(points)} voxels are too few (at least {settings.min_points})', len(points))
     points = points[prune_sparse(points)]
     spread = np.linalg.svd(points - points.mean(0), compute_uv=False)/np.sqrt(len(points))
-    if np.ptp(points, axis=0).min() < 2: return _refused(id, 'all its voxels lie in one slice', len(points))
-    if spread[1] < 2: return _refused(id, 'its voxels lie along a line', len(points))
+    if np.ptp(points, axis=0).min() < 2: return refused_surface(id, 'all its voxels lie in one slice', len(points))
+    if spread[1] < 2: return refused_surface(id, 'its voxels lie along a line', len(points))
     if spread[2] < .5: return _sheet_surface(points, id, shape, settings, 'its voxels lie in a plane')
     if settings.method == 'normals': reason, no_star = 'fitted by normals alone', True
     else: star, points, note, reason, no_star = _closed_body(points, shape, settings)

@@ -19,7 +19,7 @@ from cryoseg.base.mesh import (
     _compact, ball_diameter, clip_to_volume, face_edges, face_normals, is_closed, largest_parts, mesh_area,
     mesh_volume, split_mesh, vertex_normals,
 )
-from ..result.records import Surface, _refused
+from ..result.records import Surface, refused_surface
 from .settings import SurfaceSettings
 from .gp import GaussianProcess, fit_gp, positional_sigma
 from .checks import near_surface, one_sidedness, why_not_covered
@@ -130,7 +130,7 @@ def fit_sheet(points:np.ndarray, # (n,3) pruned
 
 def _sheet_surface(points, id, shape, settings, reason):
     "A surface with a boundary, only where the voxels are."
-    def nothing(why): return _refused(id, f'{reason}; {why}', len(points))
+    def nothing(why): return refused_surface(id, f'{reason}; {why}', len(points))
     try: process = fit_sheet(points)
     except ValueError as error: return nothing(error)
     vertices, faces = zero_set(process.mean, points, settings.reach_vox + 1, settings.edge_vox)
