@@ -14,7 +14,7 @@ from skimage.metrics import adapted_rand_error
 
 from cryoseg.measure.evaluate import distance_to_mesh
 from cryoseg.connect.settings import ConnectSettings
-from cryoseg.connect.membranes import connect_membranes
+from cryoseg.connect.membranes import connect_labels
 from cryoseg.base.metrics import skeleton_f1
 from cryoseg.segment.settings import SegmentSettings
 from cryoseg.segment.predict import segment_volume
@@ -96,11 +96,12 @@ def mask_rows(data):
         path, start = data / 'segmentations' / f'{name}.npz', time.perf_counter()
         volume = read_volume(path, check=False)
         labels = np.asarray(volume.data)
-        membranes, table = connect_membranes(np.isin(labels, values).astype(np.uint8), volume.voxel_size_A, ConnectSettings())[:2]
+        found = connect_labels(np.isin(labels, values), volume.voxel_size_A, ConnectSettings())
+        membranes, table = found.membranes, found.table
         both = (membranes > 0) & (labels > 0)
         error = float(adapted_rand_error(labels[both], membranes[both])[0]) if len(values) > 1 and both.any() else None
-        surfaces = [fit_surface(select_points(membranes, row['id']), membranes.shape, id=row['id']) for row in table[:6]]
-        rows.append(dict(mask=name, labels_used=str(values), membranes=len(table), largest=str([row['n_voxels'] for row in table[:4]]), adapted_rand=error,
+        surfaces = [fit_surface(select_points(membranes, row.id), membranes.shape, id=row.id) for row in table[:6]]
+        rows.append(dict(mask=name, labels_used=str(values), membranes=len(table), largest=str([row.n_voxels for row in table[:4]]), adapted_rand=error,
                          surfaces=', '.join(s.status for s in surfaces), seconds=round(time.perf_counter() - start, 1)))
     return rows
 

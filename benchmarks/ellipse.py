@@ -102,7 +102,7 @@ def optimism_rows():
     for factor in (.5, 1, 2, 3, 5):
         arcs = [worse(s, factor) for s in SEEDS]
         row = dict(neighbour_px=float(np.mean([curve_distance(nb, true) for true, nb, _ in arcs])))
-        for name, settings in (('doubting', EllipseSettings()), ('believing', EllipseSettings(doubts=(1.,)))):
+        for name, settings in (('doubting', EllipseSettings()), ('believing', EllipseSettings(spread_factors=(1.,)))):
             s = scores(lambda x, nb: fit_ellipse_near(x, nb, settings=settings), arcs)
             row |= {f'{name}_px': float(np.nanmean(s[:, 0])), f'{name}_held': float(np.nanmean(s[:, 1])), f'{name}_refused': int(np.isnan(s[:, 0]).sum())}
         rows.append(row)

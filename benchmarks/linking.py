@@ -1,23 +1,34 @@
-"""Linking broken curves in a slice (§5.1): the walker against the skeleton, and F1, precision and recall of the links of each method.
+"""Linking broken curves in a slice (§5.1): the walker against the skeleton, precision, recall and F1 of the links of each
+method, and whether the probability of a link is how often such a link is right.
 
-Forty images a set (seeds 0..39); weights and settings were chosen on images with seeds from 1000 on. All true links count,
-also those of pieces that the walker did not find.
+Forty images a set (seeds 0..39) are scored. All true links count, also those of pieces that the walker did not find.
+The other seeds: 1000..1119 fitted the weights of the log odds, 1200..1319 the calibration, 3000..3119 show how good it is;
+no image serves twice. `WEIGHTS` (connect/settings), `CALIBRATION_SLOPE` and `CALIBRATION_OFFSET` (connect/link) are the
+numbers that this program prints, rounded.
 """
+import json
 import timeit
+from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
+from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
-from cryoseg.connect.settings import LinkSettings
-from cryoseg.connect.link import METHODS, link_fragments
-from cryoseg.connect.settings import TraceSettings
+from cryoseg.connect.settings import LINKERS, LinkSettings, TraceSettings
+from cryoseg.connect.link import (FEATURES, fit_log_odds, fragment_ends, jump_features, link_ends, link_fragments,
+                                  link_probability)
 from cryoseg.connect.trace import trace_slice, walk_mask
-from _tables import arguments, finish, print_table
-from _sets import SETS, easy, f1, link_counts, taken_links, true_ends
+from _tables import RESULTS, arguments, finish, print_table
+from _sets import SETS, easy, f1, link_counts, true_ends
 
 SEEDS = range(40)
+WEIGHT_SEEDS = range(1000, 1120)
+CALIBRATION_SEEDS = range(1200, 1320)
+RELIABILITY_SEEDS = range(3000, 3120)
+EDGES = (0, .02, .05, .1, .2, .4, .6, .8, .9, .95, .98, 1)      # of the bins of probability
+DRAWS = 400                                                     # resamplings of the images, for standard errors
 
 
 def skeleton_lines(image):
@@ -33,7 +44,7 @@ def skeleton_lines(image):
         far = max(nx.single_source_dijkstra_path_length(graph, next(iter(part))).items(), key=lambda v: v[1])[0]
         length, path = nx.single_source_dijkstra(graph, far)
         lines.append(points[path[max(length, key=length.get)]])
-    return [line for line in lines if len(line) >= TraceSettings().least_length]
+    return [line for line in lines if len(line) >= TraceSettings().min_length]
 
 
 def covered(of, by, tolerance_px=2.):
@@ -57,23 +68,163 @@ def link_rows(name, make):
         image, pieces, truth = make(seed)
         lines = trace_slice(image)
         slices.append((lines, *true_ends([f.points for f in lines], pieces), truth))
-    for method in METHODS:
+    for method in LINKERS:
         counts, seconds = [], 0.
         for lines, ends, on, truth in slices:
             start = timeit.default_timer()
-            table = link_fragments(lines, settings=LinkSettings(method=method)).table
+            links = link_fragments(lines, settings=LinkSettings(method=method)).links
             seconds += timeit.default_timer() - start
-            counts.append(link_counts(taken_links(table), ends, on, truth))
+            counts.append(link_counts([link_ends(link) for link in links if link.taken], ends, on, truth))
         tp, fp, fn = np.sum(counts, axis=0)
         rows.append(dict(set=name, method=method, precision=float(tp/(tp + fp)), recall=float(tp/(tp + fn)), f1=float(f1(counts)), ms_an_image=1000*seconds/len(slices)))
     return rows
+
+
+def traced(make, seed):
+    "Fragments of an image, the piece end at each of their ends, the piece of each, and the true links."
+    image, pieces, truth = make(seed)
+    lines = trace_slice(image)
+    return lines, *true_ends([f.points for f in lines], pieces), truth
+
+
+def marked_jumps(make, seeds):
+    "Features of all jumps in images of broken curves (m,10), and which are right (m,)."
+    features, right = [], []
+    for seed in seeds:
+        lines, at, _, truth = traced(make, seed)
+        jumps = jump_features(lines, fragment_ends(lines))
+        features.append(jumps.features)
+        right += [tuple(sorted((at[i], at[j]))) in truth for i, j in jumps.pairs]
+    return np.vstack(features), np.array(right)
+
+
+def fit_weights():
+    "The weights of the log odds, a row a feature."
+    features, right = zip(*(marked_jumps(make, WEIGHT_SEEDS) for make in SETS.values()))
+    weights = fit_log_odds(np.vstack(features), np.concatenate(right))
+    return [dict(feature=name, weight=float(w)) for name, w in zip(FEATURES, weights)]
+
+
+@dataclass(frozen=True)
+class Marked:
+    "Listed candidates of several images."
+    log_odds: np.ndarray        # (m,)
+    right: np.ndarray           # (m,) bool
+    image: np.ndarray           # (m,) number of the image
+
+    def of(self, images):
+        "The candidates of some images, with repeats."
+        rows = [np.flatnonzero(self.image == k) for k in range(self.image.max() + 1)]
+        chosen = np.concatenate([rows[k] for k in images])
+        return Marked(self.log_odds[chosen], self.right[chosen], self.image[chosen])
+
+
+def marked_links(make, seeds):
+    "The candidates that are listed for the images of a set, and which are right; joins of two parts of one piece are left out, as in the scores."
+    rows = []
+    for number, seed in enumerate(seeds):
+        lines, at, on, truth = traced(make, seed)
+        for link in link_fragments(lines).links:
+            i, j = link_ends(link)
+            right = at[i] >= 0 and at[j] >= 0 and tuple(sorted((at[i], at[j]))) in truth
+            if not right and i//2 != j//2 and on[i//2] >= 0 and on[i//2] == on[j//2]: continue
+            rows.append((-link.cost, right, number))
+    log_odds, right, image = zip(*rows)
+    return Marked(np.array(log_odds), np.array(right, bool), np.array(image))
+
+
+def together(parts):
+    "The candidates of several sets as one."
+    first = np.cumsum([0] + [p.image.max() + 1 for p in parts])
+    return Marked(np.concatenate([p.log_odds for p in parts]), np.concatenate([p.right for p in parts]),
+                  np.concatenate([p.image + k for p, k in zip(parts, first)]))
+
+
+def fit_calibration(marked):
+    "Slope and offset of Platt's line: maximum likelihood."
+    x, y = marked.log_odds, marked.right.astype(float)
+
+    def loss(line):
+        z = line[0]*x + line[1]
+        error = 1/(1 + np.exp(-z)) - y
+        return np.logaddexp(0, z).sum() - (y*z).sum(), np.array([(error*x).sum(), error.sum()])
+
+    return minimize(loss, np.array([1., 0.]), jac=True).x
+
+
+def plain(log_odds):
+    "Log odds as they are, as a probability."
+    return 1/(1 + np.exp(-log_odds))
+
+
+def calibration_error(p, right):
+    "Expected calibration error: |said - right| of the bins, weighted by their counts."
+    bins = np.clip(np.digitize(p, EDGES) - 1, 0, len(EDGES) - 2)
+    said, hits = (np.bincount(bins, weights=v, minlength=len(EDGES) - 1) for v in (p, right))
+    return float(np.abs(said - hits).sum()/len(p))
+
+
+def frequencies(p, right):
+    "Of each bin of probability: count, mean probability, fraction that is right."
+    rows = []
+    for low, high in zip(EDGES, EDGES[1:]):
+        inside = (p >= low) & ((p < high) | (high == 1))
+        n = int(np.count_nonzero(inside))
+        rows.append((n, float(p[inside].mean()) if n else None, float(right[inside].mean()) if n else None))
+    return rows
+
+
+def reliability_rows(marked):
+    "A row a bin, of the calibrated probability and of the log odds as they are; standard errors from resampled images."
+    rng, n_images = np.random.default_rng(0), marked.image.max() + 1
+    columns = {}
+    for suffix, probability in (('', link_probability), ('_uncalibrated', plain)):
+        columns[suffix] = frequencies(probability(marked.log_odds), marked.right), []
+    for _ in range(DRAWS):
+        drawn = marked.of(rng.integers(0, n_images, n_images))
+        for suffix, probability in (('', link_probability), ('_uncalibrated', plain)):
+            columns[suffix][1].append([row[2] for row in frequencies(probability(drawn.log_odds), drawn.right)])
+    rows = []
+    for k, (low, high) in enumerate(zip(EDGES, EDGES[1:])):
+        row = {'from': low, 'to': high}
+        for suffix, (found, draws) in columns.items():
+            again = [d[k] for d in draws if d[k] is not None]
+            error = float(np.std(again)) if len(again) > 1 else None
+            row |= dict(zip((f'candidates{suffix}', f'said{suffix}', f'right{suffix}'), found[k])) | {f'right{suffix}_se': error}
+        rows.append(row)
+    return rows
+
+
+def calibration_row(name, marked):
+    "How far what is said is from what is right, in one set."
+    p, before = link_probability(marked.log_odds), plain(marked.log_odds)
+    brier = lambda p: float(((p - marked.right)**2).mean())
+    return dict(set=name, candidates=len(p), right=int(marked.right.sum()), mean_probability=float(p.mean()), fraction_right=float(marked.right.mean()),
+                ece=calibration_error(p, marked.right), ece_uncalibrated=calibration_error(before, marked.right), brier=brier(p), brier_uncalibrated=brier(before))
+
+
+def calibration_tables():
+    "The fitted line, the calibration error of each set, and the reliability of all sets together."
+    slope, offset = fit_calibration(together([marked_links(make, CALIBRATION_SEEDS) for make in SETS.values()]))
+    fresh = {name: marked_links(make, RELIABILITY_SEEDS) for name, make in SETS.items()}
+    fresh['all'] = together(list(fresh.values()))
+    return {'line': [dict(slope=float(slope), offset=float(offset))],
+            'calibration': [calibration_row(name, marked) for name, marked in fresh.items()],
+            'reliability': reliability_rows(fresh['all'])}
+
+
+def stored_table(title):
+    "The rows of a table that the last run of this program wrote."
+    tables = json.loads((RESULTS / 'linking.json').read_text(encoding='utf-8'))['numbers']['tables']
+    return next(table['rows'] for table in tables if table['title'] == title)
 
 
 def main():
     args = arguments(__doc__).parse_args()
     trace_slice(easy(0)[0])                             # compiled before anything is timed
     tables = [('the walker against the skeleton', [walker_row(*item) for item in SETS.items()]),
-              ('links', [row for item in SETS.items() for row in link_rows(*item)])]
+              ('links', [row for item in SETS.items() for row in link_rows(*item)]),
+              ('weights', fit_weights()), *calibration_tables().items()]
     for title, rows in tables: print_table(title, rows)
     finish(tables, args.json)
 

@@ -2,11 +2,13 @@
 
 Touching vesicles: seeds 0..4 with 2, 3 and 4 bodies, ellipsoids (the reference set) and bumpy ones made the same way here.
 Torn scenes: seeds 0..3; sheets: seed 0. The settings that join pieces were chosen on scenes with seeds from 1000 on and on cuts with seeds 1 to 4.
+Probabilities of joins: torn scenes from seed 2000 on and crowded ones from seed 3000 on; even seeds are fitted, odd ones shown.
 Real masks come from `--data DIR`; their labels only score, the input is the mask of all of them.
 """
 import subprocess
 import sys
 import timeit
+from dataclasses import replace
 from pathlib import Path
 
 import cc3d
@@ -15,15 +17,20 @@ from scipy.ndimage import label
 
 from cryoseg.connect.settings import ConnectSettings
 from cryoseg.connect.pieces import Scale
-from cryoseg.connect.membranes import find_membranes
+from cryoseg.connect.split import find_pieces
+from cryoseg.connect.joins import CONTACT, SLICES, Join
+from cryoseg.connect.candidates import COST_FLOOR, find_joins, join_probability
+from cryoseg.connect.membranes import edits_from_links, find_membranes
+from cryoseg.connect.link import fit_log_odds
 from cryoseg.connect.merge import merge_union_find, region_distance
-from cryoseg.base.metrics import adapted_rand_error, panoptic_quality, voi
+from cryoseg.base.metrics import adapted_rand_error, expected_calibration_error, panoptic_quality, voi
 from cryoseg.phantom.phantom import broken_shells
 from cryoseg.base.formats import read_volume
 from _sets import touching_vesicles
 from _tables import arguments, finish, print_table
 
 REAL = {'wrapped_autophagic_body_middle': (1, 2), 'phagophore_middle': (1, 2, 3), 'phagophore_vacuole_contact': (1, 2, 3), 'golgi_vesicles_filled': (1,)}    # label values that are membrane
+CROWD = 56, 180, 200            # voxels z, y, x of a crowded scene
 SHEETS = ('thylakoid_T1S1M1', 'thylakoid_T1S2M15', 'thylakoid_T1S4M8')
 
 
@@ -97,8 +104,9 @@ def torn_rows(seeds=range(4)):
         for seed in seeds:
             mask, truth = torn_scene(seed)
             found = find_membranes(mask, 10., ConnectSettings(join=way != 'not joined', link='qlearning' if 'slices' in way else 'merge'))
-            undo = {(r['fragment_a'], r['fragment_b']): False for r in found.links if r['taken'] and r['rule'] == 'gap3d'}
-            if way == 'slices (qlearning)' and undo: found = find_membranes(mask, 10., ConnectSettings(link='qlearning'), undo)
+            no_space = [replace(link, taken=link.taken and link.rule != 'gap3d') for link in found.links]
+            undo = edits_from_links(no_space, found.links, found.fragments)
+            if way == 'slices (qlearning)' and undo: found = find_membranes(mask, 10., ConnectSettings(link='qlearning'), edits=undo)
             both = np.zeros((truth.max() + 1, len(found.table) + 1))
             np.add.at(both, (truth.ravel(), found.membranes.ravel()), 1)
             whole += (both[1:, 1:].max(1, initial=0) > .9*both[1:].sum(1)).sum()
@@ -107,6 +115,119 @@ def torn_rows(seeds=range(4)):
             scores.append(adapted_rand_error(found.membranes, truth))
         rows.append(dict(joined=way, membranes=int(true), whole=int(whole), ids_of_two=int(mixed), adapted_rand=float(np.mean(scores))))
     return rows
+
+
+def crowded_bodies(rng, wanted=5, spare=6, tries=200):
+    "Centres and semi-axes of bodies whose shells keep at least `spare` voxels apart; one may lie in another."
+    bodies = []
+    for _ in range(tries):
+        radius, centre = rng.uniform(14, 38), rng.uniform((20, 20, 20), (36, 160, 130))
+        away = [(np.linalg.norm(centre - c), np.mean(a)) for c, a in bodies]
+        clear = [max(d - r - radius, abs(r - radius) - d) > spare + .1*(r + radius) for d, r in away]
+        if all(clear): bodies.append((centre, radius*rng.uniform(.9, 1.1, 3)))
+        if len(bodies) == wanted: break
+    return bodies
+
+
+def add_sheets(rng, mask, truth):
+    "Two or three wavy sheets side by side, 9 to 16 voxels apart."
+    z, y = np.indices(mask.shape[:2])
+    x, phase, waves = 150., rng.uniform(0, 6), rng.uniform(2, 6)
+    for _ in range(rng.integers(2, 4)):
+        at = (x + waves*np.sin(y/rng.uniform(18, 30) + phase) + 2*np.cos(z/25)).round().astype(int)
+        x, number = x + rng.uniform(9, 16), truth.max() + 1
+        for dx in (-1, 0, 1):
+            keep = (rng.random(z.shape) < .9) & (at + dx < mask.shape[2])
+            mask[z[keep], y[keep], (at + dx)[keep]], truth[z[keep], y[keep], (at + dx)[keep]] = True, number
+
+
+def add_scraps(rng, mask, truth, n=10):
+    "Round scraps of membrane that belong to nothing, upright, of radius 8 to 22 voxels."
+    grid = np.indices(mask.shape).reshape(3, -1).T
+    for number in range(truth.max() + 1, truth.max() + 1 + n):
+        way = rng.normal(size=3)*(.3, 1, 1)
+        d = grid - rng.uniform(10, np.array(mask.shape) - 10)
+        height = d @ way/np.linalg.norm(way)
+        flat = (np.abs(height) < 1.5) & ((d**2).sum(1) - height**2 < rng.uniform(8, 22)**2)
+        new = grid[flat & (truth.ravel() == 0)]
+        mask[tuple(new.T)], truth[tuple(new.T)] = True, number
+
+
+def tear(rng, mask, truth, labels):
+    "Tear each membrane once to three times right through by a slot of 5 to 60 voxels."
+    for k in labels:
+        for _ in range(rng.integers(1, 4)):
+            own = np.argwhere(truth == k)
+            if len(own) < 500: break
+            way, gap = rng.normal(size=3)*(.6, 1, 1), 5*12**rng.random()
+            along = own @ way/np.linalg.norm(way)
+            gone = tuple(own[np.abs(along - np.quantile(along, rng.uniform(.15, .85))) < gap/2].T)
+            mask[gone], truth[gone] = False, 0
+
+
+def crowded_scene(seed):
+    "Mask and truth (Z,Y,X) of up to five bodies and two or three sheets side by side, all torn, among scraps and specks."
+    rng = np.random.default_rng(seed)
+    mask, truth = broken_shells(CROWD, crowded_bodies(rng), seed=seed, specks=500, wedge=.6)
+    add_sheets(rng, mask, truth)
+    tear(rng, mask, truth, range(1, truth.max() + 1))
+    add_scraps(rng, mask, truth)
+    return mask, truth
+
+
+CALIBRATION = (torn_scene, range(2000, 2034)), (crowded_scene, range(3000, 3017))
+
+
+def candidates_of(mask, truth, link):
+    "All candidates for joins in a scene: dict of cue, taken, cost, probability, and whether it is right."
+    scale = Scale(ConnectSettings(link=link), 10., mask.shape)
+    found = find_pieces(mask, scale)
+    joins = find_joins(found, scale)
+    asked = {j.pair for j in joins}
+    joins += [j for j in (Join(c.a, c.b, 1., c.distance, 'touching', CONTACT, taken=False) for c in found.contacts) if j.pair not in asked]
+    of = []
+    for piece in found.pieces:
+        counts = np.bincount(truth[tuple(piece.voxels.T)], minlength=2)
+        of.append(int(counts.argmax()) if counts.max() > .7*counts.sum() else 0)
+    return [dict(cue=j.cue, taken=j.taken, cost=j.cost, probability=join_probability(j), right=of[j.a] == of[j.b] > 0) for j in joins]
+
+
+def all_candidates():
+    "Candidates of the scenes for calibration with their seeds; those within the slices are asked in scenes of their own."
+    rows = []
+    for make, seeds in CALIBRATION:
+        for seed in seeds:
+            scene = make(seed)
+            for link in ('merge', 'qlearning'):
+                kept = [r for r in candidates_of(*scene, link) if link == 'merge' or r['cue'] == SLICES]
+                rows += [dict(seed=seed, **r) for r in kept]
+    return rows
+
+
+def fitted_rows(rows):
+    "Log odds of being right = offset + slope log(cost + COST_FLOOR) for each cue, taken and refused, from the even seeds; what stands in connect/candidates."
+    found = []
+    for cue, taken in sorted({(r['cue'], r['taken']) for r in rows}):
+        of = [[r for r in rows if (r['cue'], r['taken'], r['seed'] % 2) == (cue, taken, odd)] for odd in (0, 1)]
+        cost, right = (np.array([r[k] for r in of[0]], float) for k in ('cost', 'right'))
+        if len(np.unique(cost)) < 3: offset, slope = np.log((right.sum() + .5)/((1 - right).sum() + .5)), 0.
+        else: offset, slope = fit_log_odds(np.column_stack([np.ones(len(cost)), np.log(cost + COST_FLOOR)]), right > 0, ridge=1e-2)
+        found.append(dict(cue=cue, taken=taken, candidates=len(of[0]), offset=float(offset), slope=float(min(slope, 0.)), right=float(right.mean()),
+                          right_other_seeds=float(np.mean([r['right'] for r in of[1]]))))
+    return found
+
+
+def reliability_rows(rows, edges=(0, .05, .2, .4, .6, .8, .9, 1)):
+    "How often candidates of the odd seeds are right, by their probability; and by 1/(1 + cost), which was written before."
+    rows, found = [r for r in rows if r['seed'] % 2], []
+    right = np.array([r['right'] for r in rows])
+    for name, p in (('probability', np.array([r['probability'] for r in rows])), ('1/(1 + cost)', np.array([1/(1 + r['cost']) for r in rows]))):
+        error = float(expected_calibration_error(p, right))
+        for k, low in enumerate(edges[:-1]):
+            here = np.digitize(p, edges[1:-1]) == k
+            if here.any():
+                found.append(dict(score=name, from_=low, to=edges[k + 1], candidates=int(here.sum()), mean=float(p[here].mean()), right=float(right[here].mean()), calibration_error=error))
+    return found
 
 
 def pieces_of(labels):
@@ -133,7 +254,7 @@ def real_row(path, values):
     other = [1 - np.bincount(labels[ids == k]).max()/np.count_nonzero(ids == k) for k in range(1, ids.max() + 1)]
     split, merged = voi(np.where(both, ids, 0), np.where(both, truth, 0))
     return dict(mask=path.stem, voxels=int((labels > 0).sum()), labels=len(np.unique(labels[labels > 0])), pieces=int(truth.max()), found=len(found.table),
-                voxels_found=' '.join(str(r['n_voxels']) for r in found.table[:6]), adapted_rand=float(adapted_rand_error(np.where(both, ids, 0), np.where(both, truth, 0))),
+                voxels_found=' '.join(str(m.n_voxels) for m in found.table[:6]), adapted_rand=float(adapted_rand_error(np.where(both, ids, 0), np.where(both, truth, 0))),
                 voi_split_bits=float(split), voi_merge_bits=float(merged),
                 most_in_other_label=float(max(other, default=0)), seconds=seconds)
 
@@ -214,6 +335,9 @@ def main():
 
     table('touching vesicles', touching_rows())
     table('torn scenes', torn_rows())
+    rows = all_candidates()
+    table('probabilities of joins: the fit', fitted_rows(rows))
+    table('probabilities of joins: reliability', reliability_rows(rows))
     table('union-find', speed_rows())
     masks = args.data / 'segmentations'
     if masks.is_dir():

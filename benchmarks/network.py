@@ -20,7 +20,7 @@ from cryoseg.base.metrics import adapted_rand_error, expected_calibration_error,
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.phantom.phantom import simulate_phantom
 from cryoseg.segment.settings import SegmentSettings
-from cryoseg.segment.predict import choose_dtype, segment_volume
+from cryoseg.segment.predict import use_bf16, segment_volume
 from cryoseg.segment.motifs import simulate_image
 from cryoseg.segment.scenes import draw_scene, render_scene
 from cryoseg.segment.unet import fold_batchnorm, load_weights, predict
@@ -164,7 +164,7 @@ def flops(net, side):
 def speed_row(net, side=512):
     "The net's share of the machine's own convolution peak, one thread."
     torch.set_num_threads(1)
-    bf16, folded = choose_dtype('auto'), fold_batchnorm(net)
+    bf16, folded = use_bf16('auto'), fold_batchnorm(net)
     x = torch.randn(1, 64, 256, 256).contiguous(memory_format=torch.channels_last)
     layer = torch.nn.Conv2d(64, 64, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
 

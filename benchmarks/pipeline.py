@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from cryoseg.connect.membranes import connect_membranes
+from cryoseg.connect.membranes import connect_labels
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.phantom.phantom import simulate_phantom, write_phantom
 from cryoseg.base.formats import read_volume
@@ -51,7 +51,7 @@ def measure(size, settings):
             'simulate': lambda: write_phantom(simulate_phantom(settings, 0), folder / 'phantom'),
             'read': lambda: read_volume(folder / 'phantom' / 'tomogram.mrc'),
             'segment': lambda: label_tomogram(results['read'], RunSettings()),
-            'connect': lambda: connect_membranes(results['segment'][0], results['read'].voxel_size_A)[:2],
+            'connect': lambda: connect_labels(results['segment'][0], results['read'].voxel_size_A)[:2],
             'surface': lambda: fit_surfaces(results['connect'][0]),
             'write': lambda: write_surfaces(folder, results['surface'], results['read'], membrane_table(results['surface'], results['read'], {})),
         }

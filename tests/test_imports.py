@@ -12,13 +12,13 @@ from notebooks import NBS, ROOT, notebooks
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
     'base': 'files register options volume mrc tiff arrays zarr amira formats geometry mesh metrics',
-    'result': 'records tables meshes folder',
+    'result': 'settings records tables meshes folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
-    'connect': 'settings trace link merge pieces joins membranes',
+    'connect': 'settings trace link merge pieces split joins candidates membranes',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',
-    'show': 'slices scene widgets report export',
+    'show': 'slices scene widgets layers pages report export',
     'run': 'settings workflow scale doctor summary cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]

@@ -60,10 +60,15 @@ def shared_lines(tree):
     return found
 
 
+def is_command(node):
+    "Whether a function is a command of the command line: its parameters are explained by their options."
+    return any(ast.unparse(d).startswith('app.') for d in node.decorator_list)
+
+
 def public_functions(tree):
-    "Functions and methods whose names, and whose class's name, do not begin with an underscore."
+    "Functions and methods whose names, and whose class's name, do not begin with an underscore; commands left out."
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name[0] != '_': yield node
+        if isinstance(node, ast.FunctionDef) and node.name[0] != '_' and not is_command(node): yield node
         if not isinstance(node, ast.ClassDef) or node.name[0] == '_': continue
         for method in node.body:
             if isinstance(method, ast.FunctionDef) and method.name[0] != '_': yield method

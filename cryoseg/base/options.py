@@ -26,49 +26,63 @@ def setting(default, # the value where a user gives none; None = found out from 
             cost:bool=True, # False where it cannot change a result, such as a number of workers
             ): # a dataclass field
     "Declare one setting."
-    told = dict(help=help, unit=unit, low=low, high=high, above=above, choices=choices, option=option, metavar=metavar, cost=cost)
-    return field(default=default, metadata=told)
+    metadata = dict(help=help, unit=unit, low=low, high=high, above=above, choices=choices,
+                    option=option, metavar=metavar, cost=cost)
+    return field(default=default, metadata=metadata)
 
 # %% ../../nbs/9_base/09a2_options.ipynb #78cdc40c
-def _type_of(hint):
+def _types_of(hint):
     "The classes that a value may have, by the annotation of its field."
     kinds = get_args(hint) or (hint,)
-    return tuple(k for k in kinds if isinstance(k, type))
+    return tuple(kind for kind in kinds if isinstance(kind, type))
 
 
 def _has_type(value, kinds):
     "Whether a value is of one of the classes; whole numbers pass for real ones, truth values do not pass for numbers."
-    if isinstance(value, bool): return bool in kinds
-    if isinstance(value, int) and float in kinds: return True
+    if isinstance(value, bool):
+        return bool in kinds
+    if isinstance(value, int) and float in kinds:
+        return True
     return isinstance(value, kinds)
 
 
-def _number_fault(value, told):
-    "What is wrong with a number, as a remedy; empty where nothing is."
-    if not math.isfinite(value): return 'give a finite number'
-    if told['low'] is not None and value < told['low']: return f'give at least {told["low"]:g}'
-    if told['above'] is not None and value <= told['above']: return f'give more than {told["above"]:g}'
-    if told['high'] is not None and value > told['high']: return f'give at most {told["high"]:g}'
-    return ''
+def _number_fault(value, metadata):
+    "What is wrong with a number, as a remedy; None where nothing is."
+    low = metadata['low']
+    above = metadata['above']
+    high = metadata['high']
+    if not math.isfinite(value):
+        return 'give a finite number'
+    if low is not None and value < low:
+        return f'give at least {low:g}'
+    if above is not None and value <= above:
+        return f'give more than {above:g}'
+    if high is not None and value > high:
+        return f'give at most {high:g}'
+    return None
 
 
-def _fault(value, kinds, told):
-    "What is wrong with the value of a setting, as a remedy; empty where nothing is."
-    if value is None and type(None) in kinds: return ''
+def _fault(value, kinds, metadata):
+    "What is wrong with the value of a setting, as a remedy; None where nothing is."
+    if value is None and type(None) in kinds:
+        return None
     if not _has_type(value, kinds):
-        return 'give ' + ' or '.join(k.__name__ for k in kinds if k is not type(None))
-    if told.get('choices') is not None and value not in told['choices']:
-        return f'take {", ".join(map(str, told["choices"]))}'
-    if told and isinstance(value, (int, float)) and not isinstance(value, bool): return _number_fault(value, told)
-    return ''
+        return 'give ' + ' or '.join(kind.__name__ for kind in kinds if kind is not type(None))
+    choices = metadata.get('choices')
+    if choices is not None and value not in choices:
+        return f'take {", ".join(map(str, choices))}'
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return _number_fault(value, metadata) if metadata and is_number else None
 
-
+# %% ../../nbs/9_base/09a2_options.ipynb #2cc6d4da
 def check_settings(settings, # an instance of a settings class
                    )->None:
     "Refuse values of a wrong type, outside their limits, or not among their choices. Raises VolumeError with the name."
     hints = get_type_hints(type(settings))
-    for f in fields(settings):
-        value = getattr(settings, f.name)
-        if is_dataclass(value): continue
-        fault = _fault(value, _type_of(hints[f.name]), f.metadata)
-        if fault: raise VolumeError(f'{f.name} = {value!r}: {fault}')
+    for field_ in fields(settings):
+        value = getattr(settings, field_.name)
+        if is_dataclass(value):
+            continue
+        fault = _fault(value, _types_of(hints[field_.name]), field_.metadata)
+        if fault:
+            raise VolumeError(f'{field_.name} = {value!r}: {fault}')

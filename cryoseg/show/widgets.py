@@ -6,40 +6,79 @@
 __all__ = ['slice_viewer']
 
 # %% ../../nbs/8_show/08c_widgets.ipynb #5fc7d180
-import numpy as np
-from matplotlib.figure import Figure
+from numbers import Integral
 
 from ..result.records import Surface
-from .slices import _AXES, _PLANES, _array_and_voxel, contrast_limits, show_slice, take_slice
-from .scene import _extra, _png
+from .slices import AXES
+from .slices import PLANES
+from .slices import check_axis
+from .slices import contrast_limits
+from .slices import new_figure
+from .slices import show_slice
+from .slices import take_slice
+from .slices import volume_data
+from .scene import figure_png
+from .scene import import_extra
 
 # %% ../../nbs/8_show/08c_widgets.ipynb #0987fa18
+_HEIGHT_IN, _MARGIN_IN, _MAX_SHAPE = 0.9, 0.8, 1.2      # of the picture: title and axes, inches; tallest shape
+_MAX_AVERAGED = 15                                      # slices
+_CONTRAST = 0.5, 99.5                                   # percentiles at first
+
+
+def _controls(widgets, n, at, axis):
+    "The sliders, by name."
+    late = dict(continuous_update=False)                # a picture is drawn when the slider is let go
+    return dict(
+        axis=widgets.Dropdown(value=axis, options=list(AXES), description='cut across', layout=dict(width='160px')),
+        position=widgets.IntSlider(at, 0, n - 1, description='slice', **late),
+        thickness=widgets.IntSlider(1, 1, _MAX_AVERAGED, 2, description='averaged', **late),
+        contrast=widgets.FloatRangeSlider(value=_CONTRAST, min=0, max=100, step=0.5, description='contrast %', **late),
+        opacity=widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description='overlay', **late))
+
+
+def _page_figure(shape, axis, width_in):
+    "A figure for one slice across an axis of a volume (Z,Y,X)."
+    rows, columns = (shape[i] for i in PLANES[axis])
+    height_in = min(_MAX_SHAPE, rows / columns) * (width_in - _MARGIN_IN) + _HEIGHT_IN
+    return new_figure(figsize=(width_in, height_in), dpi=90, layout='constrained')
+
+# %% ../../nbs/8_show/08c_widgets.ipynb #08e2ff6d
 def slice_viewer(volume, # Volume or (Z,Y,X) array
-                 labels:np.ndarray|None=None, # (Z,Y,X) 1 membrane, 2 protein
-                 membranes:np.ndarray|None=None, # (Z,Y,X) ids
+                 at:int|None=None, # position along `axis` at first, voxels; None: the middle
+                 axis:str='z', # the axis cut across at first: 'z', 'y' or 'x'
+                 labels=None, # Volume or (Z,Y,X) array: 1 membrane, 2 protein
+                 membranes=None, # Volume or (Z,Y,X) array of ids
                  surfaces:list[Surface]=(), # drawn as contours with their band
                  width_in:float=7.0, # width of the picture, inches
                  ): # -> ipywidgets.VBox
-    "Page through a volume in a notebook: axis, position, slices averaged, contrast, opacity."
-    widgets, (data, _) = _extra('ipywidgets'), _array_and_voxel(volume)
+    "Page through a volume: axis, position, slices averaged, contrast, opacity. Raises ImportError, ValueError."
+    widgets, data = import_extra('ipywidgets'), volume_data(volume).data
+    n = data.shape[check_axis(axis)]
+    if at is not None and not isinstance(at, Integral):
+        raise ValueError('at must be the position of a slice; give labels as labels=, membranes as membranes=')
     picture = widgets.Image(format='png')
-    axis = widgets.Dropdown(options=list('zyx'), description='cut across', layout=dict(width='160px'))
-    position = widgets.IntSlider(data.shape[0] // 2, 0, data.shape[0] - 1, description='slice', continuous_update=False)
-    thickness = widgets.IntSlider(1, 1, 15, 2, description='averaged', continuous_update=False)
-    contrast = widgets.FloatRangeSlider(value=(0.5, 99.5), min=0, max=100, step=0.5, description='contrast %', continuous_update=False)
-    opacity = widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description='overlay', continuous_update=False)
+    c = _controls(widgets, n, n // 2 if at is None else at, axis)
+
     def draw(_=None):
-        limits = contrast_limits(take_slice(data, position.value, axis.value, thickness.value), *contrast.value)
-        rows, columns = (data.shape[i] for i in _PLANES[axis.value])
-        fig = Figure(figsize=(width_in, min(1.2, (rows / columns)) * (width_in - 0.8) + 0.9), dpi=90, layout='constrained')
-        show_slice(volume, position.value, axis.value, fig.subplots(), labels, membranes, surfaces if opacity.value else (),
-                   alpha=opacity.value, limits=limits, thickness=thickness.value)
-        picture.value = _png(fig)
+        "Draw what the sliders say."
+        across, place, averaged = c['axis'].value, c['position'].value, c['thickness'].value
+        limits = contrast_limits(take_slice(data, place, across, averaged), *c['contrast'].value)
+        fig = _page_figure(data.shape, across, width_in)
+        shown = surfaces if c['opacity'].value else ()
+        show_slice(volume, place, across, fig.subplots(), labels, membranes, shown, alpha=c['opacity'].value,
+                   limits=limits, thickness=averaged)
+        picture.value = figure_png(fig)
+
     def turn(change):
-        n = data.shape[_AXES.index(change['new'])]
-        position.max, position.value = n - 1, n // 2
+        "Go to the middle of another axis."
+        n = data.shape[check_axis(change['new'])]
+        c['position'].max, c['position'].value = n - 1, n // 2
         draw()
-    axis.observe(turn, 'value')
-    for control in (position, thickness, contrast, opacity): control.observe(draw, 'value')
+
+    c['axis'].observe(turn, 'value')
+    for name in ('position', 'thickness', 'contrast', 'opacity'):
+        c[name].observe(draw, 'value')
     draw()
-    return widgets.VBox([widgets.HBox([axis, position, opacity]), widgets.HBox([thickness, contrast]), picture])
+    first, second = [c[k] for k in ('axis', 'position', 'opacity')], [c[k] for k in ('thickness', 'contrast')]
+    return widgets.VBox([widgets.HBox(first), widgets.HBox(second), picture])

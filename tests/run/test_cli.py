@@ -14,14 +14,23 @@ import zarr
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from cryoseg.run.cli import app, build_settings
+from cryoseg.run.cli import app, build_settings, main
 from cryoseg.base.files import VolumeError
 from cryoseg.base.formats import read_volume, write_volume
-from cryoseg.result.tables import read_table, COLUMNS
 from cryoseg.result.folder import checksum, read_record
+from cryoseg.result.records import Membrane
+from cryoseg.result.tables import columns
+from cryoseg.run.settings import OLD_OPTIONS
 
 runner = CliRunner()
-COMMANDS = 'run', 'segment', 'connect', 'surface', 'simulate', 'train', 'evaluate', 'info', 'demo'
+
+
+def read_table(path):
+    "Rows of a CSV file as other programs see them: text."
+    with open(path, newline='', encoding='utf-8') as file: return list(csv.DictReader(file))
+
+
+COMMANDS = 'run', 'segment', 'connect', 'surface', 'simulate', 'train', 'evaluate', 'info', 'demo', 'settings'
 
 
 def cryoseg(*words):
@@ -68,13 +77,14 @@ def test_help(command):
 
 def test_run_writes_all_files(phantom):
     out = phantom / 'out'
-    for name in ('run.toml', 'labels.mrc', 'membranes.mrc', 'membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'surfaces', 'report.html'):
+    for name in ('run.toml', 'labels.mrc', 'membranes.mrc', 'membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'surfaces', 'report.html',
+                 'fragments.mrc', 'fragments.csv', 'links.csv', 'connected.csv'):
         assert (out / name).exists(), name
     for name, mode in (('labels', 0), ('membranes', 6), ('membranes_closed', 6), ('lumen', 6), ('sigma', 2)):
         with mrcfile.open(out / f'{name}.mrc') as file:
             assert int(file.header.mode) == mode and abs(float(file.voxel_size.x) - 10) < 1e-4
     rows = read_table(out / 'membranes.csv')
-    assert rows and tuple(rows[0]) == COLUMNS
+    assert rows and tuple(rows[0]) == columns(Membrane)
     assert {r['status'] for r in rows} <= {'closed', 'open', 'truncated', 'refused'}
     assert len(list((out / 'surfaces').glob('membrane_*.ply'))) == sum(r['status'] != 'refused' for r in rows)
 
@@ -89,28 +99,144 @@ def test_run_again_keeps_everything(phantom):
 def test_run_toml_is_a_config(phantom, tmp_path):
     result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', '--config', phantom / 'out/run.toml', '-q')
     assert result.exit_code == 0, result.stderr
-    assert read_record(tmp_path / 'o')['settings'] == read_record(phantom / 'out')['settings']
+    assert read_record(tmp_path / 'o').settings == read_record(phantom / 'out').settings
     assert (tmp_path / 'o/membranes.mrc').read_bytes()[1024:] == (phantom / 'out/membranes.mrc').read_bytes()[1024:]
 
 
-def test_other_settings_are_refused_and_the_run_stays(phantom):
-    before = (phantom / 'out/membranes.csv').read_bytes()
-    refused('run', phantom / 'sim/tomogram.mrc', '-o', phantom / 'out', '--min-area-A2', 5e6, naming=('min_area_A2', '--overwrite'))
-    assert (phantom / 'out/membranes.csv').read_bytes() == before
-
-
-def test_a_killed_stage_is_done_again(phantom, tmp_path):
+def test_another_setting_redoes_its_stage_and_says_so(phantom, tmp_path):
     shutil.copytree(phantom / 'out', tmp_path / 'o')
-    record = (tmp_path / 'o/run.toml').read_text()
-    (tmp_path / 'o/run.toml').write_text(record.replace('surface = true\n', '', 1))
-    (tmp_path / 'o/sigma.mrc').unlink()
-    result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o')
-    assert result.exit_code == 0 and 'segment, connect: already done' in result.stdout
-    assert (tmp_path / 'o/sigma.mrc').exists()
+    result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', '--min-area-A2', 5e6)
+    assert result.exit_code == 0 and 'segment: already done, kept' in result.stdout
+    assert 'connect: done again, connect.min_area_A2 was 100000.0, is 5000000.0' in result.stdout and 'no membranes found' in result.stdout
+
+
+def test_a_folder_of_another_version_gets_one_line(phantom, tmp_path):
+    (tmp_path / 'o').mkdir()
+    (tmp_path / 'o/run.toml').write_text('[run]\nversion = "0.1.0"\n[done]\nsegment = true\n')
+    refused('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', naming=('run.toml', '0.1.0', '--overwrite'))
+
+
+@pytest.mark.parametrize('old', OLD_OPTIONS)
+def test_old_options_are_answered_with_the_new_ones(old, capsys):
+    with pytest.raises(SystemExit) as stop: main(['run', 'a.mrc', '-o', 'o', f'{old}=1'])
+    assert stop.value.code == 2 and f'{old} is now called {OLD_OPTIONS[old]}' in capsys.readouterr().err
+    assert OLD_OPTIONS[old] in cryoseg('run', '--help').stdout
+
+
+def test_what_a_config_says_can_be_switched_off(tmp_path):
+    "FINDINGS A.10."
+    config = tmp_path / 'a.toml'
+    config.write_text('[input]\ninvert = true\n[segment]\ndevice = "cuda"\n')
+    assert build_settings({}, config).input.invert and build_settings({}, config).segment.device == 'cuda'
+    off = build_settings({'input.invert': False, 'segment.device': 'cpu'}, config)
+    assert not off.input.invert and off.segment.device == 'cpu'
+    assert '--no-invert' in cryoseg('run', '--help').stdout
+
+
+def test_any_setting_is_reached_by_set(phantom, tmp_path):
+    result = cryoseg('surface', phantom / 'out/membranes.mrc', '-o', tmp_path / 'o', '--set', 'surface.edge_vox=4', '-q')
+    assert result.exit_code == 0 and read_record(tmp_path / 'o').settings['surface']['edge_vox'] == 4
+    refused('surface', phantom / 'out/membranes.mrc', '-o', tmp_path / 'p', '--set', 'surface.edge', naming=('NAME=VALUE',))
+    refused('surface', phantom / 'out/membranes.mrc', '-o', tmp_path / 'p', '--set', 'surface.edges=4', naming=('edges', 'edge_vox'))
+
+
+def test_settings_are_listed(tmp_path):
+    everything = cryoseg('settings').stdout
+    assert 'segment.threshold = 0.355' in everything and '(--threshold)' in everything and 'connect.trace.focus' in everything
+    surface = cryoseg('settings', 'surface').stdout
+    assert 'surface.edge_vox = 2 voxels' in surface and 'segment.' not in surface
+    (tmp_path / 'a.toml').write_text('[surface]\nedge_vox = 5\n')
+    assert 'surface.edge_vox = 5 voxels' in cryoseg('settings', 'surface', '--config', tmp_path / 'a.toml').stdout
+    refused('settings', 'colour', naming=('colour', 'surface'))
+
+
+def test_one_that_runs_out_of_memory_does_not_end_a_batch(phantom, tmp_path, monkeypatch):
+    "FINDINGS A.14: CUDA out of memory is a RuntimeError."
+    for name in ('a', 'b'): shutil.copy(phantom / 'sim/tomogram.mrc', tmp_path / f'{name}.mrc')
+    from cryoseg.segment import predict
+    real, calls = predict.segment_volume, []
+
+    def shaky(*args, **keywords):
+        calls.append(1)
+        if len(calls) == 1: raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')
+        return real(*args, **keywords)
+    monkeypatch.setattr(predict, 'segment_volume', shaky)
+    result = cryoseg('segment', tmp_path / 'a.mrc', tmp_path / 'b.mrc', '-o', tmp_path / 'o', '--z-range', '10:12', '-q')
+    assert result.exit_code == 1 and 'CUDA out of memory' in result.stderr and (tmp_path / 'o/b.mrc').exists()
+
+
+def test_ctrl_c_is_130(phantom, tmp_path, monkeypatch):
+    from cryoseg.segment import predict
+    def stop(*_, **__): raise KeyboardInterrupt
+    monkeypatch.setattr(predict, 'segment_volume', stop)
+    result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', '-q')
+    assert result.exit_code == 130 and 'interrupted' in result.stderr
+
+
+def test_compressed_names_keep_one_suffix(phantom, tmp_path):
+    "FINDINGS A.15: a.mrc.gz became a.mrc.mrc."
+    import gzip
+    (tmp_path / 'a.mrc.gz').write_bytes(gzip.compress((phantom / 'sim/tomogram.mrc').read_bytes()))
+    assert cryoseg('segment', tmp_path / 'a.mrc.gz', '-o', tmp_path / 'o', '--z-range', '10:12', '-q').exit_code == 0
+    assert [p.name for p in (tmp_path / 'o').iterdir()] == ['a.mrc']
+
+
+def test_a_voxel_size_of_one_can_be_certain(tmp_path):
+    "FINDINGS A.9: --voxel-size 1 counted as unknown."
+    path = write_mrc(tmp_path / 'one.mrc', np.random.default_rng(0).normal(size=(4, 32, 32)).astype(np.float32), 1.)
+    assert '--voxel-size' in cryoseg('segment', path, '-o', tmp_path / 'a').stderr
+    assert '--voxel-size' not in cryoseg('segment', path, '-o', tmp_path / 'b', '--voxel-size', 1).stderr
+
+
+def test_connect_alone_leaves_a_record_and_a_report(phantom, tmp_path):
+    assert cryoseg('connect', phantom / 'out/labels.mrc', '-o', tmp_path / 'o', '-q').exit_code == 0
+    record = read_record(tmp_path / 'o')
+    assert record.kind == 'labels' and list(record.stages) == ['connect'] and (tmp_path / 'o/report.html').exists()
+    again = cryoseg('connect', phantom / 'out/labels.mrc', '-o', tmp_path / 'o')
+    assert 'connect: already done, kept' in again.stdout
+    other = write_mrc(tmp_path / 'other.mrc', np.zeros((8, 30, 30), np.int8))
+    refused('connect', other, '-o', tmp_path / 'o', naming=('another input', '--overwrite'))
+
+
+def test_toy_surface_method_kernel_and_format_work_from_the_command_line(phantom, tmp_path):
+    "What somebody adds is there for the options at once."
+    from cryoseg.result.meshes import MESH_FORMATS, placed
+    from cryoseg.result.records import Surface
+    from cryoseg.surface.gp import Kernel
+    from cryoseg.surface.settings import KERNELS, SURFACE_METHODS
+    from cryoseg.base.geometry import icosphere
+
+    def fit_ball(points, shape, settings, id=0, seed=0):
+        centre, (u, faces) = points.mean(0), icosphere(3)
+        radius = np.linalg.norm(points - centre, axis=1).mean()
+        return Surface(id, centre + radius*u, faces, np.ones(len(u)), 'closed', 'a ball', 'ball', 4*np.pi*radius**2, n_points=len(points))
+
+    def write_xyz(path, surface, volume, values=None): np.savetxt(path, placed(surface, volume).vertices_A)
+    class Rational(Kernel):
+        "A rational quadratic kernel."
+        def value(self, r): return 1/(1 + (r/self.scale)**2)
+        def first(self, r): return -2/self.scale**2/(1 + (r/self.scale)**2)**2
+        def second(self, r): return (6*(r/self.scale)**2 - 2)/self.scale**2/(1 + (r/self.scale)**2)**3
+
+    SURFACE_METHODS.add('ball', fit_ball, 'a ball')
+    KERNELS.add('rational', Rational, 'long arms')
+    MESH_FORMATS.add('xyz', write_xyz, 'points')
+    try:
+        result = cryoseg('surface', phantom / 'out/membranes.mrc', '-o', tmp_path / 'o', '--surface-method', 'ball', '--meshes', 'xyz', '-q')
+        assert result.exit_code == 0, result.stderr
+        assert all(r['method'] == 'ball' and r['reason'] == 'a ball' for r in read_table(tmp_path / 'o/membranes.csv'))
+        assert len(list((tmp_path / 'o/surfaces').glob('*.xyz'))) == len(read_table(tmp_path / 'o/membranes.csv'))
+        result = cryoseg('surface', phantom / 'out/membranes.mrc', '-o', tmp_path / 'k', '--surface-method', 'paper', '--kernel', 'rational', '-q')
+        assert result.exit_code == 0, result.stderr
+        assert {r['method'] for r in read_table(tmp_path / 'k/membranes.csv') if r['status'] != 'refused'} <= {'paper'}
+    finally:
+        SURFACE_METHODS.remove('ball')
+        MESH_FORMATS.remove('xyz')
+        KERNELS.remove('rational')
 
 
 def test_segment_and_threads(phantom, tmp_path):
-    for n in (1, 2): assert cryoseg('segment', phantom / 'sim/tomogram.mrc', '-o', tmp_path / str(n), '--threads', n, '--dtype', 'float32', '--z-range', '10:16', '-q').exit_code == 0
+    for n in (1, 2): assert cryoseg('segment', phantom / 'sim/tomogram.mrc', '-o', tmp_path / str(n), '--workers', n, '--precision', 'float32', '--z-range', '10:16', '-q').exit_code == 0
     one, two = (read_volume(tmp_path / str(n) / 'tomogram.mrc', check=False) for n in (1, 2))
     assert one.shape == (6, 96, 96) and (np.asarray(one.data) == np.asarray(two.data)).all()
     assert one.world_origin_A[2] == pytest.approx(read_volume(phantom / 'sim/tomogram.mrc').world_origin_A[2] + 100)     # ten slices of 10 Å were left out
@@ -134,24 +260,28 @@ def test_surface_refuses_to_write_over_its_input(phantom):
     refused('surface', phantom / 'out/membranes_closed.mrc', '-o', phantom / 'out', naming=('membranes_closed.mrc', '-o'))
 
 
-def test_edited_links_win(phantom, tmp_path):
-    labels = phantom / 'out' / 'labels.mrc'
-    assert cryoseg('connect', labels, '-o', tmp_path / 'a').exit_code == 0
-    with open(tmp_path / 'a' / 'fragments.csv', newline='') as file: fragments = list(csv.DictReader(file))
+def test_edited_links_win_and_last(phantom, tmp_path):
+    "FINDINGS A.3: in the run's own folder, and a later `run` keeps them."
+    out = tmp_path / 'out'
+    shutil.copytree(phantom / 'out', out)
+    fragments = read_table(out / 'fragments.csv')
     kept = [row['fragment_id'] for row in fragments if int(row['membrane_id'])]
-    columns = (tmp_path / 'a' / 'links.csv').read_text().splitlines()[0]
-    assert len(kept) >= 2 and columns.startswith('link_id,fragment_a,end_a,fragment_b,end_b,distance_A')
-    edited = tmp_path / 'edited.csv'
-    edited.write_text(f'fragment_a,fragment_b,taken\n{kept[0]},{kept[1]},1\n')
-    assert cryoseg('connect', labels, '-o', tmp_path / 'b', '--links', edited).exit_code == 0
-    ids = [len(np.unique(mrcfile.read(tmp_path / name / 'membranes.mrc'))) for name in 'ab']
-    assert ids[1] == ids[0] - 1
-    rows = (tmp_path / 'b' / 'links.csv').read_text()
-    assert ',1,user' in rows
-    edited.write_text(f'fragment_a,fragment_b,taken\n{kept[0]},999,1\n')
-    refused('connect', labels, '-o', tmp_path / 'c', '--links', edited, naming=('999', 'other settings'))
+    head = (out / 'links.csv').read_text().splitlines()[0]
+    assert len(kept) >= 2 and head.startswith('link_id,fragment_a,end_a,fragment_b,end_b,x_A,y_A,z_A,distance_A') and head.endswith('rule,reason')
+    edited = out / 'edited.csv'
+    edited.write_text(f'link_id,fragment_a,end_a,fragment_b,end_b,taken\n1,{kept[0]},,{kept[1]},,1\n')
+    before = len(read_table(out / 'membranes.csv'))
+    result = cryoseg('connect', out / 'labels.mrc', '-o', out, '--links', edited)
+    assert result.exit_code == 0 and '1 decisions made by hand' in result.stdout, result.stderr
+    edits, = read_table(out / 'edits.csv')
+    assert edits['kind'] == 'join' and (edits['fragment_a'], edits['fragment_b']) == (kept[0], kept[1])
+    result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', out)
+    assert result.exit_code == 0 and 'segment, connect: already done, kept' in result.stdout
+    assert len(read_table(out / 'membranes.csv')) == before - 1 and any(r['rule'] == 'user' and r['taken'] == '1' for r in read_table(out / 'links.csv'))
+    edited.write_text(f'link_id,fragment_a,end_a,fragment_b,end_b,taken\n1,{kept[0]},,999,,1\n')
+    refused('connect', phantom / 'out/labels.mrc', '-o', tmp_path / 'c', '--links', edited, naming=('999',))
     edited.write_text('a,b\n1,2\n')
-    refused('connect', labels, '-o', tmp_path / 'c', '--links', edited, naming=('edited.csv, line 2', 'taken'))
+    refused('connect', phantom / 'out/labels.mrc', '-o', tmp_path / 'c', '--links', edited, naming=('edited.csv, line 2', 'link_id'))
     assert not (tmp_path / 'c' / 'membranes.mrc').exists()
 
 
@@ -160,7 +290,7 @@ def test_connect_membrane_values(phantom, tmp_path):
     write_mrc(tmp_path / 'other.mrc', np.where(data == 1, 7, 0).astype(np.int16))
     assert cryoseg('connect', tmp_path / 'other.mrc', '-o', tmp_path / 'o', '--membrane-values', '7', '-q').exit_code == 0
     assert (tmp_path / 'o/membranes.mrc').read_bytes()[1024:] == (phantom / 'out/membranes.mrc').read_bytes()[1024:]
-    refused('connect', tmp_path / 'other.mrc', '-o', tmp_path / 'o2', '--membrane-values', 'x', naming=('x', '1,2'))
+    refused('connect', tmp_path / 'other.mrc', '-o', tmp_path / 'o2', '--membrane-values', 'x', naming=('x', '--membrane-values'))
 
 
 def test_evaluate_json(phantom):
@@ -216,9 +346,9 @@ def test_bad_options(phantom, tmp_path):
     refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '9:3', naming=('9:3',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--z-range', '90:99', naming=('40',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--voxel-size', '-1', naming=('-1',))
-    refused('run', tomogram, '-o', tmp_path / 'o', '--surface', 'magic', naming=('magic', 'star', 'normals'))
-    refused('run', tomogram, '-o', tmp_path / 'o', '--fit', 'circle', naming=('circle', 'ellipse', 'gp'))
-    refused('run', tomogram, '-o', tmp_path / 'o', '--dtype', 'int3', naming=('int3',))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--surface-method', 'magic', naming=('magic', 'star', 'normals'))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--contours', 'circle', naming=('circle', 'ellipse', 'gp'))
+    refused('run', tomogram, '-o', tmp_path / 'o', '--precision', 'int3', naming=('int3',))
     refused('run', tomogram, '-o', tmp_path / 'o', '--config', tmp_path / 'none.toml', naming=('none.toml',))
     (tmp_path / 'bad.toml').write_text('[settings.segment]\ntreshold = 0.5\n')
     refused('run', tomogram, '-o', tmp_path / 'o', '--config', tmp_path / 'bad.toml', naming=('treshold', 'threshold'))
@@ -229,12 +359,12 @@ def test_bad_options(phantom, tmp_path):
     refused('segment', tomogram, '-o', tmp_path / 'o', '--weights', phantom / 'out/run.toml', naming=('run.toml',))
     save_file({'weight': np.zeros(3, np.float32)}, tmp_path / 'other.safetensors')
     refused('segment', tomogram, '-o', tmp_path / 'o', '--weights', tmp_path / 'other.safetensors', naming=('other.safetensors', '--weights'))
-    refused('simulate', '-o', tmp_path / 's', '--shape', '4', naming=('4', '64,160,160'))
+    refused('simulate', '-o', tmp_path / 's', '--shape', '4', naming=('4', 'shape'))
     refused('train', tomogram, '-o', tmp_path / 'w.pt', naming=('w.pt', '.safetensors'))
     regions = tmp_path / 'regions.toml'
     refused('train', tomogram, '-o', tmp_path / 'w.safetensors', '--regions', regions, naming=('regions.toml',))
     regions.write_text('[[box]]\nlabel = "vesicle"\n')
-    refused('train', tomogram, '-o', tmp_path / 'w.safetensors', '--regions', regions, naming=('box 1', 'vesicle', 'background, membrane or protein'))
+    refused('train', tomogram, '-o', tmp_path / 'w.safetensors', '--regions', regions, naming=('box 1', 'vesicle', 'background, membrane, protein'))
     regions.write_text('[[box]]\nlabel = "membrane"\nz = [0, 9999]\n')
     refused('train', tomogram, '-o', tmp_path / 'w.safetensors', '--regions', regions, naming=('9999', 'first voxel'))
     refused('evaluate', tmp_path / 'none', phantom / 'sim', naming=('none',))
@@ -272,8 +402,8 @@ def test_connect_takes_probabilities_and_links_in_slices(phantom, tmp_path):
     soft = np.where(np.asarray(truth.data) == 1, .8, .1).astype(np.float32)
     write_volume(tmp_path / 'p.mrc', truth.with_data(soft))
     result = cryoseg('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'a', '--link', 'matching')
-    assert result.exit_code == 0 and 'probabilities' in result.stdout and 'membrane 1' in result.stdout
-    assert 'no membranes' in cryoseg('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'b', '--threshold', '.9').stdout
+    assert result.exit_code == 0 and 'probabilities' in result.stdout and 'results in' in result.stdout
+    assert 'no membranes' in cryoseg('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'b', '--mask-threshold', '.9').stdout
     write_volume(tmp_path / 'q.mrc', truth.with_data(soft * 3))
     refused('connect', tmp_path / 'q.mrc', '-o', tmp_path / 'c', naming=('q.mrc', 'neither labels nor probabilities'))
     soft[0, 0, 0] = np.nan
@@ -338,17 +468,16 @@ def test_one_image_gets_closed_curves(tmp_path):
     table, = read_table(tmp_path / 'o/membranes.csv')
     assert table['status'] == 'closed' and table['volume_A3'] == '' and 'Curves' in (tmp_path / 'o/report.html').read_text()
     before = (tmp_path / 'o/curves.csv').stat().st_mtime_ns
-    assert 'curves, surface: already done' in cryoseg('run', path, '-o', tmp_path / 'o').stdout and (tmp_path / 'o/curves.csv').stat().st_mtime_ns == before
-    refused('run', path, '-o', tmp_path / 'o', '--fit', 'ellipse', naming=('curves.fit', '--overwrite'))
-    assert cryoseg('run', path, '-o', tmp_path / 'e', '--fit', 'ellipse', '-q').exit_code == 0 and read_table(tmp_path / 'e/sections.csv')[0]['method'] == 'ellipse'
-    assert cryoseg('run', path, '-o', tmp_path / 'n', '--config', tmp_path / 'o/run.toml', '--fit', 'none', '-q').exit_code == 0 and not (tmp_path / 'n/curves.csv').exists()
+    assert 'contours, surface: already done' in cryoseg('run', path, '-o', tmp_path / 'o').stdout and (tmp_path / 'o/curves.csv').stat().st_mtime_ns == before
+    assert cryoseg('run', path, '-o', tmp_path / 'e', '--contours', 'ellipse', '-q').exit_code == 0 and read_table(tmp_path / 'e/sections.csv')[0]['method'] == 'ellipse'
+    assert cryoseg('run', path, '-o', tmp_path / 'n', '--config', tmp_path / 'o/run.toml', '--contours', 'none', '-q').exit_code == 0 and not (tmp_path / 'n/curves.csv').exists()
 
 
 def test_a_volume_gets_curves_where_asked(phantom, tmp_path):
     assert not (phantom / 'out/curves.csv').exists()
     few = read_volume(phantom / 'out/membranes.mrc', check=False, z_range=(16, 22))
     write_volume(tmp_path / 'few.mrc', few)
-    result = cryoseg('surface', tmp_path / 'few.mrc', '-o', tmp_path / 'o', '--fit', 'gp', '--surface', 'star')
+    result = cryoseg('surface', tmp_path / 'few.mrc', '-o', tmp_path / 'o', '--contours', 'gp', '--surface-method', 'star')
     assert result.exit_code == 0 and 'sections in curves.csv' in result.stdout, result.output + result.stderr
     sections = read_table(tmp_path / 'o/sections.csv')
     assert {int(s['z']) for s in sections} <= set(range(6)) and all(s['reason'] or s['status'] == 'closed' for s in sections)
@@ -364,7 +493,7 @@ def test_run_takes_an_ome_zarr(tmp_path, phantom):
                                        datasets=[dict(path='0', coordinateTransformations=[dict(type='scale', scale=[10., 10., 10.])])])]
     result = cryoseg('run', tmp_path / 'small.zarr', '-o', tmp_path / 'out', '-q')
     assert result.exit_code == 0, result.output + result.stderr
-    assert (tmp_path / 'out/labels.mrc').exists() and read_record(tmp_path / 'out')['run']['voxel_size_A'] == 10
+    assert (tmp_path / 'out/labels.mrc').exists() and read_record(tmp_path / 'out').voxel_size_A == 10
     (tmp_path / 'no_image').mkdir()
     refused('run', tmp_path / 'no_image', '-o', tmp_path / 'other', naming=('no_image', 'folder'))
 
@@ -375,23 +504,23 @@ def test_overwrite_mends_a_damaged_record(tmp_path, phantom):
     image = phantom / 'sim/tomogram.mrc'
     refused('run', image, '-o', tmp_path / 'out', naming=('run.toml', '--overwrite'))
     result = cryoseg('run', image, '-o', tmp_path / 'out', '--overwrite', '--z-range', '0:6', '-q')
-    assert result.exit_code == 0 and read_record(tmp_path / 'out')['done']['surface']
+    assert result.exit_code == 0 and 'surface' in read_record(tmp_path / 'out').stages
 
 
 def test_a_zero_on_the_command_line_counts(tmp_path):
     config = tmp_path / 'old.toml'
-    config.write_text('seed = 5\n[segment]\nthreshold = 0.5\n[input]\nz_start = 10\n')
-    old, new = build_settings(config), build_settings(config, seed=0, threshold=0., z_range='0:50')
-    assert (old.seed, old.segment.threshold, old.input.z_start) == (5, .5, 10)
-    assert (new.seed, new.segment.threshold, new.input.z_start, new.input.z_stop) == (0, 0, 0, 50)
-    with pytest.raises(VolumeError, match='0 to 1'): build_settings(threshold=5.)
+    config.write_text('seed = 5\n[segment]\nthreshold = 0.5\n[input]\nz_range = [10, 60]\n')
+    old = build_settings({}, config)
+    new = build_settings({'seed': 0, 'segment.threshold': 0., 'input.z_range': (0, 50)}, config)
+    assert (old.seed, old.segment.threshold, old.input.z_range) == (5, .5, (10, 60))
+    assert (new.seed, new.segment.threshold, new.input.z_range) == (0, 0, (0, 50))
+    with pytest.raises(VolumeError, match='threshold = 5'): build_settings({'segment.threshold': 5.})
 
 
-def test_another_command_strikes_its_stages_off_the_record(tmp_path, phantom):
+def test_another_command_goes_on_with_the_run(tmp_path, phantom):
     out = tmp_path / 'out'
     shutil.copytree(phantom / 'out', out)
-    assert cryoseg('surface', out / 'membranes.mrc', '-o', out, '--overwrite', '--fit', 'ellipse', '-q').exit_code == 0
-    assert (out / 'curves.csv').exists() and set(read_record(out)['done']) == {'segment', 'connect'}
-    assert cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', out, '-q').exit_code == 0
-    assert not (out / 'curves.csv').exists()                        # this run asked for none
-    assert (out / 'membranes.csv').read_text() == (phantom / 'out/membranes.csv').read_text()
+    assert cryoseg('surface', out / 'membranes.mrc', '-o', out, '--contours', 'ellipse', '-q').exit_code == 0
+    assert (out / 'curves.csv').exists() and set(read_record(out).stages) == {'segment', 'connect', 'contours', 'surface'}
+    result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', out)
+    assert 'segment, connect: already done' in result.stdout and not (out / 'curves.csv').exists()

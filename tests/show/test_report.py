@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from cryoseg.base.geometry import icosphere
+from cryoseg.show.pages import with_error
 from cryoseg.show.report import (
-    MAX_BYTES, choose_slices, evaluation_html, read_run, report_html, summary_html, table_html, with_error,
-    write_report,
+    MAX_BYTES, choose_slices, count_proteins, evaluation_html, read_run,
+    report_html, summary_html, table_html, write_report,
 )
-from cryoseg.result.records import Surface
+from cryoseg.result.records import Membrane, Surface
 from cryoseg.result.meshes import write_surface_ply
+from cryoseg.result.tables import read_rows
 from cryoseg.base.files import VolumeError
 from cryoseg.base.volume import Volume
 from cryoseg.base.formats import write_volume
@@ -185,6 +187,36 @@ def test_the_input_is_read_as_the_run_read_it(tmp_path):
     assert run.image.shape == (10, 14, 18) and run.image.voxel_size_A == 20.0
 
 
+@pytest.mark.parametrize('given', ['', 'voxel_size_A = 10.0'])
+def test_binning_counts_once(tmp_path, given):
+    "The run's voxel size is that after binning; the one of the input, given or in its header, is that before."
+    text = RUN.replace('voxel_size_A = 10.0', 'voxel_size_A = 20.0').replace('bin = 1', f'bin = 2\n{given}')
+    folder = make_run(tmp_path / 'run', ROWS[:1], text=text)
+    write_volume(folder / 'labels.mrc', Volume(np.zeros((10, 14, 18), np.int8), 20.0))
+    run = read_run(folder)
+    assert (run.image.shape, run.image.voxel_size_A) == (run.labels.shape, run.labels.voxel_size_A)
+
+
+def test_scores_keep_their_names():
+    page = words(table_html([Membrane(**row(1) | dict(confidence=0.97, shape_score=0.31))]))
+    assert 'shape 0–1 confidence 0–1' in page and page.index('0.31') < page.index('0.97')
+
+
+def test_rows_become_records(tmp_path):
+    path = tmp_path / 'membranes.csv'
+    path.write_text('id,n_voxels,status,area_A2,mean_sigma_A,n_fragments\n3,12,open,nan,4.5,2\n4,1,refused,,,\n', encoding='utf-8')
+    assert read_rows(path, Membrane) == [Membrane(3, 12, 'open', mean_sigma_A=4.5, n_fragments=2), Membrane(4, 1, 'refused')]
+    path.write_text('name\nx\n', encoding='utf-8')
+    with pytest.raises(VolumeError, match='line 2: id is missing'): read_rows(path, Membrane)
+
+
+def test_proteins_are_counted_where_they_touch(tmp_path):
+    run = read_run(make_run(tmp_path / 'run', ROWS))
+    assert count_proteins(run) == (1, 27)
+    run.labels = None
+    assert count_proteins(run) is None
+
+
 @pytest.mark.parametrize('make, said', [
     (lambda p: p / 'none', 'is no folder; give the folder that cryoseg run -o wrote'),
     (lambda p: p, 'is not the folder of a run: it has no run.toml'),
@@ -217,7 +249,7 @@ def test_digits_follow_the_error(value, sd, text):
 
 
 def test_tables():
-    assert table_html([row(1)]).count('<tr>') == 2 and 'No membranes were found' in table_html([]) and 'surface stage' in table_html(None)
+    assert table_html([Membrane(**row(1))]).count('<tr>') == 2 and 'No membranes were found' in table_html([]) and 'surface stage' in table_html(None)
     assert evaluation_html(None) == '' and evaluation_html(dict(voxel=None, instances=None, surfaces=[])).count('<table') == 0
     assert words(evaluation_html(EVALUATION)).count('–') == 2        # two values are unknown
 

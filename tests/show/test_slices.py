@@ -1,23 +1,21 @@
-"""Drawing: colours, slices, sections of surfaces, three-dimensional pictures, live views."""
+"""Slices: colours, contrast, scale, sections of surfaces."""
 import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import trimesh
 from matplotlib.figure import Figure
 
+from cryoseg.base.volume import Volume
+from cryoseg.show.slices import (
+    MEMBRANE_COLOR, PROTEIN_COLOR, band_section, contrast_limits, instance_colors, mesh_section, overlay_rgba,
+    polygons_path, round_length, scale_bar, show_orthogonal, show_slice, show_slices, slab_limits, slice_places,
+    take_slice, text_color,
+)
 from cryoseg.base.geometry import icosphere
 from cryoseg.result.records import Surface
-from cryoseg.show.slices import (
-    band_section, contrast_limits, instance_colors, mesh_section, overlay_rgba, round_length, scale_bar,
-    show_orthogonal, show_slice, show_slices, slab_limits, take_slice,
-)
-from cryoseg.show.scene import (
-    clip_mesh, coarsen_mesh, draw_surfaces, scene, shade, show_surfaces, sigma_limits, snapshot_html,
-)
-from cryoseg.show.widgets import slice_viewer
-from cryoseg.base.volume import Volume
 
 SHAPE = (24, 32, 40)
 DIRECTIONS, FACES = icosphere(3)
@@ -28,6 +26,11 @@ def ball(id=1, centre=(12, 16, 20), radius=8.0, sigma=0.5):
     return Surface(id, np.add(centre, radius * DIRECTIONS), FACES, np.full(len(DIRECTIONS), sigma), 'closed')
 
 
+def refused():
+    "A membrane without a surface."
+    return Surface(4, np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros(0), 'refused', 'too few voxels')
+
+
 @pytest.fixture(scope='module')
 def volume():
     data = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
@@ -35,6 +38,7 @@ def volume():
 
 
 def png(fig):
+    "A figure as the bytes of a file."
     with io.BytesIO() as file:
         fig.savefig(file, format='png')
         return file.getvalue()
@@ -44,8 +48,6 @@ def area(polygon):
     r, c = polygon.T
     return np.sum(c * np.roll(r, -1) - r * np.roll(c, -1)) / 2
 
-
-# colours and contrast
 
 def test_the_colour_of_an_id_is_its_own():
     every = instance_colors(np.arange(1, 400))
@@ -74,8 +76,6 @@ def test_overlay_is_clear_where_there_is_nothing():
     np.testing.assert_array_equal(rgba[..., 3], [[0, 0.3], [0.3, 0.3]])
     np.testing.assert_array_equal(rgba[1, 1, :3], instance_colors(65_535)[0])
 
-
-# slices
 
 @pytest.mark.parametrize('axis, shape', [('z', (32, 40)), ('y', (24, 40)), ('x', (32, 24))])
 def test_slices_line_up_with_the_xy_view(volume, axis, shape):
@@ -115,10 +115,7 @@ def test_figures_can_be_saved(volume):
 
 
 def test_empty_surfaces_draw_nothing(volume):
-    refused = Surface(4, np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros(0), 'refused', 'too few voxels')
-    png(show_slices(volume, [3], surfaces=[refused]))
-    png(show_surfaces([refused], SHAPE, 10.0, color_by='sigma'))
-    assert sigma_limits([refused]) == (0.0, 1.0)
+    png(show_slices(volume, [3], surfaces=[refused()]))
 
 
 @pytest.mark.parametrize('call, said', [
@@ -129,15 +126,11 @@ def test_empty_surfaces_draw_nothing(volume):
     (lambda v: show_slice(np.zeros(4)), 'got shape (4,)'),
     (lambda v: show_slices(v, []), 'no slice to show'),
     (lambda v: contrast_limits(np.full(3, np.inf)), 'no finite value'),
-    (lambda v: show_surfaces([ball()], color_by='area'), "'id' or 'sigma', got 'area'"),
-    (lambda v: scene([ball()], color_by='area'), "'id' or 'sigma', got 'area'"),
 ])
 def test_bad_calls_say_what_is_wrong(volume, call, said):
     with pytest.raises(ValueError) as error: call(volume)
     assert said in str(error.value) and '\n' not in str(error.value)
 
-
-# sections of surfaces
 
 @pytest.mark.parametrize('axis', 'zyx')
 @pytest.mark.parametrize('height', [0.0, 3.0, -6.5])
@@ -173,84 +166,56 @@ def test_unknown_sigma_has_no_band():
     assert sum(map(area, band_section(s.vertices_vox, s.faces, np.full(len(s.vertices_vox), np.nan), 12.0))) == pytest.approx(0, abs=1e-6)
 
 
-# surfaces in space
+# what is new with the rooms
 
-def test_coarse_meshes_keep_place_and_values():
-    s = ball()
-    vertices, faces, height = coarsen_mesh(s.vertices_vox, s.faces, 300, s.vertices_vox[:, 0])
-    assert 100 < len(faces) <= 300 and faces.max() < len(vertices)
-    np.testing.assert_allclose(np.linalg.norm(vertices - (12, 16, 20), axis=1), 8, atol=0.6)
-    np.testing.assert_allclose(height, vertices[:, 0])
-    assert coarsen_mesh(s.vertices_vox, s.faces, 10_000)[1] is s.faces
+def test_labels_have_the_colours_of_their_classes():
+    rgba = overlay_rgba(np.array([[1, 2]]))
+    np.testing.assert_array_equal(rgba[0, :, :3], [MEMBRANE_COLOR, PROTEIN_COLOR])
 
 
-def test_an_open_rim_stays_straight():
-    s = ball()
-    vertices, faces = clip_mesh(s.vertices_vox, s.faces, 'z', -np.inf, 14)
-    vertices, faces = coarsen_mesh(vertices, faces, 300)
-    edges, uses = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0, return_counts=True)
-    np.testing.assert_allclose(vertices[edges[uses == 1], 0], 14)
+def test_dark_text_is_lightened_and_light_text_kept():
+    wine = instance_colors([7])[0]
+    assert (text_color(wine) > wine).all()
+    np.testing.assert_array_equal(text_color(np.array([1.0, 1.0, 0.5])), [1.0, 1.0, 0.5])
 
 
-def test_light_falls_from_the_viewer():
-    towards = np.array([[np.cos(0.4) * np.cos(-1.1), np.cos(0.4) * np.sin(-1.1), np.sin(0.4)]])
-    color = np.array([[0.6, 0.3, 0.1]])
-    front, side, inside = (shade(color, n, np.degrees(0.4), np.degrees(-1.1)) for n in (towards, np.array([[0, 0, -1.0]]), -towards))
-    assert front.sum() > inside.sum() and front.sum() > side.sum() and front.max() <= 1
+@pytest.mark.parametrize('axis', 'zyx')
+def test_a_section_is_that_of_trimesh(axis):
+    s, a = ball(), 'zyx'.index(axis)
+    normal = np.eye(3)[a]
+    theirs = trimesh.Trimesh(s.vertices_vox, s.faces, process=False).section(normal, 14.3 * normal)
+    ours = mesh_section(s.vertices_vox, s.faces, 14.3, axis)
+    assert np.linalg.norm(ours[:, 1] - ours[:, 0], axis=1).sum() == pytest.approx(theirs.length)
 
 
-def test_a_picture_of_everything(volume):
-    fig = Figure(figsize=(3, 3), dpi=50)
-    left, right = fig.add_subplot(121, projection='3d'), fig.add_subplot(122, projection='3d')
-    mask = np.zeros(SHAPE, bool); mask[3:8, 3:8, 3:8] = True
-    assert draw_surfaces(left, [ball(), ball(2, (12, 6, 6), 4)], SHAPE, 10.0, clip=('z', 0, 12), points={1: np.array([[20, 16, 20]])}, proteins=mask) is None
-    scale = draw_surfaces(right, [ball(sigma=2.0)], color_by='sigma', points=np.zeros((3, 3)))
-    assert scale.get_clim()[0] == 0 and scale.get_clim()[1] >= 2
-    assert len(png(fig)) > 2000
-    np.testing.assert_allclose(left.get_xlim(), (0, 40))           # 40 voxels of 10 Å are 40 nm
+def test_a_path_covers_what_its_polygons_cover():
+    square = np.array([[0, 0], [0, 2], [2, 2], [2, 0]], float)
+    path = polygons_path([square, square + (0, 2)], scale=2.0)
+    assert path.contains_point((7, 1)) and not path.contains_point((1, 7))      # x is the column
 
 
-# live views
-
-def test_the_viewer_follows_its_sliders(volume):
-    pytest.importorskip('ipywidgets')
-    viewer = slice_viewer(volume, labels=np.zeros(SHAPE, int), width_in=3)
-    (axis, position, _), picture = viewer.children[0].children, viewer.children[2]
-    assert position.max == 23 and bytes(picture.value).startswith(b'\x89PNG')
-    before = bytes(picture.value)
-    position.value = 3
-    assert bytes(picture.value) != before
-    axis.value = 'x'
-    assert position.max == 39 and position.value == 20
-    axis.value = 'z'                                               # a shorter axis: the position must come along
-    assert position.max == 23 and position.value == 12
+@pytest.mark.parametrize('at, places', [(1, [5]), (3, [2, 5, 8]), ([0, 9], [0, 9]), (np.array([4]), [4])])
+def test_places_of_slices(at, places):
+    assert slice_places(at, 11) == places
 
 
-def test_a_scene_is_in_nanometres_and_a_page_of_its_own(volume):
-    pytest.importorskip('k3d')
-    plot = scene([ball(), ball(5, (12, 6, 6), 4)], volume, proteins=np.indices(SHAPE).sum(0) < 9)
-    names = [o.name for o in plot.objects]
-    assert names == ['membrane 1', 'sigma 1', 'membrane 5', 'sigma 5', 'proteins', 'volume', 'middle slice']
-    np.testing.assert_allclose(plot.objects[0].vertices.mean(0), np.array([20, 16, 12]) * 1.25, atol=0.1)
-    np.testing.assert_allclose(plot.objects[1].attribute, 0.5 * 12.5, rtol=1e-5)
-    page = snapshot_html(plot, 'a title')
-    assert '<title>a title</title>' in page and 'Content-Security-Policy' in page and 500_000 < len(page) < 4_000_000
+def test_labels_are_no_places(volume):
+    with pytest.raises(ValueError, match='give labels as labels='): show_slices(volume, np.zeros(SHAPE, int))
 
 
-def test_without_the_extra_the_rest_works():
-    "Drawing needs neither ipywidgets nor k3d; a live view names the extra that brings them."
-    program = '''
-import sys
-sys.modules.update(ipywidgets=None, k3d=None)
-import numpy as np
-from cryoseg.show.scene import scene
-from cryoseg.show.slices import show_slices
-from cryoseg.show.widgets import slice_viewer
-show_slices(np.zeros((4, 5, 6)), 2)
-for call in (lambda: slice_viewer(np.zeros((4, 5, 6))), lambda: scene([])):
-    try: call()
-    except ImportError as error: print(error)
-'''
+def test_a_volume_may_be_the_overlay(volume):
+    labels = np.zeros(SHAPE, np.int8)
+    labels[10:14, 10:20, 10:20] = 1
+    for name in ('labels', 'membranes'):
+        plain, wrapped = (png(show_slice(volume, 12, **{name: x}).figure) for x in (labels, volume.with_data(labels)))
+        assert plain == wrapped != png(show_slice(volume, 12).figure)
+
+
+def test_a_unit_that_is_none_is_refused(volume):
+    with pytest.raises(ValueError, match="'nm' or 'vox'"): show_slice(volume, unit='A')
+
+
+def test_importing_brings_no_matplotlib():
+    program = 'import sys, cryoseg.show.slices, cryoseg.show.scene, cryoseg.show.widgets; assert not {"matplotlib", "k3d", "ipywidgets"} & set(sys.modules)'
     run = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert run.stdout.count('pip install "cryoseg[notebook]"') == 2
+    assert run.returncode == 0, run.stderr[-500:]

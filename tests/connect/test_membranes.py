@@ -1,0 +1,325 @@
+"From labels to membranes: every voxel accounted for, decisions by hand by place, thick walls, one slice."
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt
+
+from cryoseg.base.files import VolumeError
+from cryoseg.base.metrics import adapted_rand_error
+from cryoseg.connect.joins import Join
+from cryoseg.connect.membranes import centre_voxel, confidence_of, connect_labels, decide, edits_from_links, fill_walls
+from cryoseg.connect.membranes import find_membranes, fragment_at, is_thick, joined_pairs, link_of_join, look_up_edits
+from cryoseg.connect.membranes import membrane_mask, membrane_values_of, number_voxels, shape_score, thin_walls, why_no_membrane
+from cryoseg.connect.pieces import Scale, describe_piece
+from cryoseg.connect.settings import ConnectSettings
+from cryoseg.phantom.phantom import broken_shells
+from cryoseg.result.records import Edit, Link
+
+SHAPE = 60, 100, 170
+SIZE_A = 10.
+
+
+def shell(radius, centre, thickness=3):
+    distance = np.linalg.norm(np.indices(SHAPE) - np.reshape(centre, (3, 1, 1, 1)), axis=0)
+    return np.abs(distance - radius) <= thickness/2
+
+
+@pytest.fixture(scope='module')
+def scene():
+    "A torn vesicle, a whole one, and specks; and the true ids."
+    mask, truth = broken_shells(SHAPE, [((30, 50, 45), (36, 38, 34)), ((30, 50, 125), (28, 30, 32))], specks=300, seed=1, wedge=.8)[:2]
+    slot = (truth == 1) & (np.abs(np.indices(SHAPE)[1] - 50) < 7)
+    return mask & ~slot, truth*~slot
+
+
+@pytest.fixture(scope='module')
+def found(scene): return find_membranes(scene[0], SIZE_A)
+
+
+# labels
+
+def test_values_by_name():
+    assert membrane_values_of({}) == () and membrane_values_of({2: 'Lumen', 1: 'Membrane', 0: 'x'}) == (1,)
+    with pytest.raises(VolumeError, match='--membrane-values'): membrane_values_of({1: 'lumen'})
+
+
+def test_masks_and_labels_are_one():
+    labels = np.random.default_rng(0).integers(0, 4, (3, 4, 5))
+    settings = ConnectSettings(membrane_values=(1, 3))
+    assert np.array_equal(membrane_mask(labels, settings), np.isin(labels, (1, 3)))
+    assert np.array_equal(membrane_mask(labels.astype(np.uint8) == 2, settings), labels == 2)
+
+
+@pytest.mark.parametrize('labels', [np.zeros((3, 3), bool), np.zeros((3, 3, 3)), np.zeros((3, 3, 3), complex)])
+def test_bad_labels_are_refused(labels):
+    with pytest.raises(VolumeError, match='labels have'): find_membranes(labels, SIZE_A)
+
+
+# the whole
+
+def test_the_torn_vesicle_is_one(scene, found):
+    assert len(found.table) == 2 and adapted_rand_error(found.membranes, scene[1]) < .02
+    whole, torn = sorted(found.table, key=lambda m: m.n_fragments)
+    assert (whole.n_fragments, whole.joined, whole.confidence) == (1, '', None)
+    taken = [link for link in found.links if link.taken]
+    assert torn.n_fragments == len(taken) + 1 and torn.confidence == pytest.approx(np.prod([link.probability for link in taken]))
+    assert all(link.reason in torn.joined for link in taken)
+
+
+def test_every_voxel_is_accounted_for(scene, found):
+    assert scene[0].sum() == sum(f.n_voxels for f in found.fragments) + sum(d.n_voxels for d in found.dropped if 'specks' in d.reason)
+    ids = found.fragment_ids
+    assert np.bincount(ids.ravel())[1:].tolist() == [f.n_voxels for f in found.fragments]
+    assert np.bincount(found.membranes.ravel())[1:].tolist() == [m.n_voxels for m in found.table]
+    member = np.array([0] + [f.membrane_id for f in found.fragments])
+    assert np.array_equal(member[ids], found.membranes) and not (found.membranes > 0)[~scene[0]].any()
+    assert (found.membranes.dtype, ids.dtype) == (np.uint16, np.int32)
+
+
+def test_centres_lie_on_their_fragments(found):
+    for f in found.fragments:
+        z, y, x = np.round(np.array(f.centre_A[::-1])/SIZE_A).astype(int)
+        assert found.fragment_ids[z, y, x] == f.fragment_id
+
+
+def test_the_largest_comes_first(found):
+    sizes = [m.n_voxels for m in found.table]
+    assert sizes == sorted(sizes, reverse=True) and [m.id for m in found.table] == [1, 2]
+    dropped = [d.n_voxels for d in found.dropped]
+    assert dropped == sorted(dropped, reverse=True)
+
+
+def test_records_hold_what_files_can_hold(found):
+    for record in (*found.table, *found.links, *found.fragments, *found.dropped):
+        assert all(type(v) in (int, float, str, bool, type(None)) for v in vars(record).values()), record
+    assert all(0 < link.probability < 1 and link.reason and link.z_A is not None for link in found.links)
+
+
+def test_the_middle_of_a_join_is_in_the_gap(found):
+    link = next(link for link in found.links if link.taken)
+    assert 430 <= link.y_A <= 570 and np.linalg.norm((link.x_A - 450, link.z_A - 300)) < 400
+
+
+def test_voxels_may_be_of_any_size(scene, found):
+    "Twice the voxel with settings of twice the length: the same membranes."
+    lengths = {k: 2*getattr(ConnectSettings(), k) for k in ('epsilon_A', 'min_radius_A', 'tolerance_A', 'bilayer_A', 'max_gap_A')}
+    areas = {k: 4*getattr(ConnectSettings(), k) for k in ('min_area_A2', 'min_fragment_A2')}
+    again = find_membranes(scene[0], 2*SIZE_A, ConnectSettings(**lengths, **areas))
+    assert adapted_rand_error(again.membranes, found.membranes) < .01 and len(again.table) == 2
+
+
+def test_one_call_is_the_same(scene, found):
+    again = connect_labels(scene[0].astype(np.uint8), SIZE_A)
+    assert np.array_equal(again.membranes, found.membranes) and again.links == found.links and again.table == found.table
+
+
+def test_the_seed_reaches_the_pieces(scene, found):
+    other = find_membranes(scene[0], SIZE_A, seed=5)
+    assert other.table != found.table and adapted_rand_error(other.membranes, found.membranes) < .01
+
+
+@pytest.mark.parametrize('labels', [np.zeros((4, 5, 6), np.uint8), np.zeros((1, 5, 6), bool)])
+def test_nothing_is_nothing(labels):
+    nothing = find_membranes(labels, SIZE_A)
+    assert nothing.membranes.shape == labels.shape and nothing.membranes.max() == 0
+    assert (nothing.table, nothing.links, nothing.fragments, nothing.dropped, nothing.unfit) == ((), (), (), (), ())
+
+
+def test_blocks_and_dust_are_dropped():
+    block = np.zeros((40, 40, 40), bool)
+    block[5:35, 5:35, 5:35] = True
+    assert connect_labels(block, SIZE_A).table == ()
+    dust = np.random.default_rng(0).random((60, 60, 60)) < .01
+    assert connect_labels(dust, SIZE_A).dropped[0].n_voxels == dust.sum()
+
+
+def test_why_a_small_body_is_none():
+    scale = Scale(ConnectSettings(min_area_A2=0), SIZE_A, SHAPE)
+    small, large = (describe_piece(np.argwhere(shell(r, (30, 50, 85))), scale) for r in (12, 25))
+    assert 'closed body of radius 12' in why_no_membrane(small, scale) and why_no_membrane(large, scale) == ''
+    assert 'area' in why_no_membrane(large, Scale(ConnectSettings(min_area_A2=1e7), SIZE_A, SHAPE))
+    assert shape_score(large, 0., scale) > shape_score(large, 1., scale) == shape_score(large, 0., scale)/2
+
+
+def test_confidence_is_a_product():
+    a, b = (Link(n, 1, None, 2, None, probability=p, taken=True) for n, p in ((1, .9), (2, .5)))
+    assert confidence_of([a, b]) == pytest.approx(.45) and confidence_of([a, replace(b, taken=False)]) == .9
+    assert confidence_of([]) is None and confidence_of([replace(a, rule='user')]) is None
+
+
+# places and edits
+
+def test_the_centre_is_one_of_the_voxels():
+    ring = np.argwhere(shell(20, (30, 50, 50)))
+    assert (centre_voxel(ring) == ring).all(1).any()
+    assert centre_voxel(np.array([(0, 0, 0), (1, 1, 1), (2, 2, 2)])).tolist() == [1, 1, 1]
+
+
+def test_links_are_in_angstrom():
+    join = Join(0, 4, .5, 3., 'x', 'patch', angles=(10., 20.), curvature_difference=.2, middle=(1, 2, 3))
+    link = link_of_join(7, join, 5.)
+    assert (link.link_id, link.fragment_a, link.fragment_b, link.distance_A, link.curvature_difference_per_A) == (7, 1, 5, 15., .04)
+    assert (link.x_A, link.y_A, link.z_A) == (15., 10., 5.) and link.reason == 'x'
+
+
+IDS = number_voxels([np.array([(2, 5, x) for x in range(5, 15)]), np.array([(2, 5, x) for x in range(20, 30)])], (5, 11, 40))
+
+
+@pytest.mark.parametrize('place_A, number', [((100, 50, 20), 1), ((100, 78, 20), 1), ((100, 82, 20), None), ((250, 50, 45), 2), ((164, 50, 20), 1), ((171, 50, 20), 2), ((20, 50, 20), 1),
+                                             ((-500, 50, 20), None), ((5000, 5000, 5000), None), ((171, 50, 1e9), None)])
+def test_the_fragment_at_a_place(place_A, number):
+    assert fragment_at(place_A, IDS, 10., 3.) == number
+
+
+def test_an_edit_needs_two_fragments():
+    edits = [Edit('join', 100, 50, 20, 250, 50, 20), Edit('cut', 100, 50, 20, 120, 50, 20, fragment_a=3, fragment_b=8), Edit('cut', 100, 50, 20, 0, 0, 900),
+             Edit('melt', 100, 50, 20, 250, 50, 20), Edit('cut', 100, 50, 20)]
+    found = look_up_edits(edits, IDS, 10.)
+    assert found.wanted == {frozenset((1, 2)): True} and len(found.unfit) == 4
+    assert 'fragments 3 and 8 then' in found.unfit[0] and 'both places are on fragment 1' in found.unfit[0]
+    assert 'second place' in found.unfit[1] and 'not known' in found.unfit[2] and 'nowhere' in found.unfit[3]
+
+
+def test_the_last_edit_counts():
+    edits = [Edit(kind, 100, 50, 20, 250, 50, 20) for kind in ('join', 'cut')]
+    assert look_up_edits(edits, IDS, 10.).wanted == {frozenset((1, 2)): False}
+
+
+LINKS = [Link(1, 1, 1, 2, 2, probability=.4), Link(2, 1, 2, 2, 1, probability=.6), Link(3, 2, 1, 3, 1, probability=.7, taken=True), Link(4, 2, 2, 3, 2, probability=.2, taken=True)]
+
+
+def test_a_cut_refuses_all_links_and_a_join_takes_the_likeliest():
+    links = decide(LINKS, {frozenset((1, 2)): True, frozenset((2, 3)): False}, IDS, 10.)
+    assert [link.taken for link in links] == [False, True, False, False]
+    assert [link.rule for link in links] == ['', 'user', 'user', 'user'] and links[1].probability == .6
+    assert (links[1].reason, links[2].reason) == ('joined by hand', 'cut by hand')
+
+
+def test_agreeing_changes_nothing():
+    assert decide(LINKS, {frozenset((1, 2)): False, frozenset((2, 3)): True}, IDS, 10.) == LINKS
+
+
+def test_a_new_link_joins_what_was_no_candidate():
+    link, = decide([], {frozenset((1, 2)): True}, IDS, 10.)
+    assert link.taken and link.probability == 1 and link.distance_A == 60 and (link.x_A, link.y_A, link.z_A) == (170, 50, 20)
+
+
+def test_tables_become_edits(found):
+    link = next(link for link in found.links if link.taken)
+    changed = [replace(k, taken=False) if k == link else k for k in found.links]
+    edit, = edits_from_links(changed, found.links, found.fragments)
+    assert edit.kind == 'cut' and {edit.fragment_a, edit.fragment_b} == link.pair
+    assert edits_from_links(found.links, found.links, found.fragments) == ()
+    undo, = edits_from_links(found.links, changed, found.fragments)
+    assert undo.kind == 'join'
+    assert joined_pairs(LINKS) == {frozenset((1, 2)): False, frozenset((2, 3)): True}
+
+
+@pytest.mark.parametrize('pair, text', [((1, 99), '1 and 99'), ((0, 1), '0 and 1'), ((1, 1), 'itself')])
+def test_numbers_that_are_not_there(found, pair, text):
+    with pytest.raises(VolumeError, match=text): edits_from_links([Link(1, pair[0], None, pair[1], None)], [], found.fragments)
+
+
+def test_an_edit_outlives_new_numbers(scene, found):
+    "Made on one volume, it is applied to the same vesicle where another, larger one has taken its numbers."
+    cut = next(link for link in found.links if link.taken)
+    edits = edits_from_links([replace(cut, taken=False)], [cut], found.fragments)
+    alone = find_membranes(scene[0], SIZE_A, edits=edits)
+    assert len(alone.table) == 3 and alone.unfit == () and max(m.confidence or 0 for m in alone.table) == 0
+    mask = np.pad(scene[0], ((0, 0), (0, 90), (0, 0)))
+    distance = np.linalg.norm(np.indices(mask.shape) - np.reshape((30, 142, 85), (3, 1, 1, 1)), axis=0)
+    mask |= np.abs(distance - 42) <= 1.5                    # a body of its own, larger than all others
+    plain, edited = (find_membranes(mask, SIZE_A, edits=e) for e in ((), edits))
+    by_hand = [link for link in edited.links if link.rule == 'user']
+    assert len(edited.table) == len(plain.table) + 1 and edited.unfit == () and len(by_hand) == 1
+    assert by_hand[0].pair != cut.pair                      # other numbers, the same place
+    assert by_hand[0].y_A == pytest.approx(cut.y_A, abs=20)
+
+
+def test_an_edit_that_fits_nothing_is_said(scene, found):
+    cut = next(link for link in found.links if link.taken)
+    edits = edits_from_links([replace(cut, taken=False)], [cut], found.fragments)
+    mask = scene[0].copy()
+    mask[:, :, :85] = False                                 # that vesicle is gone
+    other = find_membranes(mask, SIZE_A, edits=edits)
+    assert len(other.unfit) == 1 and f'{min(cut.pair)} and {max(cut.pair)} then' in other.unfit[0]
+    assert not any(link.rule == 'user' for link in other.links)
+
+
+# thick walls
+
+def test_walls_are_filled_from_the_nearest_middle():
+    rng = np.random.default_rng(0)
+    mask = rng.random((12, 20, 20)) < .8
+    ids = np.where(rng.random(mask.shape) < .02, rng.integers(1, 9, mask.shape), 0)*mask
+    distance, nearest = distance_transform_edt(ids == 0, return_indices=True)
+    filled = fill_walls(ids, mask, 4.)
+    assert np.array_equal(filled > 0, mask & (distance < 4)) and np.array_equal(filled[ids > 0], ids[ids > 0])
+    values = ids[tuple(nearest)][filled > 0]
+    assert (values == filled[filled > 0]).mean() > .6       # the rest are ties
+    assert np.array_equal(fill_walls(0*ids, mask, 4.), 0*ids)
+
+
+def test_a_thick_wall_is_thinned_to_its_middle():
+    wall = np.zeros((30, 40, 40), bool)
+    wall[8:21] = True
+    middle = thin_walls(wall)
+    layers = np.flatnonzero(middle.mask[:, 20, 20])
+    assert middle.half == 6 and layers.mean() == 14 and len(layers) < 8
+    assert is_thick(wall) and not is_thick(middle.mask) and not is_thick(wall[:, :3, :3])
+
+
+@pytest.fixture(scope='module')
+def thick_mask(): return shell(26, (30, 42, 40), 12) | shell(28, (30, 55, 122), 12)
+
+
+def test_thick_walls_are_told_apart_and_filled(thick_mask):
+    thick = find_membranes(thick_mask, SIZE_A)
+    assert len(thick.table) == 2 and (thick.membranes > 0).sum() > .99*thick_mask.sum()
+    assert [m.n_voxels for m in thick.table] == np.bincount(thick.membranes.ravel())[1:].tolist()
+    assert all(m.label_thickness_A == pytest.approx(120, abs=25) for m in thick.table)
+    member = np.array([0] + [f.membrane_id for f in thick.fragments])
+    assert np.array_equal(member[thick.fragment_ids], thick.membranes)
+    assert np.bincount(thick.fragment_ids.ravel())[1:].tolist() == [f.n_voxels for f in thick.fragments]
+
+
+def test_an_edit_may_lie_on_the_face_of_a_thick_wall(thick_mask):
+    edit = Edit('join', 400 + 320, 420, 300, 1220 - 340, 550, 300)         # the faces that look at each other
+    thick = find_membranes(thick_mask, SIZE_A, edits=[edit])
+    assert thick.unfit == () and len(thick.table) == 1 and 'by hand' in thick.table[0].joined
+
+
+# one slice
+
+@pytest.fixture(scope='module')
+def ring():
+    y, x = np.mgrid[-100:100, -100:100]
+    return ((np.abs(np.hypot(y, x) - 60) < 2) & (np.abs(y) >= 12))[None]
+
+
+def test_a_ring_with_two_gaps(ring):
+    one = find_membranes(ring, SIZE_A)
+    assert len(one.table) == 1 and one.table[0].n_fragments == 2 and [link.taken for link in one.links].count(True) == 2
+    assert one.table[0].confidence == pytest.approx(np.prod([link.probability for link in one.links if link.taken]))
+    assert all(f.z == 0 and f.centre_z_A == 0 for f in one.fragments) and all(link.z_A == 0 for link in one.links)
+    assert all(abs(link.y_A - 1000) < 50 for link in one.links if link.taken)      # the gaps are at y = 100
+    assert one.fragment_ids.shape == ring.shape and one.table[0].shape_score is None
+
+
+def test_a_slice_is_cut_and_joined_by_place(ring):
+    one = find_membranes(ring, SIZE_A)
+    changed = [replace(link, taken=False) for link in one.links]
+    edits = edits_from_links(changed, one.links, one.fragments)
+    assert len(edits) == 1 and len(find_membranes(ring, SIZE_A, edits=edits).table) == 2
+    bars = np.zeros((1, 300, 300), bool)
+    bars[:, 20:23, 10:60] = bars[:, 280:283, 240:290] = True
+    by_hand = find_membranes(bars, SIZE_A, edits=[Edit('join', 300, 210, 0, 2600, 2810, 0)])
+    assert len(by_hand.table) == 1 and [(link.rule, link.taken) for link in by_hand.links] == [('user', True)]
+
+
+def test_short_lines_are_dropped():
+    bar = np.zeros((1, 60, 60), bool)
+    bar[:, 20:23, 10:40] = True
+    short = find_membranes(bar, SIZE_A)
+    assert short.table == () and 'length' in short.dropped[0].reason and short.dropped[0].n_voxels == short.fragments[0].n_voxels

@@ -1,0 +1,203 @@
+"""A result against a truth: what a file's values mean, and what moves, merges and splits do to the scores."""
+import json
+import warnings
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import trimesh
+
+from cryoseg.base.files import VolumeError, VolumeWarning
+from cryoseg.base.formats import write_volume
+from cryoseg.base.geometry import icosphere
+from cryoseg.base.volume import Volume
+from cryoseg.measure.evaluate import (
+    Errors, Evaluation, SurfaceScores, _hd95_A, distance_to_mesh, enclosed_volume, evaluate, format_evaluation, guess_labels,
+    inside, nearest_body, read_labelling, score_instances, score_surface, score_voxels, vertex_weights,
+)
+from cryoseg.phantom.bodies import Body
+from cryoseg.result.records import Surface
+
+SHAPE = (5, 20, 24)
+BODY = Body(1, 'ellipsoid', (40., 40., 40.), (20., 20., 20.))
+KEYS = {'voxel': ['membrane_iou', 'dice', 'precision', 'recall', 'surface_dice'],
+        'instances': ['are', 'voi_split_bits', 'voi_merge_bits', 'pq', 'n_true', 'n_found']}
+
+
+def two(dtype=np.uint8):
+    "Two membranes, numbered."
+    ids = np.zeros(SHAPE, dtype)
+    ids[:, 3:5, 2:20], ids[:, 12:14, 2:20] = 1, 2
+    return ids
+
+
+def write(path, data):
+    "A label file of this program (MRC) or of another one (NPY)."
+    if path.suffix == '.npy': np.save(path, data)
+    else: write_volume(path, Volume(data, 10.))
+    return path
+
+
+def sphere(radius, id=1, sigma=1., centre=40.):
+    "A sphere as a fitted surface."
+    u, faces = icosphere(4)
+    return Surface(id, centre + radius*u, faces, np.full(len(u), sigma), 'closed', area_vox2=4*np.pi*radius**2, volume_vox3=4/3*np.pi*radius**3)
+
+
+def quiet(*arguments, **keywords):
+    "An evaluation that must not warn of its labels (that a NumPy file has no voxel size does not matter)."
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='.*holds only 0, 1, 2')
+        return evaluate(*arguments, **keywords)
+
+
+# what values mean
+
+def test_a_lost_membrane_is_seen_in_foreign_files(tmp_path):
+    "The second of two is lost: ids within 0, 1, 2 are not classes."
+    truth, result = write(tmp_path/'t.npy', two()), write(tmp_path/'r.npy', np.where(two() == 1, 1, 0).astype(np.uint8))
+    with pytest.warns(VolumeWarning, match='ids of single membranes') as said: scores = evaluate(result, truth)
+    said = [str(w.message) for w in said if 'holds only 0, 1, 2' in str(w.message)]
+    assert len(said) == 2 and '\n' not in ''.join(said)
+    assert (scores.instances.n_found, scores.instances.n_true) == (1, 2)
+    assert scores.voxel.membrane_iou == pytest.approx(.5) and scores.instances.pq < .8
+
+
+def test_what_was_said_is_taken(tmp_path):
+    path = write(tmp_path/'x.npy', two())
+    classes = quiet(path, path, labels_are='classes', truth_labels_are='instances')
+    assert classes.voxel.membrane_iou == pytest.approx(.5) and classes.instances.n_found is None
+    masks = quiet(path, path, labels_are='mask', truth_labels_are='mask')
+    assert masks.voxel.membrane_iou == 1 and masks.instances.n_true is None
+    assert quiet(path, path, 'instances', 'instances').instances.pq == 1
+
+
+@pytest.mark.parametrize('name, dtype, kind', [('labels.mrc', np.int8, 'classes'), ('renamed.mrc', np.int8, 'classes'), ('renamed.mrc', np.uint16, 'instances'),
+                                               ('membranes.mrc', np.uint16, 'instances'), ('membranes_2.npy', np.uint8, 'instances'), ('foreign.npy', np.uint8, None)])
+def test_the_file_is_asked_first(tmp_path, name, dtype, kind):
+    path = write(tmp_path/name, two(dtype))
+    assert guess_labels(path, two(dtype)) == kind
+
+
+def test_values_beyond_two_are_ids(tmp_path):
+    path = write(tmp_path/'x.npy', 3*two())
+    assert quiet(path, path).instances.n_found == 2
+
+
+def test_masks_say_nothing_of_instances_and_need_no_warning(tmp_path):
+    path = write(tmp_path/'x.npy', (two() > 0).astype(np.uint8))
+    scores = quiet(path, path)
+    assert scores.voxel.dice == 1 and scores.instances.are is None
+
+
+def test_our_classes_beside_a_foreign_file_with_a_two(tmp_path):
+    labels, foreign = write(tmp_path/'labels.mrc', two(np.int8)), write(tmp_path/'x.npy', two())
+    with pytest.warns(VolumeWarning, match='classes'): scores = evaluate(foreign, labels)
+    assert scores.voxel.membrane_iou == 1
+
+
+def test_a_run_folder_names_its_files(tmp_path):
+    write(tmp_path/'labels.mrc', np.minimum(two(np.int8), 1))
+    write(tmp_path/'membranes.mrc', two(np.uint16))
+    scores = quiet(tmp_path, tmp_path)
+    assert scores.voxel.membrane_iou == 1 and (scores.instances.n_found, scores.instances.pq) == (2, 1)
+
+
+@pytest.mark.parametrize('make, said', [
+    (lambda p: evaluate(write(p/'a.npy', np.ones((3, 4, 5), np.uint8)), write(p/'b.npy', np.ones((3, 4, 6), np.uint8))), 'must show the same volume'),
+    (lambda p: read_labelling(p), 'holds neither truth.toml nor labels.mrc'),
+    (lambda p: read_labelling(p/'a.npy', 'numbers'), "must be one of auto, mask, classes, instances, got 'numbers'"),
+    (lambda p: read_labelling(write(p/'a.npy', np.full((3, 4, 5), .5, np.float32))), 'holds fractions'),
+])
+def test_what_does_not_fit_is_refused(tmp_path, make, said):
+    with pytest.raises(VolumeError) as error: make(tmp_path)
+    assert said in str(error.value) and '\n' not in str(error.value)
+
+
+# voxels and instances
+
+def test_keys_of_the_json(tmp_path):
+    path = write(tmp_path/'x.npy', 3*two())
+    scores = evaluate(path, path)
+    data = json.loads(json.dumps(asdict(scores)))
+    assert list(data) == ['voxel', 'instances', 'surfaces'] and data['surfaces'] == []
+    for name, keys in KEYS.items(): assert list(data[name]) == keys
+    assert list(asdict(SurfaceScores(1))) == ['id', 'true_id', 'assd_A', 'assd_visible_A', 'hd95_A', 'coverage68', 'coverage95', 'mean_sigma_A', 'area_error', 'volume_error']
+
+
+def test_exchanging_both_sides_exchanges_precision_and_recall():
+    a, b = two() > 0, np.roll(two() > 0, 1, axis=1)
+    forth, back = score_voxels(a, b), score_voxels(b, a)
+    assert (forth.precision, forth.recall) == (back.recall, back.precision) and forth.dice == back.dice
+    assert 0 < forth.membrane_iou < 1
+
+
+def test_merging_and_splitting_cost_their_own_bits():
+    true, merged = two(np.int64), (two() > 0).astype(np.int64)
+    merging, splitting = score_instances(merged, true), score_instances(true, merged)
+    assert merging.voi_merge_bits == pytest.approx(1) and merging.voi_split_bits == pytest.approx(0)
+    assert splitting.voi_split_bits == pytest.approx(1) and splitting.voi_merge_bits == pytest.approx(0)
+    permuted = score_instances(np.array([0, 7, 3])[true], true)
+    assert (permuted.are, permuted.pq, permuted.n_found) == (0, 1, 2)
+
+
+# surfaces
+
+@pytest.mark.parametrize('off', [-2., -.5, .5, 3.])
+def test_a_sphere_that_is_too_large_is_off_by_that(off):
+    scores = score_surface(sphere(20 + off), BODY, (81, 81, 81), 10.)
+    for value in (scores.assd_A, scores.assd_visible_A, scores.hd95_A): assert value == pytest.approx(10*abs(off), abs=.8)
+    assert scores.area_error == pytest.approx((1 + off/20)**2 - 1, rel=1e-6)
+    assert scores.volume_error == pytest.approx((1 + off/20)**3 - 1, abs=.01)
+
+
+@pytest.mark.parametrize('sigma, inside68, inside95', [(.5, 0, 0), (.7, 0, 1), (2., 1, 1)])
+def test_bands_are_counted(sigma, inside68, inside95):
+    scores = score_surface(sphere(21, sigma=sigma), BODY, (81, 81, 81), 10.)
+    assert (scores.coverage68, scores.coverage95, scores.mean_sigma_A) == (inside68, inside95, pytest.approx(10*sigma))
+
+
+def test_lengths_scale_with_the_voxel():
+    a, b = (score_surface(sphere(21), BODY, (81, 81, 81), size) for size in (1., 7.))
+    assert b.assd_A == pytest.approx(7*a.assd_A) and b.area_error == a.area_error
+
+
+def test_the_95_percent_distance_is_the_larger_one_sided_one():
+    near, far = (Errors(x, np.ones(100), np.ones(100, bool)) for x in (np.linspace(0, 1, 100), np.linspace(0, 4, 100)))
+    assert _hd95_A(near, far, 10.) == _hd95_A(far, near, 10.) == pytest.approx(38)
+
+
+def test_distances_are_those_of_trimesh():
+    s = sphere(20)
+    points = np.random.default_rng(0).uniform(15, 65, (300, 3))
+    _, theirs, _ = trimesh.proximity.closest_point_naive(trimesh.Trimesh(s.vertices_vox, s.faces, process=False), points[:60])
+    np.testing.assert_allclose(distance_to_mesh(points, s)[:60], theirs, atol=.15)
+
+
+def test_the_nearest_body_is_found_and_a_far_one_refused():
+    other = Body(2, 'ellipsoid', (40., 40., 100.), (20., 20., 20.))
+    assert nearest_body(sphere(20.5), [other, BODY]).body is BODY
+    assert nearest_body(sphere(20.5), [other]).body is None and nearest_body(sphere(20.), []) == (None, np.inf)
+
+
+def test_weights_are_fractions_of_the_area():
+    weights = vertex_weights(sphere(20))
+    assert weights.sum() == pytest.approx(1) and weights.min() > 0
+
+
+def test_the_volume_reaches_half_a_voxel_beyond():
+    assert inside(np.array([[-.5, 0, 0], [-.6, 0, 0], [9.5, 3, 3], [9.6, 3, 3]]), (10, 4, 4)).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize('depth, fraction', [(81, 1.), (41, .5)])
+def test_what_a_volume_cuts_off_is_not_enclosed(depth, fraction):
+    whole = 4/3*np.pi*20**3
+    assert enclosed_volume(BODY, (depth, 81, 81)) == pytest.approx(fraction*whole, rel=.04)
+
+
+def test_the_text_says_it_all():
+    rows = (SurfaceScores(1, 2, 3.21, None, 9.0, .7, .951, 4.0, .0123, None), SurfaceScores(12, mean_sigma_A=5.))
+    text = format_evaluation(Evaluation(score_voxels(two() > 0, two() > 0), score_instances(None, two()), rows))
+    lines = text.splitlines()
+    assert len(lines) == 5 and 'found - of 2' in lines[1] and lines[3].split() == ['1', '2', '3.2', '-', '9.0', '70%', '95%', '4.0', '+1.2%', '-']
+    assert len({len(line) for line in lines[2:]}) == 1                       # columns line up

@@ -1,0 +1,124 @@
+"""The folder of a run: keys that know all that matters, records that come back, results that are whole."""
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cryoseg.base.files import VolumeError
+from cryoseg.base.formats import write_volume
+from cryoseg.base.volume import Volume
+from cryoseg.result.folder import (RunRecord, StageRecord, changed_file, checksum, read_image, read_record, record_path, remove_results,
+                                   setting_changes, stage_key, staged, why_again, write_record)
+from cryoseg.result.records import Dropped
+
+STAGE = StageRecord('k', '1.0', {'connect': {'min_area_A2': 1e5}, 'seed': 0}, {'edits.csv': 'sha256:1'}, {})
+RECORD = RunRecord('tomogram', 'a.mrc', 'sha256:1', '1.0', 10., (4, 5, 6), 3, 'bf16', {'input': {'bin': 2}, 'seed': 3},
+                   {'connect': STAGE}, (Dropped(12, 1, 'a "speck", of [dirt]'),), ('an edit that does not fit',))
+
+
+def test_the_checksum_is_of_the_contents(tmp_path):
+    (tmp_path/'a').write_bytes(b'x'*5_000_000)
+    assert checksum(tmp_path/'a') == 'sha256:' + hashlib.sha256(b'x'*5_000_000).hexdigest()[:16]
+    (tmp_path/'b').write_bytes(b'x'*5_000_000)
+    assert checksum(tmp_path/'a') == checksum(tmp_path/'b')
+
+
+def test_the_checksum_of_a_folder_knows_names_and_contents(tmp_path):
+    for name in ('one', 'two'):
+        (tmp_path/name/'c').mkdir(parents=True)
+        (tmp_path/name/'c/0').write_text('chunk')
+    assert checksum(tmp_path/'one') == checksum(tmp_path/'two')
+    (tmp_path/'two/c/0').rename(tmp_path/'two/c/1')
+    assert checksum(tmp_path/'one') != checksum(tmp_path/'two')
+
+
+@pytest.mark.parametrize('change', [dict(name='surface'), dict(version='1.1'), dict(settings={'seed': 1}), dict(read={'input': 'b'}), dict(before='y')])
+def test_a_key_knows_all_that_matters(change):
+    same = dict(name='connect', version='1.0', settings={'seed': 0, 'a': [1, 2]}, read={'input': 'a'}, before='x')
+    assert stage_key(**same) == stage_key(**same | dict(settings={'a': [1, 2], 'seed': 0}))
+    assert stage_key(**same) != stage_key(**same | change)
+
+
+def test_a_record_comes_back(tmp_path):
+    write_record(tmp_path, RECORD)
+    assert read_record(tmp_path) == RECORD and read_record(tmp_path/'no') is None
+
+
+@pytest.mark.parametrize('text, name', [('[run', 'damaged'), ('format = 2\n', 'damaged'), ('[run]\nversion = "0.1.0"\n[done]\nsegment = true\n', '0.1.0'),
+                                        ('format = 3\n', 'format 3'), ('format = 2\nstages = 3\nrun = 4\n', 'damaged'), ('x = ' + '['*5000, 'damaged'),
+                                        ('format = 2\nunfit = []\ndropped = [1]\nsettings = {}\nstages = {}\nrun = {shape_zyx = 3}\n', 'damaged')])
+def test_a_record_that_cannot_be_used_is_refused_in_one_line(text, name, tmp_path):
+    record_path(tmp_path).write_text(text)
+    with pytest.raises(VolumeError) as error: read_record(tmp_path)
+    assert name in str(error.value) and '--overwrite' in str(error.value) and '\n' not in str(error.value)
+
+
+def test_striking_stages_off():
+    assert RECORD.without(['connect', 'surface']).stages == {} and RECORD.without(['surface']) == RECORD
+
+
+def test_a_file_that_is_not_what_was_written_is_noticed(tmp_path):
+    (tmp_path/'a.csv').write_text('id\n1\n')
+    (tmp_path/'surfaces').mkdir()
+    (tmp_path/'surfaces/m.ply').write_text('mesh')
+    stage = replace(STAGE, wrote={name: checksum(tmp_path/name) for name in ('a.csv', 'surfaces')})
+    assert changed_file(tmp_path, stage) == ''
+    (tmp_path/'surfaces/m.ply').write_text('mes')
+    assert changed_file(tmp_path, stage) == 'surfaces'
+    (tmp_path/'a.csv').unlink()
+    assert changed_file(tmp_path, stage) == 'a.csv'
+
+
+def test_why_a_stage_is_done_again(tmp_path):
+    same = dict(stage=STAGE, key='k', version='1.0', settings=STAGE.settings, read=STAGE.read)
+    assert why_again(tmp_path, **same) == ''
+    assert why_again(tmp_path, **same | dict(stage=None)) == 'not done yet'
+    assert '1.0' in why_again(tmp_path, **same | dict(version='2.0'))
+    assert 'connect.min_area_A2 was 100000.0, is 5' in why_again(tmp_path, **same | dict(settings={'connect': {'min_area_A2': 5}, 'seed': 0}))
+    assert 'edits.csv has changed' in why_again(tmp_path, **same | dict(read={}))
+    assert 'before it' in why_again(tmp_path, **same | dict(key='other'))
+
+
+def test_changes_are_told_by_path():
+    assert setting_changes({'a': {'b': 1, 'c': 2}}, {'a': {'b': 1, 'c': 3}, 'd': 4}) == ['a.c was 2, is 3', 'd was None, is 4']
+
+
+def test_results_are_replaced_when_they_are_whole(tmp_path):
+    (tmp_path/'surfaces').mkdir()
+    (tmp_path/'surfaces/old').write_text('x')
+    (tmp_path/'gone.csv').write_text('x')
+    with staged(tmp_path, ['surfaces', 'gone.csv']) as fresh:
+        (fresh/'surfaces').mkdir()
+        (fresh/'surfaces/new').write_text('y')
+        assert (tmp_path/'surfaces/old').exists()
+    assert [p.name for p in tmp_path.iterdir()] == ['surfaces'] and [p.name for p in (tmp_path/'surfaces').iterdir()] == ['new']
+
+
+@pytest.mark.parametrize('trouble', [OSError(28, 'No space left on device'), KeyboardInterrupt(), ValueError('a bug')])
+def test_a_stage_that_fails_leaves_the_older_results(trouble, tmp_path):
+    (tmp_path/'a.csv').write_text('older')
+    with pytest.raises(type(trouble)), staged(tmp_path, ['a.csv']) as fresh:
+        (fresh/'a.csv').write_text('half')
+        raise trouble
+    assert (tmp_path/'a.csv').read_text() == 'older' and len(list(tmp_path.iterdir())) == 1
+
+
+def test_results_that_no_longer_belong_are_removed(tmp_path):
+    (tmp_path/'surfaces').mkdir()
+    (tmp_path/'surfaces/m').write_text('x')
+    (tmp_path/'a.csv').write_text('x')
+    remove_results(tmp_path, ['surfaces', 'a.csv', 'never.csv'])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_image_behind_a_run_is_binned_once(tmp_path):
+    "FINDINGS A.2: labels at 20 Å beside an image at 40 Å."
+    data = np.random.default_rng(0).normal(size=(8, 12, 10)).astype(np.float32)
+    write_volume(tmp_path/'a.mrc', Volume(data, 10., (5., 6., 7.)))
+    for size_A in (None, 10.):
+        settings = {'input': {'bin': 2} | ({'voxel_size_A': size_A} if size_A else {})}
+        image = read_image(tmp_path, replace(RECORD, input=str(tmp_path/'a.mrc'), settings=settings, voxel_size_A=20.))
+        assert image.shape == (4, 6, 5) and image.voxel_size_A == 20.
+    assert read_image(tmp_path, replace(RECORD, input=str(tmp_path/'gone.mrc'))) is None
+    assert read_image(tmp_path, replace(RECORD, input=str(tmp_path/'a.mrc'), kind='labels')) is None

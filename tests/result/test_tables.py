@@ -1,0 +1,113 @@
+"""Tables: what is written comes back equal, whatever the values; what a person broke is named."""
+from dataclasses import fields
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryoseg.base.files import VolumeError
+from cryoseg.base.volume import Volume
+from cryoseg.result.records import Contour, ContourPoint, Edit, Fragment, Link, Membrane, Section, Surface
+from cryoseg.result.tables import columns, read_contours, read_rows, rounded, with_contour, with_surface, write_contours, write_rows
+
+KINDS = [Fragment, Link, Membrane, Edit, Section, ContourPoint]
+TEXT = st.text(st.characters(blacklist_categories=('Cs', 'Cc')), max_size=30).map(str.strip)
+
+
+def values(hint):
+    "A strategy of the values that a field may have."
+    kinds = get_args(hint) or (hint,)
+    made = {int: st.integers(-10**6, 10**6), float: st.floats(-1e12, 1e12), bool: st.booleans(), str: TEXT, type(None): st.none()}
+    return st.one_of(*[made[k] for k in kinds])
+
+
+def records(kind):
+    "A strategy of records of a class."
+    hints = get_type_hints(kind)
+    return st.builds(kind, **{f.name: values(hints[f.name]) for f in fields(kind)})
+
+
+@pytest.mark.parametrize('kind', KINDS, ids=lambda k: k.__name__)
+def test_any_record_comes_back_equal(kind, tmp_path):
+    @given(st.lists(records(kind), max_size=4))
+    def check(rows):
+        write_rows(tmp_path/'t.csv', rows, kind)
+        back = read_rows(tmp_path/'t.csv', kind)
+        assert back == [rounded(r) for r in rows]
+        write_rows(tmp_path/'u.csv', back, kind)
+        assert (tmp_path/'u.csv').read_bytes() == (tmp_path/'t.csv').read_bytes()         # and once more, to the byte
+    check()
+
+
+def test_the_columns_are_the_interface():
+    "Names that other programs read: more may come, none may go or be called otherwise."
+    assert columns(Link)[:5] == ('link_id', 'fragment_a', 'end_a', 'fragment_b', 'end_b')
+    assert set(columns(Link)) >= set('x_A y_A z_A distance_A angle_a_deg angle_b_deg curvature_difference_per_A cost probability taken rule reason'.split())
+    assert columns(Fragment) == tuple('fragment_id z n_voxels membrane_id centre_x_A centre_y_A centre_z_A end1_x_A end1_y_A end2_x_A end2_y_A'.split())
+    old = ('id n_voxels status reason centre_x_A centre_y_A centre_z_A area_A2 area_sd_A2 volume_A3 volume_sd_A3 mean_sigma_A confidence method '
+           'area_outside_A2 area_outside_sd_A2 volume_outside_A3 volume_outside_sd_A3 diameter_A diameter_sd_A mean_curvature_per_A mean_curvature_sd_per_A')
+    assert columns(Membrane)[:22] == tuple(old.split())
+    assert columns(ContourPoint) == tuple('membrane_id z point x_A y_A sigma_A extrapolated method'.split())
+
+
+@pytest.mark.parametrize('text, names', [
+    ('link_id,fragment_a\n1,two\n', ('line 2', 'fragment_a', "'two'", 'whole number')),
+    ('link_id,fragment_a,end_a,fragment_b,end_b,cost\n1,2,,3,,dear\n', ('line 2', 'cost', "'dear'")),
+    ('link_id,fragment_a,end_a,fragment_b,end_b,taken\n1,2,,3,,\n', ('line 2', 'taken')),
+    ('fragment_a\n4\n', ('line 2', 'link_id')),
+])
+def test_what_makes_no_sense_is_named(text, names, tmp_path):
+    (tmp_path/'links.csv').write_text(text)
+    with pytest.raises(VolumeError) as error: read_rows(tmp_path/'links.csv', Link)
+    for name in (*names, 'links.csv'): assert name in str(error.value)
+
+
+def test_no_table_at_all(tmp_path):
+    with pytest.raises(VolumeError, match='check the name'): read_rows(tmp_path/'no.csv', Link)
+    (tmp_path/'bytes.csv').write_bytes(b'\xff\xfe\x00id')
+    with pytest.raises(VolumeError, match='cannot be read as CSV'): read_rows(tmp_path/'bytes.csv', Link)
+
+
+def test_further_columns_and_missing_optional_ones_are_no_fault(tmp_path):
+    (tmp_path/'t.csv').write_text('\ufeffid,n_voxels,mine\n3,20,x\n', encoding='utf-8')
+    assert read_rows(tmp_path/'t.csv', Membrane) == [Membrane(3, 20)]
+
+
+def test_a_failed_write_leaves_the_older_table(tmp_path):
+    write_rows(tmp_path/'t.csv', [Membrane(1, 5)], Membrane)
+    with pytest.raises(AttributeError): write_rows(tmp_path/'t.csv', [Membrane(2, 6), 'no record'], Membrane)
+    assert read_rows(tmp_path/'t.csv', Membrane) == [Membrane(1, 5)] and len(list(tmp_path.iterdir())) == 1
+
+
+VOLUME = Volume(np.zeros((3, 20, 30)), 8., (100., 200., 300.))
+
+
+def test_measures_of_a_surface_scale_with_their_dimension():
+    s = Surface(1, np.array([[1., 2, 3], [1, 2, 5], [1, 4, 3]]), np.array([[0, 1, 2]]), np.full(3, .5), 'closed', 'why', 'star', 2., .1, 3., .2,
+                diameter_vox=4.)
+    m = with_surface(Membrane(1, 77, confidence=.9), s, VOLUME)
+    assert (m.area_A2, m.volume_A3, m.diameter_A, m.mean_sigma_A) == (2*64, 3*512, 32, 4)
+    assert (m.n_voxels, m.confidence, m.status, m.reason, m.method, m.area_outside_A2) == (77, .9, 'closed', 'why', 'star', None)
+    assert m.centre_z_A == 300 + 8 and m.centre_x_A == pytest.approx(100 + 8*11/3)
+
+
+def test_a_membrane_of_one_image_has_its_contour_or_a_hint():
+    assert '--contours' in with_contour(Membrane(1, 5), None, VOLUME).reason
+    c = Contour(1, 0, 'closed', 'why', 'gp', np.array([[1., 2], [3, 4]]), np.ones(2), np.zeros(2, bool))
+    m = with_contour(Membrane(1, 5), c, VOLUME)
+    assert (m.status, m.method, m.mean_sigma_A, m.centre_x_A, m.area_A2) == ('closed', 'gp', 8., 124., None)
+
+
+def test_contours_come_back(tmp_path):
+    rng = np.random.default_rng(0)
+    made = [Contour(k, k, 'closed', '', 'gp', rng.uniform(0, 20, (9, 2)), rng.uniform(.1, 1, 9), rng.random(9) > .5, 9, 12., 1., 30., 2.) for k in (1, 2)]
+    made.append(Contour(3, 0, 'refused', 'too short', n_pixels=4))
+    write_contours(tmp_path, made, VOLUME)
+    for a, b in zip(made, read_contours(tmp_path, VOLUME), strict=True):
+        assert (a.id, a.z, a.status, a.reason, a.n_pixels) == (b.id, b.z, b.status, b.reason, b.n_pixels)
+        np.testing.assert_allclose(a.points, b.points, atol=1e-3)
+        np.testing.assert_allclose(a.sigma, b.sigma, rtol=1e-5)
+        assert (a.extrapolated == b.extrapolated).all()
+        np.testing.assert_allclose([a.area_px2, a.perimeter_sd_px], [b.area_px2, b.perimeter_sd_px], rtol=1e-5)

@@ -1,0 +1,82 @@
+"""Settings of a run: all can be set in TOML and shown, old names are answered, wrong values are refused by name."""
+import tomllib
+from dataclasses import fields, is_dataclass
+
+import pytest
+import tomli_w
+
+from cryoseg.base.files import VolumeError
+from cryoseg.run.settings import (OLD_SETTINGS, RunSettings, list_settings, read_config, result_settings, settings_from_dict, settings_to_dict,
+                                  with_values)
+
+EVERY = {s.path: s for s in list_settings()}
+
+
+def leaves(settings):
+    "How many settings there are."
+    return sum(leaves(v) if is_dataclass(v) else 1 for v in (getattr(settings, f.name) for f in fields(settings)))
+
+
+def test_every_setting_is_listed_with_its_help():
+    assert len(EVERY) == leaves(RunSettings()) >= 106
+    assert not [path for path, s in EVERY.items() if len(s.help) < 8], 'a setting without help'
+
+
+@pytest.mark.parametrize('path', EVERY)
+def test_every_setting_can_be_set_in_toml(path):
+    s = EVERY[path]
+    value = s.default if s.default is not None else s.choices[0] if s.choices else 2 if int in s.types else .5 if float in s.types else 'x' if str in s.types else (1, 2)
+    text = tomli_w.dumps(settings_to_dict(with_values(RunSettings(), {path: value})))
+    again = settings_from_dict(tomllib.loads(text))
+    assert {s.path: s.default for s in list_settings(again)}[path] == value
+
+
+def test_options_have_one_name_each():
+    names = [s.option for s in EVERY.values() if s.option and not s.path.startswith('phantom')]
+    assert len(names) == len(set(names)) and all(name.startswith('--') for name in names)
+
+
+def test_there_and_back():
+    mine = with_values(RunSettings(), {'input.z_range': (3, 9), 'segment.threshold': .5, 'connect.trace.focus': 3., 'seed': 4})
+    assert settings_from_dict(settings_to_dict(mine)) == mine
+    assert settings_from_dict(tomllib.loads(tomli_w.dumps(settings_to_dict(mine)))) == mine
+
+
+@pytest.mark.parametrize('values, names', [
+    ({'settings': 3}, ('settings',)), ({'input': 3}, ('input', 'table')), ({'seed': True}, ('seed', 'True')), ({'seed': -1}, ('seed', '-1')),
+    ({'segment': {'threshold': float('nan')}}, ('threshold', 'nan')), ({'segment': {'threshold': 'x'}}, ('threshold', 'x')),
+    ({'segment': {'threshold': [[[]]]}}, ('threshold',)), ({'segment': {'device': 'mars'}}, ('device', 'mars', 'cpu')),
+    ({'connect': {'membrane_values': 1}}, ('membrane_values',)), ({'surface': {'method': 'magic'}}, ('method', 'magic', 'paper')),
+    ({'colour': 'red'}, ('colour', 'input')), ({'connect': {'trace': {'focos': 1}}}, ('focos', 'focus')),
+])
+def test_what_makes_no_sense_is_refused_by_name(values, names):
+    with pytest.raises(VolumeError) as error: settings_from_dict(values, where='my.toml')
+    for name in (*names, 'my.toml'): assert name in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('old', OLD_SETTINGS)
+def test_old_names_are_answered_with_the_new_ones(old):
+    "And the new ones exist."
+    *groups, name = old.split('.')
+    with pytest.raises(VolumeError) as error: settings_from_dict({groups[0]: {name: 1}} if groups else {name: 1})
+    assert OLD_SETTINGS[old] in str(error.value)
+    assert any(path == OLD_SETTINGS[old] or path.startswith(OLD_SETTINGS[old] + '.') for path in EVERY), OLD_SETTINGS[old]
+
+
+def test_a_config_is_a_file_of_groups_or_a_record(tmp_path):
+    (tmp_path/'a.toml').write_text('\ufeffseed = 4\n[connect]\nmin_area_A2 = 5\n', encoding='utf-8')
+    assert read_config(tmp_path/'a.toml').connect.min_area_A2 == 5. and read_config(tmp_path/'a.toml').seed == 4
+    (tmp_path/'run.toml').write_text('format = 2\n[run]\ninput = "x"\n[settings]\nseed = 5\n')
+    assert read_config(tmp_path/'run.toml').seed == 5
+    for name, text in (('broken.toml', '[a'), ('deep.toml', 'x = ' + '['*5000), ('bytes.toml', '')):
+        (tmp_path/name).write_text(text)
+        if name == 'bytes.toml': (tmp_path/name).write_bytes(b'\xff\xfe')
+        with pytest.raises(VolumeError, match=name): read_config(tmp_path/name)
+    with pytest.raises(VolumeError, match='check the name'): read_config(tmp_path/'no.toml')
+
+
+def test_what_cannot_change_a_result_is_not_in_the_key():
+    a, b = (result_settings(with_values(RunSettings(), {'segment.workers': n, 'input.mask': m})) for n, m in ((1, 'a'), (2, 'b')))
+    assert a == b
+    assert a != result_settings(with_values(RunSettings(), {'segment.threshold': .5}))

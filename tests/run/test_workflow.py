@@ -1,0 +1,320 @@
+"""The chain: what is kept, what is done again and why, what is refused, and that hand edits last."""
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cryoseg.base.files import VolumeError
+from cryoseg.base.formats import read_volume, write_volume
+from cryoseg.base.volume import Volume
+from cryoseg.phantom.phantom import simulate_phantom, write_phantom
+from cryoseg.phantom.settings import PhantomSettings
+from cryoseg.result.folder import read_record
+from cryoseg.result.records import Edit, Fragment, Link, Membrane, refused_surface
+from cryoseg.result.tables import read_rows, write_rows
+from cryoseg.run import workflow
+from cryoseg.run.settings import RunSettings, with_values
+from cryoseg.run.workflow import STAGES, Stage, fit_surfaces, run_labels, run_membranes, run_tomogram, store_edits
+from cryoseg.segment.unet import default_weights
+
+NAMES = [stage.name for stage in STAGES]
+FAST = with_values(RunSettings(), {'segment.precision': 'float32'})
+
+
+def set_(**values):
+    "Fast settings with some changed; __ stands for the dot."
+    return with_values(FAST, {name.replace('__', '.'): value for name, value in values.items()})
+
+
+def again(run):
+    "The stages that were done again."
+    return [name for name, why in run.again.items() if why]
+
+
+@pytest.fixture(scope='module')
+def first(tmp_path_factory):
+    "A small phantom and a whole run on it."
+    folder = tmp_path_factory.mktemp('workflow')
+    write_phantom(simulate_phantom(PhantomSettings(shape=(40, 96, 96), n_vesicles=2, cnr=3.), 3), folder/'sim')
+    run_tomogram(folder/'sim/tomogram.mrc', folder/'out', FAST)
+    return folder
+
+
+@pytest.fixture
+def place(first, tmp_path):
+    "A copy of the run, and the tomogram that it was made from."
+    shutil.copytree(first/'out', tmp_path/'out')
+    return first/'sim/tomogram.mrc', tmp_path/'out'
+
+
+def contents(folder):
+    "Name -> bytes of the results."
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob('*') if p.is_file() and p.name != 'run.toml'}
+
+
+def test_a_fresh_run_and_a_resumed_one_give_the_same(first, place):
+    path, folder = place
+    before, run = contents(folder), run_tomogram(*place, FAST)
+    assert again(run) == [] and run.kept == NAMES and contents(folder) == before
+    fresh = workflow.read_run(first/'out')
+    assert run.table == fresh.table and all(isinstance(m, Membrane) and isinstance(m.area_A2, float) for m in run.table)
+    assert run.fragments == fresh.fragments and run.links == fresh.links and (run.membranes == fresh.membranes).all()
+
+
+@pytest.mark.parametrize('change, stages, words', [
+    (dict(surface__method='paper'), ['surface'], "surface.method was 'auto', is 'paper'"),
+    (dict(connect__min_area_A2=5e6), NAMES[1:], 'connect.min_area_A2 was 100000.0, is 5000000.0'),
+    (dict(contours__method='ellipse'), NAMES[2:], 'contours.method was None'),
+    (dict(seed=5), NAMES[1:], 'seed was 0, is 5'),
+    (dict(output__meshes=('ply', 'obj')), ['surface'], 'output.meshes'),
+    (dict(segment__threshold=.5), NAMES, 'segment.threshold was 0.355, is 0.5'),
+], ids=lambda v: '')
+def test_a_changed_setting_redoes_its_stage_and_the_later_ones(change, stages, words, place):
+    path, folder = place
+    before, run = contents(folder), run_tomogram(*place, set_(**change))
+    assert again(run) == stages and words in run.again[stages[0]]
+    kept = [name for stage in STAGES if stage.name not in stages for name in stage.files if name in before]
+    assert all(contents(folder)[name] == before[name] for name in kept)
+    assert again(run_tomogram(*place, set_(**change))) == []
+
+
+def test_what_cannot_change_the_result_redoes_nothing(place):
+    assert again(run_tomogram(*place, set_(segment__workers=1))) == []
+
+
+def test_weights_count_by_their_contents(place, tmp_path):
+    "FINDINGS A.4: a weights file replaced under the same name was not noticed."
+    mine = tmp_path/'mine.safetensors'
+    shutil.copy(default_weights(), mine)
+    settings = set_(segment__weights=str(mine))
+    run_tomogram(*place, settings)
+    assert again(run_tomogram(*place, settings)) == []
+    from cryoseg.segment.unet import load_weights, save_weights
+    net = load_weights()
+    for p in net.parameters(): p.data *= 1.0001
+    save_weights(mine, net)
+    run = run_tomogram(*place, settings)
+    assert again(run) == NAMES and 'weights has changed' in run.again['segment']
+
+
+def test_a_mask_counts_by_its_contents(place, tmp_path):
+    volume = read_volume(place[0])
+    mask = np.ones(volume.shape, np.int8)
+    write_volume(tmp_path/'mask.mrc', volume.with_data(mask))
+    settings = set_(input__mask=str(tmp_path/'mask.mrc'))
+    run_tomogram(*place, settings)
+    assert again(run_tomogram(*place, settings)) == []
+    mask[:, :48] = 0
+    write_volume(tmp_path/'mask.mrc', volume.with_data(mask))
+    run = run_tomogram(*place, settings)
+    assert again(run) == NAMES and 'mask has changed' in run.again['segment'] and not run.labels[:, :48].any()
+
+
+@pytest.mark.parametrize('name, stage', [('membranes.csv', 'surface'), ('links.csv', 'connect'), ('labels.mrc', 'segment'), ('surfaces', 'surface')])
+def test_a_file_that_was_cut_short_is_made_again(name, stage, place):
+    "FINDINGS A.4: a membranes.csv or a mesh cut short was 'already done'."
+    path, folder = place
+    before, target = contents(folder), folder/name
+    target = next(target.glob('*.ply')) if target.is_dir() else target
+    target.write_bytes(target.read_bytes()[:-40])
+    run = run_tomogram(*place, FAST)
+    assert again(run)[0] == stage and f'{name} is not what was written' in run.again[stage] and contents(folder) == before
+
+
+def test_another_version_makes_everything_again(place, monkeypatch):
+    monkeypatch.setattr(workflow, '__version__', '9.9')
+    run = run_tomogram(*place, FAST)
+    assert again(run) == NAMES and 'version 0.1.0' in run.again['segment']
+
+
+def test_another_input_is_refused_and_nothing_is_touched(place, tmp_path):
+    path, folder = place
+    data = np.asarray(read_volume(path).data).copy()
+    data[0, 0, 0] += 1
+    write_volume(tmp_path/'other.mrc', read_volume(path).with_data(data))
+    before = contents(folder)
+    with pytest.raises(VolumeError, match='another input.*--overwrite'): run_tomogram(tmp_path/'other.mrc', folder, FAST)
+    assert contents(folder) == before
+    shutil.copy(path, tmp_path/'same.mrc')                              # the same contents under another name are the same input
+    assert again(run_tomogram(tmp_path/'same.mrc', folder, FAST)) == []
+
+
+def test_later_results_never_stand_beside_earlier_ones_of_another_run(place):
+    path, folder = place
+    labels = read_volume(folder/'labels.mrc', check=False)
+    run_labels(folder/'labels.mrc', folder, np.asarray(labels.data), labels, set_(connect__min_area_A2=5e6))
+    assert not (folder/'membranes.csv').exists() and not (folder/'surfaces').exists() and (folder/'labels.mrc').exists()
+    assert list(read_record(folder).stages) == ['segment', 'connect']
+
+
+def test_a_stage_that_fails_leaves_the_older_results(place, monkeypatch):
+    path, folder = place
+    before = contents(folder)
+    monkeypatch.setattr('cryoseg.surface.raster.rasterize', lambda *_: (_ for _ in ()).throw(OSError(28, 'No space left')))
+    with pytest.raises(OSError): run_tomogram(*place, set_(surface__method='paper'))
+    assert contents(folder) == before
+
+
+def test_one_membrane_that_fails_is_refused_and_the_others_go_on(place, monkeypatch):
+    "FINDINGS A.6: one LinAlgError ended the stage."
+    from cryoseg.surface import fit
+    real, ids = fit.fit_surface, []
+
+    def shaky(points, shape, settings, id=0, seed=0):
+        ids.append(id)
+        if id == 1: raise np.linalg.LinAlgError('Singular matrix')
+        return real(points, shape, settings, id=id, seed=seed)
+    monkeypatch.setattr(fit, 'fit_surface', shaky)
+    surfaces = fit_surfaces(np.asarray(read_volume(place[1]/'membranes.mrc', check=False).data))
+    assert {s.id: s.status for s in surfaces}[1] == 'refused' and 'Singular matrix' in surfaces[0].reason
+    assert all(s.status != 'refused' for s in surfaces[1:]) and len(ids) > 1
+
+
+def test_the_seed_reaches_every_stage_that_draws(place, monkeypatch):
+    "FINDINGS A.5."
+    seen = {}
+
+    def watch(name, function):
+        def watched(*args, **keywords):
+            seen[name] = keywords.get('seed', args[-1])
+            return function(*args, **keywords)
+        return watched
+    from cryoseg.connect import membranes
+    from cryoseg.surface import contours, fit
+    for module, name in ((membranes, 'find_membranes'), (contours, 'fit_contours'), (fit, 'fit_surface')):
+        monkeypatch.setattr(module, name, watch(name, getattr(module, name)))
+    run_tomogram(*place, set_(seed=11, contours__method='ellipse'))
+    assert seen == dict(find_membranes=11, fit_contours=11, fit_surface=11)
+
+
+def sheets():
+    "Two halves of a sheet with a gap between them, and a sheet apart: labels, voxel size 10 Å."
+    labels = np.zeros((30, 60, 130), np.int8)
+    labels[:, 20:22, 5:60] = 1
+    labels[:, 20:22, 66:125] = 1
+    labels[:, 45:47, 5:125] = 1
+    return labels
+
+
+def connect(folder, labels, links=None, settings=RunSettings()):
+    "The connect stage on labels, with links changed by hand."
+    folder.mkdir(exist_ok=True)
+    volume = Volume(labels, 10., (1000., 2000., 3000.))
+    path = folder/'mask.mrc'
+    if not path.exists(): write_volume(path, volume)
+    if links: store_edits(links, folder, labels, volume, settings)
+    return run_labels(path, folder, labels, volume, settings)
+
+
+def change(folder, target, taken=None):
+    "Write a links.csv in which every link is turned round (or set to `taken`); return its path."
+    links = read_rows(folder/'links.csv', Link)
+    write_rows(target, [replace(link, taken=not link.taken if taken is None else taken) for link in links], Link)
+    return target
+
+
+def test_hand_edits_last(tmp_path):
+    "FINDINGS A.3: a later run lost them and emptied links.csv."
+    folder, labels = tmp_path/'out', sheets()
+    plain = connect(folder, labels)
+    assert len(plain.links) > 0 and [link.taken for link in plain.links].count(True) == 1
+    edited = connect(folder, labels, change(folder, folder/'edited.csv'))
+    assert len(edited.table) == len(plain.table) + 1 and again(edited) == ['connect'] and 'edits.csv' in edited.again['connect']
+    edits = read_rows(folder/'edits.csv', Edit)
+    assert [e.kind for e in edits] == ['cut'] and edits[0].z1_A > 3000
+    later = connect(folder, labels)                                     # without naming the edits again
+    assert again(later) == [] and later.table == edited.table and [link.rule for link in later.links if link.rule == 'user'] == ['user']
+    smaller = connect(folder, labels, settings=with_values(RunSettings(), {'connect.min_area_A2': 5e4}))
+    assert again(smaller) == ['connect'] and len(smaller.table) == len(edited.table)
+
+
+def test_an_edit_never_meets_another_fragment_by_its_number(tmp_path):
+    "A larger sheet takes number 1; the edit stays with its places."
+    labels = sheets()
+    folder = tmp_path/'a'
+    connect(folder, labels)
+    connect(folder, labels, change(folder, folder/'edited.csv'))
+    more = labels.copy()
+    more[:, 5:7, :] = 1
+    other = tmp_path/'b'
+    other.mkdir()
+    shutil.copy(folder/'edits.csv', other)
+    moved = connect(other, more)
+    assert moved.record.unfit == () and len(moved.table) == 4 and sum(link.rule == 'user' for link in moved.links) == 1
+
+
+def test_an_edit_that_no_longer_fits_is_reported(tmp_path):
+    labels = sheets()
+    folder = tmp_path/'a'
+    connect(folder, labels)
+    connect(folder, labels, change(folder, folder/'edited.csv'))
+    less = labels.copy()
+    less[:, 20:22, 66:125] = 0
+    other = tmp_path/'b'
+    other.mkdir()
+    shutil.copy(folder/'edits.csv', other)
+    gone = connect(other, less)
+    assert len(gone.record.unfit) == 1 and 'cut' in gone.record.unfit[0] and len(gone.table) == 2
+
+
+def test_a_person_can_find_what_a_row_speaks_of(tmp_path):
+    run = connect(tmp_path/'out', sheets())
+    ids = read_volume(tmp_path/'out/fragments.mrc', check=False)
+    for f in run.fragments:
+        z, y, x = np.round(ids.to_zyx_vox(f.centre_A)).astype(int)
+        assert ids.data[z, y, x] == f.fragment_id and (np.asarray(ids.data) == f.fragment_id).sum() == f.n_voxels
+    taken, = [link for link in run.links if link.taken]
+    z, y, x = ids.to_zyx_vox((taken.x_A, taken.y_A, taken.z_A))
+    assert abs(y - 20.5) < 2 and 58 < x < 67 and taken.reason and 0 <= taken.probability <= 1
+
+
+def test_membranes_of_another_program(tmp_path):
+    ids = sheets().astype(np.uint16)
+    ids[:, 45:47] *= 40
+    volume = Volume(ids, 10.)
+    write_volume(tmp_path/'ids.mrc', volume)
+    run = run_membranes(tmp_path/'ids.mrc', tmp_path/'out', ids, volume)
+    assert [m.id for m in run.table] == [1, 40] and all(m.confidence is None for m in run.table)
+    assert list(read_record(tmp_path/'out').stages) == ['contours', 'surface'] and (tmp_path/'out/run.toml').exists()
+    assert again(run_membranes(tmp_path/'ids.mrc', tmp_path/'out', ids, volume)) == []
+
+
+def test_a_result_that_somebody_changed_is_not_taken_for_the_runs_own(place):
+    path, folder = place
+    labels = read_volume(folder/'labels.mrc', check=False)
+    data = np.asarray(labels.data).copy()
+    data[:5] = 0
+    write_volume(folder/'labels.mrc', labels.with_data(data))
+    with pytest.raises(VolumeError, match='not what the run wrote'): run_labels(folder/'labels.mrc', folder, data, labels)
+
+
+def test_surfaces_alone_know_what_the_run_knows(place):
+    "FINDINGS A.7: `surface` alone dropped confidence and the mask."
+    path, folder = place
+    before = workflow.read_run(folder).table
+    volume = read_volume(folder/'membranes.mrc', check=False)
+    run = run_membranes(folder/'membranes.mrc', folder, np.asarray(volume.data), volume, FAST)
+    assert again(run) == [] and run.table == before and before[0].shape_score is not None
+    assert again(run_tomogram(*place, FAST)) == []
+
+
+def test_a_new_stage_is_one_entry(place, monkeypatch):
+    def count(job, fresh): (fresh/'count.txt').write_text(str(len(np.unique(job.membranes())) - 1))
+    monkeypatch.setattr(workflow, 'STAGES', (*STAGES, Stage('count', ('seed',), ('count.txt',), count)))
+    path, folder = place
+    job = workflow.Job(folder, path, 'tomogram', read_volume(path), FAST, read_record(folder))
+    done = workflow.do_stages(job, workflow.STAGES)
+    assert [name for name, why in done.items() if why] == ['count'] and int((folder/'count.txt').read_text()) == len(read_rows(folder/'membranes.csv', Membrane))
+
+
+def test_fragments_beyond_uint16_are_kept_as_whole_real_numbers():
+    big = workflow.as_mrc_ids(np.array([[[0, 70_000]]], np.int32))
+    assert big.dtype == np.float32 and big[0, 0, 1] == 70_000 and workflow.as_mrc_ids(np.array([[[0, 9]]])).dtype == np.uint16
+
+
+def test_nothing_found_is_a_whole_run(tmp_path):
+    labels = np.zeros((8, 30, 30), np.int8)
+    run = connect(tmp_path/'out', labels)
+    assert run.table == () and read_rows(tmp_path/'out/fragments.csv', Fragment) == []
+    assert refused_surface(1, 'x').status == 'refused'

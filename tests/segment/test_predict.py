@@ -1,0 +1,301 @@
+"From a volume to labels: tiles, scales, precision, threads."
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+
+from cryoseg.base.files import VolumeError, VolumeWarning
+from cryoseg.segment import predict as room
+from cryoseg.segment.predict import (MembraneEvidence, Plan, Symmetry, average_neighbours, calibrated, flipped_copies, has_bf16, looks_bright,
+                                     measured_scale, membrane_evidence, middle_of, net_scale, plan, predict_tiled, probabilities,
+                                     receptive_radius, resized, resized_back, sample_slices, segment_slice, segment_volume, single_threads,
+                                     spread_indices, tile_starts, to_device, use_bf16, working_scale)
+from cryoseg.segment.settings import SegmentSettings
+from cryoseg.segment.unet import UNet, load_weights, predict
+
+PLAIN = SegmentSettings(precision='float32', workers=1, scale=1., flips=1, scale_spread=0., neighbours=0)
+
+
+@pytest.fixture(scope='module')
+def net(): return load_weights()
+
+
+def small_net(depth=2, seed=0):
+    torch.manual_seed(seed)
+    return UNet(3, depth).eval()
+
+
+def noise(*shape, seed=0): return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def ring(side=96, radius=30, depth=4., seed=0):
+    "A dark ring in noise of sd 1, and its mask."
+    y, x = np.indices((side, side)) - side / 2
+    mask = np.abs(np.hypot(y, x) - radius) < 2.5
+    return noise(side, side, seed=seed) - depth * mask, mask
+
+
+# tiles
+
+@pytest.mark.parametrize('depth', [1, 2])
+def test_a_pixel_looks_as_far_as_the_radius_says_and_no_further(depth):
+    net, side, radius = small_net(depth).double(), 96, receptive_radius(depth)
+    x = torch.zeros(1, 1, side, side, dtype=torch.float64, requires_grad=True)
+    reached = np.zeros((side, side), bool)
+    for shift in range(2 ** depth):                                         # the reach depends on the place in a pooling block
+        x.grad = None
+        out = net(x + torch.randn_like(x))[0, :, side // 2 + shift, side // 2 + shift].sum()
+        out.backward()
+        reached[:] |= np.roll(x.grad[0, 0].numpy() != 0, (-shift, -shift), (0, 1))
+    far = np.abs(np.argwhere(reached) - side // 2).max()
+    assert radius - 2 ** (depth + 1) <= far <= radius
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 900), st.integers(1, 40), st.integers(0, 30), st.integers(0, 3))
+def test_tiles_keep_every_pixel_once_with_its_margin(n, extra, margin, depth):
+    step = 2 ** depth
+    tiles = tile_starts(n, 2 * margin + step + extra, margin, step)
+    assert [i for t in tiles for i in range(t.keep_from, t.keep_to)] == list(range(n))
+    for t in tiles:
+        assert 0 <= t.start <= t.keep_from < t.keep_to <= t.stop <= n and t.start % step == 0
+        assert t.keep_from == 0 or t.keep_from - t.start >= margin
+        assert t.keep_to == n or t.stop - t.keep_to >= margin
+
+
+def test_a_tile_of_margins_alone_is_refused():
+    with pytest.raises(VolumeError, match='at least 68'): tile_starts(500, 60, 30, 8)
+
+
+def test_tiles_leave_no_seams():
+    net, image = small_net(), noise(150, 170)
+    np.testing.assert_allclose(predict_tiled(image, net, 80, False), predict(net, image[None])[0], atol=1e-5)
+
+
+# scale, precision, device
+
+def test_unknown_is_none_and_one_angstrom_is_a_size():
+    assert working_scale(None) == 1 and working_scale(1.) == 1 / 8 and working_scale(4.) == .5 and working_scale(30.) == 1
+    assert working_scale(5., finest_A=10.) == .5
+
+
+@pytest.mark.parametrize('size, scale', [(1., 1 / 8), (4., .5), (None, .45)])
+def test_the_scale_is_measured_only_where_the_size_is_unknown(monkeypatch, size, scale):
+    monkeypatch.setattr(room, 'measured_scale', lambda data, net, settings: .45)
+    assert net_scale(noise(2, 8, 8), None, SegmentSettings(), size) == scale
+    assert net_scale(noise(2, 8, 8), None, SegmentSettings(scale=.7), size) == .7
+
+
+@pytest.mark.parametrize('on_gpu', [True, False])
+def test_auto_asks_the_device_that_computes(monkeypatch, on_gpu):
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda *a, **k: on_gpu)
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'DEFAULT' if on_gpu else 'AVX512')
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
+    assert use_bf16('auto', 'cuda') is on_gpu and use_bf16('auto', 'cpu') is (not on_gpu) and use_bf16('auto') is has_bf16('cpu')
+    assert use_bf16('bf16', 'cpu') and use_bf16('bf16', 'cuda') and not use_bf16('float32', 'cpu') and not use_bf16('float32', 'cuda')
+
+
+def test_a_run_on_a_gpu_asks_the_gpu(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda *a, **k: asked.append('gpu') or False)
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: asked.append('cpu') or 'DEFAULT')
+    monkeypatch.setattr(room, 'to_device', lambda net, device: net)         # there is none here
+    probabilities(noise(1, 16, 16), small_net(), SegmentSettings(device='cuda', scale=1., workers=1))
+    assert set(asked) == {'gpu'}
+    asked.clear()
+    probabilities(noise(1, 16, 16), small_net(), SegmentSettings(scale=1., workers=1))
+    assert set(asked) == {'cpu'}
+
+
+def test_what_is_not_there_is_refused(monkeypatch):
+    with pytest.raises(VolumeError, match='int7'): use_bf16('int7')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(VolumeError, match='no GPU'): to_device(small_net(), 'cuda')
+    with pytest.raises(VolumeError, match='no GPU'): segment_volume(noise(1, 16, 16), small_net(), SegmentSettings(device='cuda'), 10.)
+    assert to_device(small_net(), 'cpu').device.type == 'cpu'
+
+
+# one slice
+
+def test_the_eight_symmetries_differ_and_are_undone():
+    image = noise(5, 7)
+    every = flipped_copies(8)
+    assert len({s.apply(image).tobytes() for s in every}) == 8
+    for s in every: np.testing.assert_array_equal(s.undo(np.stack([s.apply(image)] * 2)), np.stack([image] * 2))
+    assert flipped_copies(1) == [Symmetry(0, False)] and flipped_copies(4) == every[:4]
+    assert flipped_copies(2) == [Symmetry(0, False), Symmetry(2, False)]
+    for n in (0, 3, 16):
+        with pytest.raises(VolumeError, match=f'flips = {n}'): flipped_copies(n)
+
+
+def test_eight_copies_forget_the_orientation():
+    net, image, chosen = small_net(), noise(32, 32), SegmentSettings(flips=8)
+    p = segment_slice(image, net, chosen)
+    np.testing.assert_allclose(segment_slice(image.T, net, chosen), p.transpose(0, 2, 1), atol=1e-5)
+    np.testing.assert_allclose(segment_slice(image[::-1], net, chosen), p[:, ::-1], atol=1e-5)
+    assert np.abs(segment_slice(image.T, net) - segment_slice(image, net).transpose(0, 2, 1)).max() > 1e-4
+
+
+def test_scaling_and_back():
+    image = noise(30, 40)
+    assert resized(image, .5).shape == (15, 20) and resized(image, 1.5).shape == (45, 60)
+    np.testing.assert_allclose(resized(image, .5), image.reshape(15, 2, 20, 2).mean((1, 3)), atol=1e-5)
+    for scale in (.5, 2.):
+        np.testing.assert_allclose(resized_back(np.full((2, int(30 * scale), int(40 * scale)), .3, np.float32), (30, 40), scale), np.full((2, 30, 40), .3), atol=1e-6)
+    assert segment_slice(image, small_net(), scale=.7).shape == (3, 30, 40)
+
+
+def test_slices_are_spread_and_cut_from_the_middle():
+    assert list(spread_indices(9, 2)) == [3, 5] and list(spread_indices(101, 4)) == [20, 40, 60, 80]
+    assert middle_of(10, 4) == slice(3, 7) and middle_of(3, 8) == slice(0, 8)
+    data = np.arange(5 * 6 * 8).reshape(5, 6, 8)
+    np.testing.assert_array_equal(sample_slices(data, 1, 4), data[2:3, 1:5, 2:6])
+    assert sample_slices(data[:1], 3, 99).shape == (1, 6, 8)
+
+
+# what the net sees
+
+def test_evidence_is_zero_without_membranes_and_grows_with_darkness(net):
+    empty = membrane_evidence([np.zeros((64, 64), np.float32)], net, 1.)
+    clear = membrane_evidence([ring()[0]], net, 1.)
+    assert empty == MembraneEvidence(0., 0.) and 0 < clear.confidence <= 1 and clear.amount > 0
+    assert membrane_evidence([-ring()[0]], net, 1.).amount < clear.amount
+
+
+def test_the_finest_of_the_good_scales_is_taken(monkeypatch):
+    sure = {.2: .1, .3: .80, .45: .78, .67: .75, 1.: .5, 1.5: .4}
+    monkeypatch.setattr(room, 'membrane_evidence', lambda slices, net, scale, bf16: MembraneEvidence(sure[scale], 1.))
+    data = noise(3, 400, 400)
+    assert measured_scale(data, small_net()) == .67 and measured_scale(data, small_net(), tolerance=.03) == .45
+    assert measured_scale(data[:, :100, :100], small_net()) == .67          # smaller scales would leave under 64 pixels
+    sure.update(dict.fromkeys(sure, 0.))
+    assert measured_scale(data, small_net()) == 1
+
+
+def test_bright_membranes_are_noticed(net):
+    data = np.stack([ring(seed=s)[0] for s in range(3)])
+    assert looks_bright(-data, net, PLAIN) and not looks_bright(data, net, PLAIN)
+
+
+# neighbours and calibration
+
+def test_neighbours_are_averaged_and_the_ends_have_fewer():
+    p = np.random.default_rng(0).random((6, 3, 4)).astype(np.float16)
+    out = average_neighbours(p, 2)
+    for z in range(6): np.testing.assert_allclose(out[z], p[max(0, z - 2):z + 3].astype(float).mean(0), atol=2e-3)
+    assert average_neighbours(p, 0) is p and average_neighbours(p[:1], 3).base is p
+    np.testing.assert_array_equal(average_neighbours(p[::-1], 2)[::-1], out)
+
+
+def test_calibration_is_a_line_for_the_logit():
+    p = np.linspace(.01, .99, 50).reshape(2, 25)
+    np.testing.assert_allclose(calibrated(p, .55, -.6), expit(.55 * logit(p) - .6), atol=1e-3)
+    assert calibrated(p, 1, 0) is p
+    ends = calibrated(np.array([[0., 1.]]), .55, -.6)
+    assert np.isfinite(ends).all() and 0 < ends[0, 0] < ends[0, 1] < 1
+    assert calibrated(np.array([[.5]]), *SegmentSettings().calibration)[0, 0] == pytest.approx(SegmentSettings().threshold, abs=2e-3)
+
+
+# threads
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def later_threads():
+    "How many torch threads a thread gets that starts now."
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return seen[0], torch.get_num_threads()
+
+
+def test_one_torch_thread_inside_and_as_before_outside(two_threads):
+    with single_threads(3) as pool: inside = list(pool.map(lambda k: torch.get_num_threads(), range(6)))
+    assert inside == [1] * 6 and later_threads() == (2, 2)
+
+
+@pytest.mark.parametrize('where', ['pool', 'slice', 'progress'])
+def test_threads_are_put_back_after_errors(two_threads, monkeypatch, where):
+    def fail(*args, **given): raise RuntimeError('on purpose')
+    with pytest.raises(RuntimeError, match='on purpose'):
+        if where == 'pool':
+            with single_threads(2): fail()
+        if where == 'slice': monkeypatch.setattr(room, 'segment_slice', fail)
+        segment_volume(noise(3, 16, 16), small_net(), PLAIN, progress=fail if where == 'progress' else None)
+    assert later_threads() == (2, 2)
+
+
+def test_segmenting_leaves_the_threads_alone(two_threads):
+    segment_volume(noise(3, 16, 16), small_net(), PLAIN)
+    assert later_threads() == (2, 2)
+
+
+# a volume
+
+def test_what_is_open_is_decided_once():
+    data, net = noise(4, 16, 16), small_net()
+    assert plan(data, net, SegmentSettings(), 8.) == Plan(1, (1.,))
+    single = plan(data[:1], net, SegmentSettings(), 8.)
+    assert single.flips == 4 and single.scales == pytest.approx((2 / 3, 1., 4 / 3))
+    assert plan(data[:1], net, SegmentSettings(flips=2, scale_spread=0., scale=.5), None) == Plan(2, (.5,))
+    assert plan(data, net, SegmentSettings(scale_spread=.25), 4.) == Plan(1, (.375, .5, .625))
+
+
+def test_only_an_unknown_size_is_warned_about():
+    with pytest.warns(VolumeWarning, match='voxel size is not known'): plan(noise(1, 16, 16), small_net(), SegmentSettings(), None)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        plan(noise(1, 64, 64), small_net(), SegmentSettings(), 1.)
+        plan(noise(1, 16, 16), small_net(), SegmentSettings(scale=1.), None)
+
+
+def test_a_ring_is_found_in_a_volume(net):
+    made = [ring(seed=s) for s in range(3)]
+    data, truth = (np.stack(m) for m in zip(*made))
+    found = segment_volume(data, net, SegmentSettings(precision='float32', workers=1), 10.)
+    member = found.labels == 1
+    assert (member & truth).sum() / (member | truth).sum() > .6
+    assert found.probability.dtype == np.float16 and found.labels.dtype == np.uint8
+    np.testing.assert_array_equal(member, (found.probability >= SegmentSettings().threshold) & (found.labels != 2))
+    assert (segment_volume(np.zeros((1, 48, 48), np.float32), net, PLAIN).labels != 1).mean() > .9
+
+
+def test_workers_change_nothing_and_progress_counts(net):
+    data, seen = np.stack([ring(48, 15, seed=s)[0] for s in range(3)]), []
+    chosen = [SegmentSettings(precision='float32', workers=n, scale=1.) for n in (1, 3)]
+    one = segment_volume(data, net, chosen[0], progress=lambda done, total: seen.append((done, total)))
+    three = segment_volume(data, net, chosen[1])
+    np.testing.assert_array_equal(one.probability, three.probability)
+    np.testing.assert_array_equal(one.labels, three.labels)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_proteins_win_over_membranes_only_where_they_are_likelier(monkeypatch):
+    membrane, protein = np.array([[[.9, .6, .2, .8]]], np.float16), np.array([[[.1, .7, .6, .6]]], np.float16)
+    monkeypatch.setattr(room, 'probabilities', lambda *a: room.Probabilities(membrane, protein))
+    chosen = SegmentSettings(calibration=(1, 0), threshold=.5)
+    assert segment_volume(np.zeros((1, 1, 4)), None, chosen).labels.ravel().tolist() == [1, 2, 2, 1]
+
+
+def test_only_volumes_are_labelled(net):
+    for shape in ((8, 8), (1, 2, 8, 8)):
+        with pytest.raises(VolumeError, match='three dimensions'): segment_volume(np.zeros(shape), net)
+
+
+def test_the_calibration_is_found_again():
+    import calibrate
+    rng = np.random.default_rng(0)
+    p = rng.uniform(.02, .98, 40_000)
+    member = rng.random(p.size) < expit(.55 * logit(p) - .6)
+    np.testing.assert_allclose(calibrate.fit_line(p, member), (.55, -.6), atol=.04)

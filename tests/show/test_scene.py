@@ -1,0 +1,147 @@
+"""Surfaces in space: coarse meshes, light, pictures, live scenes."""
+import io
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from cryoseg.base.mesh import mesh_volume, vertex_normals
+from cryoseg.show.scene import (
+    blocks_mesh, box_edges, camera, clip_mesh, coarsen_mesh, draw_surfaces, scene, shade, show_surfaces, sigma_limits,
+    snapshot_html,
+)
+from cryoseg.base.geometry import icosphere
+from cryoseg.result.records import Surface
+from cryoseg.base.volume import Volume
+
+SHAPE = (24, 32, 40)
+DIRECTIONS, FACES = icosphere(3)
+
+
+def ball(id=1, centre=(12, 16, 20), radius=8.0, sigma=0.5):
+    "A sphere as a fitted surface."
+    return Surface(id, np.add(centre, radius * DIRECTIONS), FACES, np.full(len(DIRECTIONS), sigma), 'closed')
+
+
+def refused():
+    "A membrane without a surface."
+    return Surface(4, np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros(0), 'refused', 'too few voxels')
+
+
+@pytest.fixture(scope='module')
+def volume():
+    data = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    return Volume(data, 12.5)
+
+
+def png(fig):
+    "A figure as the bytes of a file."
+    with io.BytesIO() as file:
+        fig.savefig(file, format='png')
+        return file.getvalue()
+
+
+def test_coarse_meshes_keep_place_and_values():
+    s = ball()
+    vertices, faces, height = coarsen_mesh(s.vertices_vox, s.faces, 300, s.vertices_vox[:, 0])
+    assert 100 < len(faces) <= 300 and faces.max() < len(vertices)
+    np.testing.assert_allclose(np.linalg.norm(vertices - (12, 16, 20), axis=1), 8, atol=0.6)
+    np.testing.assert_allclose(height, vertices[:, 0])
+    assert coarsen_mesh(s.vertices_vox, s.faces, 10_000)[1] is s.faces
+
+
+def test_an_open_rim_stays_straight():
+    s = ball()
+    vertices, faces = clip_mesh(s.vertices_vox, s.faces, 'z', -np.inf, 14)
+    vertices, faces = coarsen_mesh(vertices, faces, 300)
+    edges, uses = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0, return_counts=True)
+    np.testing.assert_allclose(vertices[edges[uses == 1], 0], 14)
+
+
+def test_light_falls_from_the_viewer():
+    towards = np.array([[np.cos(0.4) * np.cos(-1.1), np.cos(0.4) * np.sin(-1.1), np.sin(0.4)]])
+    color = np.array([[0.6, 0.3, 0.1]])
+    front, side, inside = (shade(color, n, np.degrees(0.4), np.degrees(-1.1)) for n in (towards, np.array([[0, 0, -1.0]]), -towards))
+    assert front.sum() > inside.sum() and front.sum() > side.sum() and front.max() <= 1
+
+
+def test_a_picture_of_everything(volume):
+    fig = Figure(figsize=(3, 3), dpi=50)
+    left, right = fig.add_subplot(121, projection='3d'), fig.add_subplot(122, projection='3d')
+    mask = np.zeros(SHAPE, bool); mask[3:8, 3:8, 3:8] = True
+    assert draw_surfaces(left, [ball(), ball(2, (12, 6, 6), 4)], SHAPE, 10.0, clip=('z', 0, 12), points={1: np.array([[20, 16, 20]])}, proteins=mask) is None
+    scale = draw_surfaces(right, [ball(sigma=2.0)], color_by='sigma', points=np.zeros((3, 3)))
+    assert scale.get_clim()[0] == 0 and scale.get_clim()[1] >= 2
+    assert len(png(fig)) > 2000
+    np.testing.assert_allclose(left.get_xlim(), (0, 40))           # 40 voxels of 10 Å are 40 nm
+
+
+def test_a_scene_is_in_nanometres_and_a_page_of_its_own(volume):
+    pytest.importorskip('k3d')
+    plot = scene([ball(), ball(5, (12, 6, 6), 4)], volume, proteins=np.indices(SHAPE).sum(0) < 9)
+    names = [o.name for o in plot.objects]
+    assert names == ['membrane 1', 'sigma 1', 'membrane 5', 'sigma 5', 'proteins', 'volume', 'middle slice']
+    np.testing.assert_allclose(plot.objects[0].vertices.mean(0), np.array([20, 16, 12]) * 1.25, atol=0.1)
+    np.testing.assert_allclose(plot.objects[1].attribute, 0.5 * 12.5, rtol=1e-5)
+    page = snapshot_html(plot, 'a title')
+    assert '<title>a title</title>' in page and 'Content-Security-Policy' in page and 500_000 < len(page) < 4_000_000
+
+
+def test_empty_surfaces_draw_nothing():
+    png(show_surfaces([refused()], SHAPE, 10.0, color_by='sigma'))
+    assert sigma_limits([refused()]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize('call', [show_surfaces, scene])
+def test_another_colouring_is_refused(call):
+    with pytest.raises(ValueError, match="'id' or 'sigma', got 'area'"): call([ball()], color_by='area')
+
+
+def test_a_coarse_mesh_keeps_its_volume_and_its_sides():
+    s = ball()
+    vertices, faces = coarsen_mesh(s.vertices_vox, s.faces, 400)
+    assert mesh_volume(vertices, faces) == pytest.approx(mesh_volume(s.vertices_vox, s.faces), rel=0.12)    # a sign would show
+    assert len(np.unique(faces)) == len(vertices)
+
+
+@pytest.mark.parametrize('axis', 'zyx')
+def test_clipping_keeps_what_is_between(axis):
+    s, a = ball(), 'zyx'.index(axis)
+    low, high = (12, 16, 20)[a] + np.array([-2.0, 3.0])
+    vertices, faces = clip_mesh(s.vertices_vox, s.faces, axis, low, high)
+    used = vertices[np.unique(faces)]
+    assert used[:, a].min() == low and used[:, a].max() == high and 0 < len(faces) < len(s.faces)
+    assert s.vertices_vox[:, a].max() > high                         # the surface itself is left alone
+
+
+def test_the_viewer_and_the_light():
+    viewer, light = camera(0, 0)
+    np.testing.assert_allclose(viewer, [1, 0, 0], atol=1e-12)
+    assert np.linalg.norm(light) == pytest.approx(1) and light @ viewer > 0 and light[2] > 0
+
+
+def test_blocks_lie_where_the_mask_is():
+    mask = np.linalg.norm(np.indices((20, 22, 24)) - np.array([9, 10, 11])[:, None, None, None], axis=0) < 6
+    vertices, faces = blocks_mesh(mask)
+    np.testing.assert_allclose(vertices.mean(0), (9, 10, 11), atol=0.3)
+    assert mesh_volume(vertices, faces) == pytest.approx(mask.sum(), rel=0.2)       # positive: faces outwards
+    assert len(blocks_mesh(np.zeros((4, 4, 4), bool)).faces) == 0
+
+
+def test_a_box_has_twelve_edges():
+    box = box_edges(np.array([1.0, 2.0, 3.0]))
+    lengths = [np.linalg.norm(np.diff(box.corners[[p, q]], axis=0)) for p, q in box.edges]
+    np.testing.assert_allclose(sorted(lengths), [1] * 4 + [2] * 4 + [3] * 4)
+
+
+@pytest.mark.parametrize('voxel_size_A', [None, 10.0])
+def test_the_scale_of_sigma_scales(voxel_size_A):
+    low, high = sigma_limits([ball(sigma=2.0)], voxel_size_A)
+    assert low == 0 and high == 2 * (voxel_size_A or 1)
+    assert sigma_limits([ball(sigma=np.nan)]) == (0.0, 1.0)
+
+
+def test_normals_point_out_of_the_scene():
+    pytest.importorskip('k3d')
+    mesh = scene([ball()]).objects[0]
+    v = mesh.vertices.astype(float)
+    assert (vertex_normals(v, mesh.indices.astype(int)) * (v - v.mean(0))).sum(1).min() > 0
