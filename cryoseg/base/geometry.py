@@ -290,7 +290,8 @@ def _fit_from(centre, radius, x, penalty, widths):
     matrix = np.eye(3)/radius
     p = np.r_[centre, matrix[np.tril_indices(3)]]
     for width in widths:
-        fit = least_squares(lambda p: _residuals(p, x, penalty)[0], p, jac=lambda p: _residuals(p, x, penalty)[1],
+        fit = least_squares(lambda p: _residuals(p, x, penalty)[0], p,
+                            jac=lambda p: _residuals(p, x, penalty)[1],
                             loss='soft_l1', f_scale=width, max_nfev=MAX_EVALUATIONS)
         p = fit.x
     return fit
@@ -546,7 +547,8 @@ def _patch_normals(patches, radius):
     "The normals of patches at their points."
     b = patches.coefficients
     frames = patches.frames
-    tilt = frames[:, 0] - (b[:, 1:2]*frames[:, 1] + b[:, 2:3]*frames[:, 2])/radius
+    slopes = b[:, 1:2]*frames[:, 1] + b[:, 2:3]*frames[:, 2]
+    tilt = frames[:, 0] - slopes/radius
     return tilt/np.linalg.norm(tilt, axis=1, keepdims=True)
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #b7e6cb56

@@ -64,7 +64,12 @@ def from_cell(text:str, # of one cell
         return bool(int(text))
     if int in kinds:
         return int(text)
-    return float(text)
+    value = float(text)
+    if math.isfinite(value):
+        return value
+    if type(None) in kinds:
+        return None
+    raise ValueError('is not finite')
 
 # %% ../../nbs/9_result/09h_tables.ipynb #f65030e9
 def write_rows(path, # the file to be

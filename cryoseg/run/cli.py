@@ -513,7 +513,8 @@ def values_that_are_membrane(path, # a label volume
 VoxelSize = Annotated[Optional[float], typer.Option(
     '--voxel-size', help='Voxel size, where the header has none or a wrong one. [Å]')]
 MaskThreshold = Annotated[Optional[float], typer.Option(
-    '--mask-threshold', help='Where the volume holds probabilities: from this one on a voxel is membrane.', show_default='0.5')]
+    '--mask-threshold', show_default='0.5',
+    help='Where the volume holds probabilities: from this one on a voxel is membrane.')]
 Links = Annotated[Optional[Path], typer.Option(
     '--links', metavar='FILE', show_default=False,
     help='The links.csv of an earlier run on these labels, edited: taken = 0 cuts, 1 joins. It wins.')]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MISSING', 'MIN_DEPTH', 'MAX_LIGHT_FACES', 'MIN_LIGHT_FACES', 'STATUS', 'MAX_REFUSED', 'MAX_COUNTED_VOXELS',
            'MEMBRANE_HEADS', 'CURVE_HEADS', 'TABLE_NOTE', 'CURVE_NOTE', 'MEASURES', 'SURFACE_MEASURES', 'MAX_DOTS',
-           'UNITS', 'STAGES', 'VAGUE_A', 'UNKNOWN_A', 'MAX_BYTES', 'SCENE_FACES', 'RunFiles', 'read_run',
+           'UNITS', 'STAGES', 'FIRST_STAGE', 'VAGUE_A', 'UNKNOWN_A', 'MAX_BYTES', 'SCENE_FACES', 'RunFiles', 'read_run',
            'slice_panels', 'ChosenSlices', 'choose_slices', 'slices_html', 'Proteins', 'count_proteins', 'summary_html',
            'table_html', 'curves_html', 'evaluation_html', 'pictures_html', 'scene_html', 'made_html', 'warnings_html',
            'report_html', 'write_report']
@@ -539,7 +539,8 @@ def scene_html(run:RunFiles, # as `read_run` gives
 
 # %% ../../nbs/8_show/08d_report.ipynb #d03e98e0
 UNITS = {'A': 'Å', 'A2': 'Å²', 'A3': 'Å³', 'vox': 'voxels', 'deg': '°'}
-STAGES = 'segment', 'connect', 'surface'
+STAGES = 'segment', 'connect', 'contours', 'surface'
+FIRST_STAGE = dict(tomogram=0, labels=1, membranes=2)       # by what the run began with
 VAGUE_A = 50            # about the thickness of a bilayer
 UNKNOWN_A = 0, 1        # voxel sizes that mean that the header did not say
 
@@ -560,7 +561,7 @@ def made_html(record:dict, # run.toml
               )->str: # HTML
     "Say what was run: input, version, seed, stages, and all settings."
     settings = record.get('settings', {})
-    done = [stage for stage, finished in record.get('done', {}).items() if finished]
+    done = list(record.get('stages', {}))
     facts = [*_facts(record.get('run', {})), ('stages done', ' → '.join(done) or 'none')]
     groups = [('general', _facts(settings))]
     groups += [(name, _facts(table)) for name, table in settings.items() if isinstance(table, dict)]
@@ -570,7 +571,7 @@ def made_html(record:dict, # run.toml
 def warnings_html(run:RunFiles, # as `read_run` gives
                   )->str: # HTML; '' where all is well
     "Say what a reader should know before trusting the rest."
-    notes, finished = list(run.notes), run.record.get('done')
+    notes, finished = list(run.notes), run.record.get('stages')
     if run.frame is not None and run.frame.voxel_size_A in UNKNOWN_A:
         notes.append('The voxel size is 1 Å, which mostly means that the header did not say: '
                      'all lengths here are suspect.')
@@ -578,7 +579,8 @@ def warnings_html(run:RunFiles, # as `read_run` gives
     if vague:
         notes.append(f'The mean σ of membrane {", ".join(vague)} is above {VAGUE_A} Å, about the thickness of a '
                      'bilayer: look before you measure.')
-    late = [stage for stage in STAGES if finished is not None and not finished.get(stage)]
+    due = STAGES[FIRST_STAGE.get(run.record.get('run', {}).get('kind', 'tomogram'), 0):]
+    late = [stage for stage in due if finished is not None and stage not in finished]
     if late:
         notes.append(f'The run is not complete: {", ".join(late)} did not finish.')
     return pages.WARNINGS.render(notes=notes) if notes else ''

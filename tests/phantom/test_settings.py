@@ -32,7 +32,8 @@ def test_every_field_explains_itself():
         assert len(f.metadata['help']) > 10, f.name
         unit = {'_A': 'Å', '_vox': 'voxels', '_deg': 'degrees', '_um': 'µm', '_kV': 'kV'}
         assert all(f.metadata['unit'] == u for suffix, u in unit.items() if f.name.endswith(suffix)), f.name
-        assert f.metadata['option'] is None and f.metadata['cost']
+        assert f.metadata['cost']
+    assert [f.metadata['option'] for f in fields(PhantomSettings) if f.metadata['option']] == ['--shape', '--voxel-size', '--vesicles', '--tilt', '--cnr']
 
 
 @pytest.mark.parametrize('f', [f for f in fields(PhantomSettings) if isinstance(f.default, float)], ids=lambda f: f.name)

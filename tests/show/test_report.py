@@ -37,10 +37,11 @@ weights = ""
 bin = 1
 [settings.surface]
 method = "auto"
-[done]
-segment = true
-connect = true
-surface = true
+[stages]
+segment = {}
+connect = {}
+contours = {}
+surface = {}
 '''
 EVALUATION = dict(voxel=dict(membrane_iou=0.81, dice=0.9, precision=None, recall=0.88, surface_dice=0.95),
                   instances=dict(are=0.02, voi_split_bits=0.0, voi_merge_bits=0.1, pq=0.9, n_true=2, n_found=2),
@@ -179,7 +180,7 @@ def test_damaged_parts_are_left_out(tmp_path):
 
 
 def test_the_input_is_read_as_the_run_read_it(tmp_path):
-    text = RUN.replace('bin = 1', 'bin = 2\nz_start = 0\nz_stop = 20\ninvert = true')
+    text = RUN.replace('bin = 1', 'bin = 2\nz_range = [0, 20]\ninvert = true')
     folder = make_run(tmp_path / 'run', ROWS[:1], text=text)
     half = Volume(np.zeros((10, 14, 18), np.int8), 20.0)
     write_volume(folder / 'labels.mrc', half)
@@ -230,7 +231,7 @@ def test_what_is_no_run_is_refused(tmp_path, make, said):
 
 
 def test_an_incomplete_run_says_so(tmp_path):
-    folder = make_run(tmp_path / 'run', ROWS, text=RUN.replace('surface = true', ''))
+    folder = make_run(tmp_path / 'run', ROWS, text=RUN.replace('surface = {}', ''))
     assert 'The run is not complete: surface did not finish' in words(report_html(read_run(folder), max_faces=0))
 
 
