@@ -41,6 +41,7 @@ def polnet_rows(data, snr):
     "One row a true vesicle: the ids on it and the distances of its surface, voxels, where visible."
     with tempfile.TemporaryDirectory() as folder:
         run = run_tomogram(data / 'polnet' / f'liposomes_snr{snr}.mrc', Path(folder))
+        run.membranes, run.labels       # read while the folder is there
     truth = np.load(data / 'polnet' / 'liposomes_truth.npz')['labels']
     surfaces = {s.id: s for s in fit_surfaces(run.membranes)}
     middle, normal_z = distances_to_spheres(run.membranes.shape)

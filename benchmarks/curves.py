@@ -71,7 +71,7 @@ def ring_rows(kinds=('wobbly', 'deformed', 'small'), shares=(1., .8, .6, .4), se
         for share in shares:
             for method in methods:
                 cases = [torn_ring(seed, kind, share) for seed in seeds]
-                found = [fit_section(pixels, shape, ContourSettings(fit=method)) for _, _, pixels, shape in cases]
+                found = [fit_section(pixels, shape, ContourSettings(method=method)) for _, _, pixels, shape in cases]
                 marks = [score(c, true, seen) for c, (true, seen, *_) in zip(found, cases) if c.closed]
                 m = np.nanmean(np.array(marks), 0) if marks else np.full(8, np.nan)
                 number = lambda v: float(v) if np.isfinite(v) else None
@@ -86,7 +86,7 @@ def line_rows(seeds=SEEDS):
     rows = []
     for method in ('ellipse', 'gp'):
         cases = [torn_line(s) for s in seeds]
-        found = [fit_section(pixels, shape, ContourSettings(fit=method)) for _, _, pixels, shape in cases]
+        found = [fit_section(pixels, shape, ContourSettings(method=method)) for _, _, pixels, shape in cases]
         marks = np.array([score(c, true, seen)[:3] for c, (true, seen, *_) in zip(found, cases) if c.status == 'open'])
         rows.append(dict(fit=method, curves=len(found), open=sum(c.status == 'open' for c in found), refused=sum(c.status == 'refused' for c in found), closed=sum(c.closed for c in found),
                          open_px=float(marks[:, 0].mean()) if len(marks) else None, open_within=float(marks[:, 2].mean()) if len(marks) else None))

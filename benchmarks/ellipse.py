@@ -90,7 +90,7 @@ def calibration_rows():
     for fraction in (1, .7, .5):
         for grain in (3, 6, 12, 20):
             arcs = [alike(s, fraction, grain) for s in SEEDS]
-            full, plain = scores(WAYS['alone'], arcs), scores(lambda x, nb: fit_ellipse(x, EllipseSettings(shares=())), arcs)
+            full, plain = scores(WAYS['alone'], arcs), scores(lambda x, nb: fit_ellipse(x, EllipseSettings(correlated_fractions=())), arcs)
             rows.append(dict(seen=f'{fraction:.0%}', alike_over_px=grain, error_px=float(np.nanmean(full[:, 0])), sigma_px=float(np.nanmean(full[:, 2])),
                              held=float(np.nanmean(full[:, 1])), taken_as_independent_held=float(np.nanmean(plain[:, 1]))))
     return rows

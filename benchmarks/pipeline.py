@@ -14,7 +14,6 @@ from cryoseg.connect.membranes import connect_labels
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.phantom.phantom import simulate_phantom, write_phantom
 from cryoseg.base.formats import read_volume
-from cryoseg.result.tables import membrane_table
 from cryoseg.run.settings import RunSettings
 from cryoseg.run.workflow import fit_surfaces, label_tomogram, write_surfaces
 from _tables import arguments, finish, print_table
@@ -51,9 +50,9 @@ def measure(size, settings):
             'simulate': lambda: write_phantom(simulate_phantom(settings, 0), folder / 'phantom'),
             'read': lambda: read_volume(folder / 'phantom' / 'tomogram.mrc'),
             'segment': lambda: label_tomogram(results['read'], RunSettings()),
-            'connect': lambda: connect_labels(results['segment'][0], results['read'].voxel_size_A)[:2],
-            'surface': lambda: fit_surfaces(results['connect'][0]),
-            'write': lambda: write_surfaces(folder, results['surface'], results['read'], membrane_table(results['surface'], results['read'], {})),
+            'connect': lambda: connect_labels(results['segment'][0], results['read'].voxel_size_A).membranes,
+            'surface': lambda: fit_surfaces(results['connect']),
+            'write': lambda: write_surfaces(folder, results['surface'], results['read']),
         }
         for name, stage in stages.items():
             with Watch() as watch: results[name] = stage()

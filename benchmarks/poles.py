@@ -48,7 +48,8 @@ class Sphere:
 
 def fit_with(code, membranes, folder, *options):
     "Surfaces of a version of the code, whose package lies in the folder `code`: `cryoseg surface` in a process of its own."
-    program = 'import sys; sys.path.insert(0, sys.argv.pop(1)); import runpy; runpy.run_module("cryoseg", run_name="__main__")'
+    room = 'cryoseg.run.cli' if (Path(code) / 'cryoseg' / 'run').is_dir() else 'cryoseg.cli'
+    program = f'import sys; sys.path.insert(0, sys.argv.pop(1)); from {room} import main; main()'
     subprocess.run([sys.executable, '-W', 'ignore', '-c', program, str(code), 'surface', str(membranes), '-o', str(folder), '-q', *options], check=True, cwd=code, env={**os.environ, 'PYTHONPATH': str(code)})
     return {s.id: s for s in read_surfaces(folder, read_volume(membranes, check=False))}
 
@@ -97,7 +98,7 @@ def one(name, tomogram, bodies, old, folder):
     run = run_tomogram(tomogram, folder / 'run')
     membranes, shape, a = folder / 'run' / 'membranes.mrc', run.membranes.shape, run.volume.voxel_size_A
     versions = {f'at {commit}': fit_with(code, membranes, folder / commit) for commit, code in old.items()}
-    versions |= {'now': fit_with(ROOT, membranes, folder / 'now'), PAPER: fit_with(ROOT, membranes, folder / 'paper', '--surface', 'paper')}
+    versions |= {'now': fit_with(ROOT, membranes, folder / 'now'), PAPER: fit_with(ROOT, membranes, folder / 'paper', '--surface-method', 'paper')}
     for version, surfaces in versions.items(): print(f'{name}, {version}: ' + (', '.join(f'{s.id} {s.status}' for s in surfaces.values()) or 'none'), flush=True)
     return zone_rows(name, versions, bodies, shape, a)
 
