@@ -76,6 +76,7 @@ def run_here(path, slow=False, store=True):
     from IPython.paths import get_ipython_cache_dir
     from nbdev.process import NBProcessor
     os.environ['IN_TEST'] = '1'
+    if slow: os.environ['CRYOSEG_LONG'] = '1'       # cells that show stored results compute them anew
     shutil.rmtree(Path(get_ipython_cache_dir()) / 'numba_cache', ignore_errors=True)    # it does not see when a function that another cell calls has changed
     skips = set(get_config(path=NBS).tst_flags.split()) - ({'slow'} if slow else set())
     flags = NBProcessor(path, process=True).nb       # parsed apart: it takes the directives out of the cells
