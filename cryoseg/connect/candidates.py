@@ -57,7 +57,7 @@ def _rank(link):
     "By which the better of two links is chosen."
     return link.taken, -link.cost
 
-
+# %% ../../nbs/5_connect/05c5_candidates.ipynb #fe6519a2
 def _slice_votes(owner, scale, seed):
     "The best link between each two pieces in one slice (Y,X) of their numbers: dict (i, j) -> Link, i < j from 0."
     lines = trace_slice(owner, scale.settings.trace)

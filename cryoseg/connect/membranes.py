@@ -101,7 +101,11 @@ def link_of_join(number:int, # of the link, from 1
 
 # %% ../../nbs/5_connect/05c6_membranes.ipynb #fab8d96b
 JOIN, CUT, USER = 'join', 'cut', 'user'     # kinds of edits; the rule of a link that was decided by hand
+
+
 EDIT_REACH_A = 30.              # a place may lie this far off its fragment
+
+
 MIN_EDIT_REACH_VOX = 2.
 
 
@@ -137,7 +141,7 @@ def _sentence(edit, fault):
     then = f', fragments {" and ".join(seen)} then,' if seen else ''
     return f'{edit.kind} at {said[0]} and {said[1]}{then} was not applied: {fault}'
 
-
+# %% ../../nbs/5_connect/05c6_membranes.ipynb #060a8c1d
 def _fault(edit, numbers, reach_A):
     "Why an edit cannot be applied, by the fragments at its places; empty where it can."
     if edit.kind not in (JOIN, CUT):

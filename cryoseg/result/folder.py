@@ -105,7 +105,7 @@ def _to_toml(record):
     return dict(format=FORMAT, unfit=list(record.unfit), dropped=[asdict(d) for d in record.dropped], run=about,
                 settings=record.settings, stages={name: asdict(stage) for name, stage in record.stages.items()})
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #638b79be
 def write_record(folder, # of a run
                  record:RunRecord, # of the run
                  )->None:
@@ -168,7 +168,7 @@ def setting_changes(old:dict, # settings by group, plain values
             found.append(f'{where}{name} was {was!r}, is {now!r}')
     return found
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #5e417ef1
 def why_again(folder, # of a run
               stage:StageRecord|None, # as recorded
               key:str, # that it should have

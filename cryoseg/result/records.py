@@ -32,7 +32,7 @@ class Fragment:
         "A place on the fragment."
         return self.centre_x_A, self.centre_y_A, self.centre_z_A
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #d22c6dc6
 @dataclass(frozen=True)
 class Link:
     "A candidate join of two fragments, taken or not; a row of links.csv."
@@ -101,7 +101,7 @@ class Dropped:
     n_regions:int
     reason:str
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #6dfffa99
 @dataclass(frozen=True)
 class Edit:
     "A decision made by hand; a row of edits.csv. Places decide, not numbers."
@@ -171,7 +171,7 @@ class Contour:
         "The fraction of it that has pixels near."
         return float(1 - self.extrapolated.mean()) if len(self.points) else np.nan
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #68846e00
 @dataclass(frozen=True)
 class Surface:
     "One fitted membrane. Faces are outwards when coordinates are taken in the order z, y, x."

@@ -114,7 +114,7 @@ def _record(line, kind, where):
     except TypeError as error:
         raise VolumeError(f'{where}: {_missing(kind, values)} ({error})') from None
 
-
+# %% ../../nbs/9_result/09h_tables.ipynb #f41075bd
 def _wanted(hint):
     "What a cell should hold, in words."
     kinds = get_args(hint) or (hint,)
@@ -225,7 +225,7 @@ def _contour(section, points, volume):
                    np.array([p.extrapolated for p in points], bool), section.n_pixels,
                    known[0]/a**2, known[1]/a**2, known[2]/a, known[3]/a)
 
-
+# %% ../../nbs/9_result/09h_tables.ipynb #316e360a
 def read_contours(folder, # of a run
                   volume:Volume, # for voxel size and origin
                   )->list: # of Contour

@@ -162,7 +162,7 @@ def shown_default(info:SettingInfo)->str: # a line
 PANELS = dict(input='Reading', segment='Labels', connect='Single membranes', contours='Contours', surface='Surfaces',
               output='Files', phantom='The phantom')      # under which the options of a group stand in help
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #3933e59a
 def option_of(info:SettingInfo): # an annotated type for a command's signature
     "The command-line option of a setting."
     names = [f'{info.option}/--no-{info.option[2:]}'] if bool in info.types else [info.option]
@@ -174,10 +174,18 @@ def option_of(info:SettingInfo): # an annotated type for a command's signature
 
 # %% ../../nbs/2_run/02b_cli.ipynb #5a9410f2
 Config = Annotated[Optional[Path], typer.Option(metavar='FILE', help='Settings from a TOML file; a run.toml will do.')]
+
+
 Set = Annotated[Optional[list[str]], typer.Option('--set', metavar='NAME=VALUE',
                 help='Any other setting, for example surface.edge_vox=3; `cryoseg settings` lists them.')]
+
+
 Quiet = Annotated[bool, typer.Option('-q', '--quiet', help='Say only what went wrong.')]
+
+
 Verbose = Annotated[bool, typer.Option('-v', '--verbose', help='Say more; show where an error came from.')]
+
+
 COMMON = dict(config=(Config, None), set_=(Set, None), quiet=(Quiet, False), verbose=(Verbose, False))
 
 
@@ -202,7 +210,7 @@ def build_settings(options:dict, # path -> value, None where an option was not g
     given = {path: value for path, value in options.items() if value is not None}
     return with_values(base, given | dict(map(parse_set, changes or ())))
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #89101ee3
 def _converted(info, value):
     "The value of an option as its setting wants it."
     if value is None:
@@ -235,7 +243,7 @@ def settings_options(groups, # names of groups; '' = the seed
     chosen = [s for s in list_settings(with_values(RunSettings(), defaults or {})) if s.option and s.group in groups]
     return {s.option[2:].replace('-', '_'): s for s in chosen}
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #0ef603dc
 def with_settings(*groups, # names of groups of settings; '' = the seed
                   **defaults, # path with __ for the dot -> a default of the command's own
                   )->Callable: # a decorator
@@ -268,7 +276,11 @@ def with_settings(*groups, # names of groups of settings; '' = the seed
 # %% ../../nbs/2_run/02b_cli.ipynb #34a9ab50
 Inputs = Annotated[list[Path], typer.Argument(
     help='Tomograms: .mrc .rec .map, .tif, .npy, .npz, .zarr, .am, .png, .jpg.', show_default=False)]
+
+
 Out = Annotated[Path, typer.Option('-o', '--output', help='Folder for the results.', show_default=False)]
+
+
 Overwrite = Annotated[bool, typer.Option('--overwrite', help='Start anew where the folder holds other results.')]
 
 
@@ -299,7 +311,7 @@ def make_folder(path:Path)->Path: # its place
         raise VolumeError(f'{path} cannot be written to; choose another folder with -o')
     return path
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #abb25efb
 def for_each(inputs:list, # paths
              work:Callable, # called with each
              )->None:
@@ -359,7 +371,7 @@ def print_membranes(table:list, # of Membrane
             for m in table]
     print_table(heads, rows)
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #c564b45a
 def print_sections(sections:list, # of Section
                    )->None:
     "A short table of the curves of a single image."
@@ -394,7 +406,7 @@ def say_again(run, # Run
         if why and why != 'not done yet':
             say(f'{stage}: done again, {why}')
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #2e2152a2
 def show_run(run, # Run
              report, # path of the report
              )->None:
@@ -445,7 +457,7 @@ def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSe
     output_folders(inputs, output)          # says which two would have the same name
     for_each(inputs, lambda path: segment_one(path, output/f'{file_stem(path)}.mrc', settings, overwrite))
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #970598e7
 def segment_one(path:Path, # a tomogram
                 target:Path, # file of the labels
                 settings:RunSettings, # how
@@ -512,13 +524,21 @@ def values_that_are_membrane(path, # a label volume
 
 VoxelSize = Annotated[Optional[float], typer.Option(
     '--voxel-size', help='Voxel size, where the header has none or a wrong one. [Å]')]
+
+
 MaskThreshold = Annotated[Optional[float], typer.Option(
     '--mask-threshold', show_default='0.5',
     help='Where the volume holds probabilities: from this one on a voxel is membrane.')]
+
+# %% ../../nbs/2_run/02b_cli.ipynb #29b84162
 Links = Annotated[Optional[Path], typer.Option(
     '--links', metavar='FILE', show_default=False,
     help='The links.csv of an earlier run on these labels, edited: taken = 0 cuts, 1 joins. It wins.')]
+
+
 Labels = Annotated[Path, typer.Argument(help='A label volume, of this program or any other.')]
+
+
 Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume with one number a membrane.')]
 
 
@@ -543,7 +563,7 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, mask_threshold
         result = run_labels(labels, output, data, volume, settings, overwrite, progress)
     show_run(result, write_report(output))
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #470dd841
 @app.command()
 @with_settings('contours', 'surface', 'output', '')
 def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, overwrite:Overwrite=False,
@@ -587,7 +607,7 @@ def simulate(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
 
 Weights = Annotated[Path, typer.Option('-o', '--output', help='Weights to write (.safetensors).', show_default=False)]
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #0fb823e1
 @app.command()
 @with_settings('input', 'segment', '')
 def train(inputs:Inputs, output:Weights, steps:Annotated[int, typer.Option(help='Training steps.')]=200,
@@ -620,7 +640,7 @@ def train(inputs:Inputs, output:Weights, steps:Annotated[int, typer.Option(help=
     save_weights(output, matched.net, trained_on=names, seed=settings.seed, steps=matched.steps)
     show_matched(matched, output)
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #a593fd7a
 def show_matched(matched, # match.Matched
                  output:Path, # of the weights
                  )->None:
@@ -637,7 +657,11 @@ def show_matched(matched, # match.Matched
 
 
 Result = Annotated[Path, typer.Argument(help='A run folder or a label file.')]
+
+
 Truth = Annotated[Path, typer.Argument(help='A folder made by `simulate`, or a label file.')]
+
+
 AsJson = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
 
@@ -682,7 +706,7 @@ def settings_command(group:Group=None, settings:RunSettings=None):
 
 DEMO_PHANTOM = PhantomSettings(shape=(96, 176, 176), n_vesicles=5, cnr=2.)       # seed 7: a double one, cut ones
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #a912d872
 @app.command()
 @with_settings('segment', '', seed=7)
 def demo(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):

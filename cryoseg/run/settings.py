@@ -93,7 +93,7 @@ def settings_from_dict(values:dict, # of a TOML table
     except (ValueError, TypeError) as error:
         raise VolumeError(f'{where}: {error}') from None
 
-
+# %% ../../nbs/2_run/02_settings.ipynb #76b65e1b
 def _value(value, base, hint, where, path):
     "One value of a TOML table as its field wants it."
     if is_dataclass(base):
@@ -184,7 +184,7 @@ def list_settings(settings=None, # whose values are shown as defaults; the defau
             yield SettingInfo(f'{path}{f.name}', value, types, told.get('help', ''), told.get('unit', ''),
                               told.get('option'), choices, told.get('metavar'))
 
-
+# %% ../../nbs/2_run/02_settings.ipynb #a0f78400
 def with_values(settings, # RunSettings
                 changed:dict, # path -> value, as in {'segment.threshold': .5}
                 ): # RunSettings

@@ -13,53 +13,143 @@ __all__ = ['MAX_UINT16', 'MAX_DROPPED', 'STAGES', 'FIRST_STAGE', 'Job', 'read_ma
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import warnings
+
+
 from collections.abc import Callable
+
+
 from dataclasses import dataclass
+
+
 from dataclasses import field
+
+
 from dataclasses import replace
+
+
 from functools import cached_property
+
+
 from pathlib import Path
+
 
 import numpy as np
 
+
 from .. import __version__
+
+
 from ..base.files import VolumeError
+
+
 from ..base.files import VolumeWarning
+
+
 from ..base.formats import read_volume
+
+
 from ..base.formats import write_volume
+
+
 from ..base.volume import Volume
+
+
 from ..result.folder import RunRecord
+
+# %% ../../nbs/2_run/02a_workflow.ipynb #4dcb4ab4
 from ..result.folder import StageRecord
+
+
 from ..result.folder import changed_file
+
+
 from ..result.folder import checksum
+
+
 from ..result.folder import read_input
+
+
 from ..result.folder import read_record
+
+
 from ..result.folder import remove_results
+
+
 from ..result.folder import stage_key
+
+
 from ..result.folder import staged
+
+
 from ..result.folder import why_again
+
+
 from ..result.folder import write_record
+
+
 from ..result.meshes import MESH_FORMATS
+
+
 from ..result.meshes import surface_file
+
+
 from ..result.meshes import write_scene_glb
+
+
 from ..result.records import Connection
+
+
 from ..result.records import Edit
+
+# %% ../../nbs/2_run/02a_workflow.ipynb #9094ec87
 from ..result.records import Fragment
+
+
 from ..result.records import Link
+
+
 from ..result.records import Membrane
+
+
 from ..result.records import Section
+
+
 from ..result.records import Surface
+
+
 from ..result.records import moved
+
+
 from ..result.records import refused_surface
+
+
 from ..result.tables import read_contours
+
+
 from ..result.tables import read_rows
+
+
 from ..result.tables import with_contour
+
+
 from ..result.tables import with_surface
+
+
 from ..result.tables import write_contours
+
+
 from ..result.tables import write_rows
+
+
 from ..surface.settings import SurfaceSettings
+
+
 from .settings import RunSettings
+
+# %% ../../nbs/2_run/02a_workflow.ipynb #ecde3bc5
 from .settings import result_settings
+
+
 from .settings import settings_to_dict
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #ab5c37da
@@ -147,7 +237,7 @@ def label_tomogram(volume:Volume, # (Z,Y,X) the image
         probability[outside] = 0
     return labels, probability
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #00e625f9
 def segment_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
@@ -253,7 +343,7 @@ def measure_surfaces(surfaces:list, # of Surface
     "Measure the curvature of surfaces that have not been measured yet."
     return [measure_one(s, settings, seed) if s.curvature is None else s for s in surfaces]
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #5845ac12
 def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  settings:SurfaceSettings=SurfaceSettings(), # of the run
                  seed:int=0, # of all random choices
@@ -314,7 +404,7 @@ def write_surfaces(folder, # where to
     write_volume(folder/'lumen.mrc', volume.with_data(lumen))
     write_volume(folder/'sigma.mrc', volume.with_data(np.nan_to_num(sigma*volume.voxel_size_A).astype(np.float32)))
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #0dd90da8
 def known_membranes(job:Job)->list: # of Membrane, one an id of membranes.mrc
     "What the connect stage has said of each membrane; of ids that somebody else gave, their number of voxels."
     path = job.folder/'connected.csv'
@@ -379,9 +469,11 @@ STAGES = (
           ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'surfaces', 'surfaces.glb'),
           surface_stage),
 )
+
+
 FIRST_STAGE = dict(tomogram='segment', labels='connect', membranes='contours')       # by what the input is
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #fa163bfa
 def stages_of(kind:str, # tomogram, labels or membranes
               )->tuple: # of Stage
     "The stages that follow from an input."
@@ -428,7 +520,7 @@ def do_stage(stage:Stage, # an entry of STAGES
     job.record = replace(job.record, stages={**job.record.stages, stage.name: made})
     write_record(job.folder, job.record)
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #c10d0418
 def do_stages(job:Job, # the run in the making
               stages:tuple, # of Stage, in order
               before:str='', # key of the stage before the first of them
@@ -485,7 +577,7 @@ class Run:
         "The fragments."
         return read_rows(self.folder/'fragments.csv', Fragment)
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #6d9058ed
 def read_run(folder, # of a run
              again:dict|None=None, # stage -> why it was done
              )->Run: # what the folder holds
@@ -527,7 +619,7 @@ def settings_of_stages(settings:RunSettings, # of the run
     names = dict.fromkeys(name for stage in stages_of(kind) for name in stage.settings)
     return {name: plain[name] for name in names}
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #3791b5f8
 def precision_of(settings:RunSettings)->str: # float32 or bf16
     "In which precision the net computes here."
     from cryoseg.segment.predict import use_bf16
@@ -596,7 +688,7 @@ def job_on(path, # of labels or membranes
     given = dict(labels_given=data) if kind == 'labels' else dict(membranes_given=data)
     return Job(folder, Path(path), record.kind, volume, settings, record, progress, **given)
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #30754228
 def run_labels(path, # a label volume
                folder, # where the results go
                labels:np.ndarray, # (Z,Y,X) its labels, or which voxels are membrane

@@ -99,7 +99,7 @@ def _quietly(read, notes):
     notes += [f'{w.message}.' for w in caught]
     return volume
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #7fe9e827
 def _read_result(path, notes):
     "A volume that the run wrote, or None with a note."
     return _quietly(lambda: read_volume(path, check=False), notes)
@@ -539,9 +539,17 @@ def scene_html(run:RunFiles, # as `read_run` gives
 
 # %% ../../nbs/8_show/08d_report.ipynb #d03e98e0
 UNITS = {'A': 'Å', 'A2': 'Å²', 'A3': 'Å³', 'vox': 'voxels', 'deg': '°'}
+
+
 STAGES = 'segment', 'connect', 'contours', 'surface'
+
+
 FIRST_STAGE = dict(tomogram=0, labels=1, membranes=2)       # by what the run began with
+
+
 VAGUE_A = 50            # about the thickness of a bilayer
+
+
 UNKNOWN_A = 0, 1        # voxel sizes that mean that the header did not say
 
 
@@ -567,7 +575,7 @@ def made_html(record:dict, # run.toml
     groups += [(name, _facts(table)) for name, table in settings.items() if isinstance(table, dict)]
     return pages.MADE.render(facts=facts, groups=[group for group in groups if group[1]])
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #db42b414
 def warnings_html(run:RunFiles, # as `read_run` gives
                   )->str: # HTML; '' where all is well
     "Say what a reader should know before trusting the rest."

@@ -63,11 +63,23 @@ def ellipsoid_anchors(ellipsoid:Ellipsoid, # fitted to the membrane
 
 # %% ../../nbs/6_surface/06h_anchored.ipynb #a4b0c8aa
 CELL_VOX, CELL_GROWTH = 2., 1.15        # side of the cubes, and by which factor it grows
+
+
 CELL_EXCESS = 1.2                       # so many cubes for each voxel that is wanted, at most
+
+
 SPARSE_PART = 4                         # a cube with less than median/4 voxels is left out
+
+
 ANCHOR_VARIANCE = 1e-4                  # of an anchor, in units of a voxel's
+
+
 LEARN_VOXELS = 300                      # voxels that learn the hyper-parameters
+
+
 AMPLITUDE_START, AMPLITUDE_LIMITS = 100., (1e-2, 1e6)
+
+
 NOISE_START, NOISE_LIMITS = 1e-3, (1e-8, 1.)
 
 
@@ -91,7 +103,7 @@ def scale_limits(kernel:str, # its name
     search = KERNELS[kernel].search(diagonal)
     return search.starts[0], *search.bounds
 
-
+# %% ../../nbs/6_surface/06h_anchored.ipynb #56dfc8b6
 def fit_anchored(points:np.ndarray, # (n,3) pruned voxels
                  anchors:np.ndarray, # (m,3) outside
                  n_voxels:int=700, # averaged voxels that condition the process
@@ -150,6 +162,8 @@ def anchored_mesh(process:GaussianProcess, # anchored
 
 # %% ../../nbs/6_surface/06h_anchored.ipynb #90d0bd20
 NEIGHBOURHOOD_VOX = 7.          # radius of the neighbourhoods that make the sheet through the voxels
+
+
 MIN_INSIDE_VOX = 1.             # voxels nearer than this to the edge of the volume were cut by it
 
 
@@ -182,7 +196,7 @@ def anchored_surface(points:np.ndarray, # (n,3) pruned voxels of a closed body
     surface = closed_surface(process, mesh, points, shape, settings, id, 'paper')
     return _ends_at_the_edge(surface, points, shape)
 
-
+# %% ../../nbs/6_surface/06h_anchored.ipynb #f8c43dd7
 def fit_anchored_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
                          shape:tuple, # (Z,Y,X) of the volume
                          settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted

@@ -185,6 +185,8 @@ def fit_process(middle:np.ndarray, # (m,2) points along the middle of a membrane
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #544fc16b
 STEP_PX = 3.            # between the points of a curve
+
+
 VERTICES = 40, 300      # how many it has, at least and at most
 
 
@@ -214,7 +216,7 @@ def resample(points:np.ndarray, # (n,2); the last repeats the first where the cu
     at = np.linspace(0, along[-1], n, endpoint=not np.allclose(points[0], points[-1]))
     return np.column_stack([np.interp(at, along, c) for c in points.T])
 
-
+# %% ../../nbs/6_surface/06d_contours.ipynb #67b48bd4
 def cut_open(extrapolated:np.ndarray, # (n,) bool, along a curve
              closed:bool, # whether the last point is joined to the first
              )->np.ndarray: # (m,) indices of the points that remain, in order

@@ -80,12 +80,26 @@ def fit_surface(points:np.ndarray, # (n,3) z,y,x of the voxels of one membrane
 
 # %% ../../nbs/6_surface/06i_fit.ipynb #672edac8
 CENTRE_STEP = 7                 # every seventh voxel may be the middle of a patch
+
+
 HELD_CELL_VOX = 6.              # the held-out voxels are averaged in cubes of this side
+
+
 MIN_HELD = 20                   # fewer cubes say nothing
+
+
 LIGHT_VOXELS = 4000             # the light version of the normals sees so many voxels
+
+
 LIGHT_POINTS, LIGHT_DENSE = 150, 600    # of its sheet, and those that hand on the orientation
+
+
 LIGHT_RADIUS_VOX = 7.           # of its neighbourhoods
+
+
 LIGHT_SIDES = 4                 # nodes along an edge of its box
+
+
 MIN_GAIN = .9                   # the normals' error over the displacement's, from which they are not better
 
 
@@ -101,7 +115,7 @@ def _light_normals(points, ellipsoid, settings):
     x, y, variance = closing_values(on, normals, points, settings, sides=LIGHT_SIDES)
     return GaussianProcess(x, y, variance, 'matern52', 2*ellipsoid.radius, ellipsoid.radius**2)
 
-
+# %% ../../nbs/6_surface/06i_fit.ipynb #e8be8e41
 def held_out_errors(points:np.ndarray, # (n,3) pruned voxels of a star-shaped body
                     ellipsoid:Ellipsoid, # fitted to them
                     settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted

@@ -239,7 +239,7 @@ def value_gradient_covariance(kernel:Kernel, # at its scale
 # %% ../../nbs/6_surface/06b_gp.ipynb #63b41db8
 BLOCK = 512             # points that are asked at once: their covariance with a thousand values fits the cache
 
-
+# %% ../../nbs/6_surface/06b_gp.ipynb #b4522db0
 class Posterior:
     "What can be asked of a process that knows its values. Queries are (m,d) points."
     @property

@@ -103,6 +103,8 @@ def held_out(features:np.ndarray, # (n,p)
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #c7e38c36
 SIDES = .5, -.5                 # of the outer and the inner membrane: h = middle + side * distance
+
+
 HOLD_OUT_PATCHES = 8            # of the sphere, each held out once of either membrane
 
 
@@ -137,7 +139,7 @@ def pair_cells(outer:np.ndarray, # (n,3) pruned voxels
     variance = np.concatenate([c.variance for c in cells])
     return PairCells(np.vstack(sided), values, variance, cells[0].theta)
 
-
+# %% ../../nbs/6_surface/06j_nested.ipynb #b1806481
 def _fit_prior(cells, prior, more, radius, settings):
     "Fit a pair with a prior that has so many more hyper-parameters than size and decay."
     degree = settings.degree
@@ -173,7 +175,7 @@ def _one_side(process, side, ellipsoid, degree):
 
     return StarShape(ellipsoid, FeatureProcess(features, take @ process.coefficients, covariance, 1., process.theta))
 
-
+# %% ../../nbs/6_surface/06j_nested.ipynb #2fc7b171
 def fit_pair(outer:np.ndarray, # (n,3) pruned voxels
              inner:np.ndarray, # (m,3)
              settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
@@ -195,9 +197,17 @@ def fit_pair(outer:np.ndarray, # (n,3) pruned voxels
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #d5a0fe15
 COMPARE_CELLS = 600             # cells of the sphere in which the distance is compared
+
+
 SAME_DIRECTION = .15            # two cells nearer than this on the unit sphere are of one direction
+
+
 MAX_SPREAD = .25                # of the distance, as a fraction of it
+
+
 MIN_COMMON = 40                 # cells that see both
+
+
 MAX_ERROR_RATIO = .9            # the held-out error must fall at least to this fraction
 
 
@@ -227,7 +237,7 @@ class NestedTrial(NamedTuple):
     pair:NestedPair|None
     reason:str|None = None
 
-
+# %% ../../nbs/6_surface/06j_nested.ipynb #c4d69c48
 def fit_nested(outer:np.ndarray, # (n,3) pruned voxels
                inner:np.ndarray, # (m,3)
                settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
@@ -249,6 +259,8 @@ def fit_nested(outer:np.ndarray, # (n,3) pruned voxels
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #780cbdba
 SLACK_VOX = 2.                  # an inner box may reach so far out of the outer one
+
+
 OWN_VOX = 6.                    # voxels nearer than this to a surface are its own
 
 
@@ -289,7 +301,7 @@ def _refit_pair(outer, inner, points, shape, settings, seed):
         refitted.append(with_note(new, note))
     return refitted
 
-
+# %% ../../nbs/6_surface/06j_nested.ipynb #7574ed36
 @one_blas_thread
 def refit_nested(surfaces:list, # of Surface, each fitted by itself
                  points:dict, # id -> (n,3) its pruned voxels

@@ -15,6 +15,8 @@ from ..base.mesh import inside_mesh
 
 # %% ../../nbs/6_surface/06k_raster.ipynb #9ca98e5e
 STEP_VOX = .6                   # distance of the points that stand for a face
+
+
 MAX_PARTS = 12                  # of an edge: faces longer than 7 voxels are covered more thinly
 
 
@@ -57,7 +59,7 @@ def _parts(a, b, c, step):
     parts = int(np.ceil(np.sqrt(square)/step))
     return min(max(parts, 1), MAX_PARTS)
 
-
+# %% ../../nbs/6_surface/06k_raster.ipynb #f34b261f
 @njit(cache=True)
 def _mix(weights, a, b, c):
     "The weighted mean of three numbers."
@@ -90,7 +92,11 @@ def _spread(vertices, faces, sigma, step, band, square, nearest):
 
 # %% ../../nbs/6_surface/06k_raster.ipynb #0c4d329f
 SHELL_VOX = 2.                  # thickness of a shell
+
+
 BAND_VOX = 3.                   # sigma is given within this distance of a surface
+
+
 SLAB = 32                       # slices drawn at a time
 
 
@@ -116,7 +122,7 @@ def _box(vertices, band, shape):
     last = np.ceil(vertices.max(0) + band + 2).astype(int)
     return np.clip(first, 0, shape), np.clip(last, 0, shape)
 
-
+# %% ../../nbs/6_surface/06k_raster.ipynb #d2f75e41
 def _draw(surface, slab, thickness, band):
     "Draw one surface into a slab."
     vertices = surface.vertices_vox - slab.low

@@ -262,7 +262,7 @@ def _trim(mesh, sigma, points, shape, reach):
     vertices, faces, sigma = drop_unused_vertices(mesh.vertices, mesh.faces[largest_parts(*mesh)], sigma)
     return Mesh(vertices, faces), sigma
 
-
+# %% ../../nbs/6_surface/06g_sheet.ipynb #f60a1b33
 def open_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
                  shape:tuple, # (Z,Y,X) of the volume
                  settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
@@ -380,6 +380,8 @@ def whole_zero_set(process:GaussianProcess, # whose zero set is meant
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #448e8df8
 SURE_NORMAL_Z = .5              # |z| of a normal up to which a membrane is surely visible: 60° from the beam
+
+
 CHECK_PARTS = 120               # a mesh that is only to be checked has edges of about its length/120
 
 
@@ -407,7 +409,7 @@ def closed_surface(process:GaussianProcess, # negative in the body
     return Surface(id, vertices, faces, sigma, status, reason, method, mesh_area(vertices, faces), sd.area,
                    volume, sd.volume, len(points), diameter_vox=diameter, diameter_sd_vox=diameter_sd, model=process)
 
-
+# %% ../../nbs/6_surface/06g_sheet.ipynb #6c93e184
 def concave_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
                     shape:tuple, # (Z,Y,X) of the volume
                     settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted

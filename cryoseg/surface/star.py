@@ -49,10 +49,20 @@ from .checks import why_not_star
 
 # %% ../../nbs/6_surface/06f_star.ipynb #f807de0b
 FAR_SDS = 8.                    # robust standard deviations from the ellipsoid: beyond, a voxel is of something else
+
+
 FAR_VOX = 4.                    # but nearer than this it never is
+
+
 STRAY_SDS = 3.                  # the same within a cell
+
+
 STRAY_VOX = .5
+
+
 CROWDED = 6                     # voxels a cell, on average, from which cells of one or two voxels are strays
+
+
 STRAY_VOXELS = 2
 
 
@@ -74,7 +84,7 @@ def group_median(values:np.ndarray, # (n,)
     middle = np.minimum(start + counts//2, len(values) - 1)
     return np.where(counts > 0, values[order][middle], np.nan)
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #05d62c85
 def near_group_median(values:np.ndarray, # (n,) voxels
                       group:np.ndarray, # (n,) number of each value's group
                       n_groups:int, # how many groups there are
@@ -146,7 +156,11 @@ def label_noise(ellipsoid:Ellipsoid, # fitted to the points
 
 # %% ../../nbs/6_surface/06f_star.ipynb #ca0e2a9d
 BLOCK = 10_000                  # directions handled at a time: the harmonics of all would not fit in the cache
+
+
 ICOSAHEDRON_EDGE = 1.1          # of the unit sphere (1.05), and a little
+
+
 MESH_SPLITS = 2, 7              # how often an icosahedron is split: 162 to 163,842 vertices
 
 
@@ -163,7 +177,7 @@ class SampleMeshes(NamedTuple):
     vertices:list # of (n,3), one a sample
     faces:np.ndarray # (m,3) of each
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #5bb6dd44
 @dataclass(frozen=True)
 class StarShape:
     "An ellipsoid and a Gaussian process of the displacement along its rays."
@@ -213,11 +227,23 @@ class StarShape:
 
 # %% ../../nbs/6_surface/06f_star.ipynb #735feac6
 VOXELS_A_CELL, MIN_CELLS = 4, 100           # cells for so many voxels, but not fewer than this
+
+
 IMPOSSIBLE_SDS = 4.                         # a cell further from the first fit than this is of something else
+
+
 START = np.array([1., np.log(.5), -.5])     # logarithms of size (voxels), decay and a voxel's variance
+
+
 NOISE_LIMITS = np.log([.01, 25.])           # of a voxel's variance, voxels²
+
+
 SIZE_MIN_VOX, DECAY_LIMITS = .01, (.15, 2.) # limits of the hyper-parameters
+
+
 DECAY_MEAN, DECAY_LOG_SD = .4, .5           # membranes have about this; a weak prior
+
+
 VAGUE_PART = 4                              # of the radius: what degrees 0 to 2 may move, as radius/4
 
 
@@ -228,7 +254,7 @@ class Cells(NamedTuple):
     variance:np.ndarray # (m,) voxels²
     theta:np.ndarray # (3,) of the first fit: logarithms of size, decay and a voxel's variance
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #48756c5a
 def fit_displacement(cells:Displacements, # or Cells
                      weights:np.ndarray, # (m,) a cell's variance is a voxel's over this
                      radius:float, # of the body, voxels
@@ -266,7 +292,7 @@ def clean_cells(points:np.ndarray, # (n,3) pruned voxels
     variance = scatter + label_noise(ellipsoid, cells.directions, settings, n_cells)
     return Cells(cells.directions[good], cells.displacement[good], variance[good], process.theta)
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #5a6eee41
 def fit_star(points:np.ndarray, # (n,3) pruned voxels
              settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
              ellipsoid:Ellipsoid|None=None, # None = fitted to the points
@@ -333,7 +359,7 @@ def _cut_measures(vertices, faces, shape):
     vertices, faces, _, volume = clip_to_volume(vertices, faces, np.zeros(len(vertices)), shape)
     return mesh_area(vertices, faces), volume
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #36ff4622
 def measure_star(star:StarShape, # the fitted body
                  shape:tuple, # (Z,Y,X) of the volume
                  settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
@@ -389,7 +415,7 @@ def _with_outside(surface, measures, points, shape, settings, seed):
                    volume_outside_vox3=float(outside[1]), volume_outside_sd_vox3=float(sd[1]),
                    diameter_vox=float(diameter), diameter_sd_vox=float(diameter_sd))
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #2d2ca9e5
 def star_surface(star:StarShape, # the fitted body
                  points:np.ndarray, # (n,3) the voxels that it was fitted to
                  shape:tuple, # (Z,Y,X) of the volume
@@ -411,11 +437,23 @@ def star_surface(star:StarShape, # the fitted body
 
 # %% ../../nbs/6_surface/06f_star.ipynb #3a903fa2
 LAYER_CELLS = 600               # cells of the sphere in which the outermost layer is looked for
+
+
 LAYER_QUANTILE = .85            # of a cell's voxels lie deeper than the layer's top; the rest is spared for strays
+
+
 LAYER_DEPTH_VOX = 3.            # of the layer
+
+
 PEEL_DEGREES = 3, 5, 8          # of the shapes that peel, before the one of the settings
+
+
 PEEL_REACH_VOX = 4.             # voxels nearer than this to a shape belong to the next
+
+
 MIN_OWN = .5                    # of the voxels must lie on the outer membrane
+
+
 MAX_OUTSIDE = .1                # of them may lie outside it
 
 
@@ -438,7 +476,7 @@ def outermost(star:StarShape, # the fitted body
     top = height[order][chosen]
     return height > top[cell] - LAYER_DEPTH_VOX
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #583e0b26
 def main_body(star:StarShape, # fitted to all of the points
               points:np.ndarray, # (n,3) voxels
               settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
@@ -461,6 +499,8 @@ def main_body(star:StarShape, # fitted to all of the points
 
 # %% ../../nbs/6_surface/06f_star.ipynb #88351e7a
 MIN_THICKNESS_VOX = 4.          # third extent of a flat cloud from which a body that is no star may be tried
+
+
 ROUGH_EDGE_VOX = 4.             # of a mesh that is only to be compared with the volume
 
 
@@ -490,7 +530,7 @@ def _second_try(star, points, shape, settings, seed, why_not):
     note = f'{1 - own.mean():.0%} of its voxels lie off this surface, most of them inside'
     return StarBody(star, points[own], note)
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #791ecd53
 def find_star_body(points:np.ndarray, # (n,3) pruned voxels of one membrane
                    shape:tuple, # (Z,Y,X) of the volume
                    settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
