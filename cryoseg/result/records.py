@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Fragment', 'Link', 'Membrane', 'Dropped', 'Edit', 'Connection', 'moved', 'Contour', 'Surface', 'refused_surface',
-           'OldConnection', 'Section', 'ContourPoint']
+           'Section', 'ContourPoint']
 
 # %% ../../nbs/9_result/09g1_records.ipynb #121c38ff
 from dataclasses import dataclass, field, replace
@@ -208,16 +208,6 @@ def refused_surface(id:int, # of the membrane
     "A membrane for which no surface could be fitted."
     nothing = np.zeros((0, 3))
     return Surface(id, nothing, nothing.astype(int), np.zeros(0), 'refused', reason, n_points=n_points)
-
-# %% ../../nbs/9_result/09g1_records.ipynb #f70da63b
-@dataclass(frozen=True)
-class OldConnection:
-    "To be replaced by `Connection`."
-    membranes:np.ndarray
-    table:list
-    links:list
-    pieces:list
-    dropped:list
 
 # %% ../../nbs/9_result/09g1_records.ipynb #e4db324f
 @dataclass(frozen=True)

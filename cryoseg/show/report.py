@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['MISSING', 'MIN_DEPTH', 'MAX_LIGHT_FACES', 'MIN_LIGHT_FACES', 'STATUS', 'MAX_REFUSED', 'MAX_COUNTED_VOXELS',
            'MEMBRANE_HEADS', 'CURVE_HEADS', 'TABLE_NOTE', 'CURVE_NOTE', 'MEASURES', 'SURFACE_MEASURES', 'MAX_DOTS',
-           'UNITS', 'STAGES', 'FIRST_STAGE', 'VAGUE_A', 'UNKNOWN_A', 'MAX_BYTES', 'SCENE_FACES', 'RunFiles', 'read_run',
-           'slice_panels', 'ChosenSlices', 'choose_slices', 'slices_html', 'Proteins', 'count_proteins', 'summary_html',
-           'table_html', 'curves_html', 'evaluation_html', 'pictures_html', 'scene_html', 'made_html', 'warnings_html',
-           'report_html', 'write_report']
+           'UNITS', 'VAGUE_A', 'UNKNOWN_A', 'MAX_BYTES', 'SCENE_FACES', 'RunFiles', 'read_run', 'slice_panels',
+           'ChosenSlices', 'choose_slices', 'slices_html', 'Proteins', 'count_proteins', 'summary_html', 'table_html',
+           'curves_html', 'evaluation_html', 'pictures_html', 'scene_html', 'made_html', 'warnings_html', 'report_html',
+           'write_report']
 
 # %% ../../nbs/8_show/08d_report.ipynb #1a0e9bcd
 import csv
@@ -33,6 +33,9 @@ from ..result.records import Contour
 from ..result.records import Membrane
 from ..result.records import Surface
 from ..result.meshes import read_surface_ply
+from ..result.folder import FIRST_STAGE
+from ..result.folder import STAGE_NAMES
+from ..result.folder import find_input
 from ..result.folder import input_settings
 from ..result.folder import read_input
 from ..result.tables import read_contours
@@ -111,12 +114,6 @@ MISSING = {'labels.mrc': 'the labels', 'membranes.mrc': 'which membrane each vox
            'surfaces': 'the surfaces'}
 
 
-def _find_input(name, folder):
-    "Where the input of a run is now: at its place, or beside or in the folder of the run."
-    places = name, folder / name, folder.parent / name, folder / name.name, folder.parent / name.name
-    return next((path for path in places if path.exists()), None)
-
-
 def _read_image(record, folder, notes, like):
     "The input of a run, read as the run read it; None with a note where it is gone or does not fit `like`."
     about = record.get('run', {})
@@ -127,7 +124,7 @@ def _read_image(record, folder, notes, like):
         notes.append(f'The run began with {about["kind"]}, so the slices have no image behind them.')
         return None
     name = Path(str(about['input']))
-    path = _find_input(name, folder)
+    path = find_input(folder, name)
     if path is None:
         notes.append(f'The input {name} is not there any more, so the slices have no image behind them.')
         return None
@@ -541,10 +538,8 @@ def scene_html(run:RunFiles, # as `read_run` gives
 UNITS = {'A': 'Å', 'A2': 'Å²', 'A3': 'Å³', 'vox': 'voxels', 'deg': '°'}
 
 
-STAGES = 'segment', 'connect', 'contours', 'surface'
 
 
-FIRST_STAGE = dict(tomogram=0, labels=1, membranes=2)       # by what the run began with
 
 
 VAGUE_A = 50            # about the thickness of a bilayer
@@ -587,7 +582,8 @@ def warnings_html(run:RunFiles, # as `read_run` gives
     if vague:
         notes.append(f'The mean σ of membrane {", ".join(vague)} is above {VAGUE_A} Å, about the thickness of a '
                      'bilayer: look before you measure.')
-    due = STAGES[FIRST_STAGE.get(run.record.get('run', {}).get('kind', 'tomogram'), 0):]
+    first = FIRST_STAGE.get(run.record.get('run', {}).get('kind'), STAGE_NAMES[0])
+    due = STAGE_NAMES[STAGE_NAMES.index(first):]
     late = [stage for stage in due if finished is not None and stage not in finished]
     if late:
         notes.append(f'The run is not complete: {", ".join(late)} did not finish.')

@@ -10,7 +10,7 @@ from cryoseg.base.formats import read_volume, write_volume
 from cryoseg.base.volume import Volume
 from cryoseg.phantom.phantom import simulate_phantom, write_phantom
 from cryoseg.phantom.settings import PhantomSettings
-from cryoseg.result.folder import read_record
+from cryoseg.result.folder import STAGE_NAMES, read_record
 from cryoseg.result.records import Edit, Fragment, Link, Membrane, refused_surface
 from cryoseg.result.tables import read_rows, write_rows
 from cryoseg.run import workflow
@@ -19,6 +19,7 @@ from cryoseg.run.workflow import STAGES, Stage, fit_surfaces, run_labels, run_me
 from cryoseg.segment.unet import default_weights
 
 NAMES = [stage.name for stage in STAGES]
+assert NAMES == list(STAGE_NAMES)       # the report's list
 FAST = with_values(RunSettings(), {'segment.precision': 'float32'})
 
 
