@@ -2,14 +2,11 @@
 import ast
 import base64
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
-from notebooks import NBS, ROOT, notebooks
+from notebooks import NBS, notebooks, run_apart
 
 MAX_NOTEBOOK_BYTES, MAX_PICTURE_BYTES = 500_000, 100_000
 MAX_CELLS = 70                  # about 60 is the aim; past it, split the room
@@ -25,11 +22,9 @@ def test_there_are_notebooks():
 @each_notebook
 def test_runs(path):
     "Every ordinary cell runs, in a process of its own; nothing is stored."
-    command = [sys.executable, ROOT / 'tools' / 'notebooks.py', 'run-here', '--check', path]
-    try: run = subprocess.run(command, capture_output=True, text=True, encoding='utf-8', errors='replace', timeout=SECONDS,
-                              env={**os.environ, 'PYTHONUTF8': '1'})
-    except subprocess.TimeoutExpired: pytest.fail(f'{path.name} did not end in {SECONDS} s', pytrace=False)
-    if run.returncode: pytest.fail(f'{run.stdout[-2000:]}{run.stderr[-6000:]}', pytrace=False)
+    code, text = run_apart(path, store=False, seconds=SECONDS)
+    if code is None: pytest.fail(f'{path.name} did not end in {SECONDS} s\n{text[-2000:]}', pytrace=False)
+    if code: pytest.fail(text[-8000:], pytrace=False)
 
 
 @each_notebook

@@ -4,12 +4,15 @@ The notebooks in nbs/ are the source. `run` stores the outputs that are committe
 `write` brings a py:percent text into its notebook, exports it and runs it, in one step.
 """
 import argparse
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / 'nbs'
@@ -98,12 +101,57 @@ def run_here(path, slow=False, store=True):
     write_nb(nb, path)
 
 
+class Outcome(NamedTuple):
+    "How the run of a notebook ended."
+    code: int | None        # exit code, 0 where every cell ran; None where it was stopped
+    text: str               # what it printed
+
+
+# A process of its own for each notebook (settings of one must not leak into the next), forked where the system can
+# from a server that has the libraries loaded: they take as long to load as the cells of many a notebook to run.
+LIBRARIES = ('execnb.shell nbdev.clean nbdev.process fastcore.test matplotlib.pyplot numba scipy.stats scipy.ndimage scipy.optimize '
+             'skimage.measure skimage.morphology cv2 torch trimesh').split()
+
+
+def processes():
+    "The context that makes the processes."
+    if 'forkserver' not in multiprocessing.get_all_start_methods(): return multiprocessing.get_context('spawn')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(LIBRARIES)
+    return context
+
+
+def run_into(log, path, slow, store):
+    "Run the notebook `path` here; what it prints goes to the file `log`."
+    multiprocessing.set_start_method(None, force=True)      # the cells see the system's own way, not that of this process
+    with open(log, 'w', encoding='utf-8', errors='replace') as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
+        run_here(path, slow, store)
+
+
+def run_apart(path, slow=False, store=True, seconds=None):
+    "Run the notebook `path` in a process of its own, for `seconds` at most."
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / 'log'
+        process = processes().Process(target=run_into, args=(log, path, slow, store))
+        process.start()
+        process.join(seconds)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            return Outcome(None, log.read_text(encoding='utf-8'))
+        return Outcome(process.exitcode, log.read_text(encoding='utf-8'))
+
+
 def run(paths, slow=False):
-    "Run each notebook in a process of its own: settings of one must not leak into the next."
+    "Run each notebook in a process of its own and store its outputs."
     for path in paths:
         print(f'running {path.name}', flush=True)
-        command = [sys.executable, __file__, 'run-here', str(path)] + (['--slow'] if slow else [])
-        if subprocess.run(command).returncode: raise SystemExit(1)
+        outcome = run_apart(path, slow)
+        print(outcome.text, end='', flush=True)
+        if outcome.code: raise SystemExit(1)
 
 
 def write(text, path):
@@ -170,11 +218,10 @@ def readme(folder=ROOT):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
-    for name, text in (('export', 'nbs/ -> cryoseg/'), ('run', 'run notebooks and store their outputs'), ('run-here', argparse.SUPPRESS), ('figures', 'save the stored figures as PNG')):
+    for name, text in (('export', 'nbs/ -> cryoseg/'), ('run', 'run notebooks and store their outputs'), ('figures', 'save the stored figures as PNG')):
         p = commands.add_parser(name, help=text)
         p.add_argument('names', nargs='*', help='notebooks, for example 05c; all where none is named')
-        if name.startswith('run'): p.add_argument('--slow', action='store_true', help='run the slow cells too')
-        if name == 'run-here': p.add_argument('--check', action='store_true', help='store nothing')
+        if name == 'run': p.add_argument('--slow', action='store_true', help='run the slow cells too')
         if name == 'figures': p.add_argument('-o', type=Path, required=True, help='folder for the pictures')
     commands.add_parser('readme', help='README.md from nbs/index.ipynb')
     p = commands.add_parser('write', help='py:percent text -> notebook, exported and run')
@@ -183,7 +230,6 @@ def main():
     p.add_argument('--no-run', action='store_true')
     args = parser.parse_args()
     if args.command == 'export': export(notebooks(args.names))
-    elif args.command == 'run-here': run_here(Path(args.names[0]).resolve(), args.slow, store=not args.check)
     elif args.command == 'run': run(notebooks(args.names), args.slow)
     elif args.command == 'figures': figures(notebooks(args.names), args.o)
     elif args.command == 'readme': readme()

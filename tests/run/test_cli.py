@@ -201,15 +201,22 @@ def test_connect_alone_leaves_a_record_and_a_report(phantom, tmp_path):
 def test_toy_surface_method_kernel_and_format_work_from_the_command_line(phantom, tmp_path):
     "What somebody adds is there for the options at once."
     from cryoseg.result.meshes import MESH_FORMATS, placed
-    from cryoseg.result.records import Surface
+    from cryoseg.result.records import Curvature, Surface
     from cryoseg.surface.gp import Kernel
     from cryoseg.surface.settings import KERNELS, SURFACE_METHODS
     from cryoseg.base.geometry import icosphere
 
+    class Ball:
+        def __init__(self, radius): self.radius = radius
+        def curvature(self, vertices, faces, settings, seed):
+            each = np.full(len(vertices), 1/self.radius)
+            return Curvature(each, each/10, each**2, each**2/10, 1/self.radius, .1/self.radius)
+
     def fit_ball(points, shape, settings, id=0, seed=0):
         centre, (u, faces) = points.mean(0), icosphere(3)
         radius = np.linalg.norm(points - centre, axis=1).mean()
-        return Surface(id, centre + radius*u, faces, np.ones(len(u)), 'closed', 'a ball', 'ball', 4*np.pi*radius**2, n_points=len(points))
+        return Surface(id, centre + radius*u, faces, np.ones(len(u)), 'closed', 'a ball', 'ball', 4*np.pi*radius**2,
+                       n_points=len(points), model=Ball(radius))
 
     def write_xyz(path, surface, volume, values=None): np.savetxt(path, placed(surface, volume).vertices_A)
     class Rational(Kernel):
@@ -224,7 +231,11 @@ def test_toy_surface_method_kernel_and_format_work_from_the_command_line(phantom
     try:
         result = cryoseg('surface', phantom / 'out/membranes.mrc', '-o', tmp_path / 'o', '--surface-method', 'ball', '--meshes', 'xyz', '-q')
         assert result.exit_code == 0, result.stderr
-        assert all(r['method'] == 'ball' and r['reason'] == 'a ball' for r in read_table(tmp_path / 'o/membranes.csv'))
+        rows = read_table(tmp_path / 'o/membranes.csv')
+        assert all(r['method'] == 'ball' and r['reason'] == 'a ball' for r in rows)
+        for r in rows:                                              # the method's own curvature, not that of its mesh
+            area, curvature, sd = (float(r[k]) for k in ('area_A2', 'mean_curvature_per_A', 'mean_curvature_sd_per_A'))
+            assert np.isclose(curvature, np.sqrt(4*np.pi/area), rtol=1e-3) and np.isclose(sd, curvature/10, rtol=1e-3)
         assert len(list((tmp_path / 'o/surfaces').glob('*.xyz'))) == len(read_table(tmp_path / 'o/membranes.csv'))
         result = cryoseg('surface', phantom / 'out/membranes.mrc', '-o', tmp_path / 'k', '--surface-method', 'paper', '--kernel', 'rational', '-q')
         assert result.exit_code == 0, result.stderr
