@@ -33,8 +33,12 @@ def say(text):
 
 
 def call(*command, **variables):
-    "Run `command` in the project's folder with `variables` added to the environment; return its exit code."
-    return subprocess.run([str(c) for c in command], cwd=ROOT, env={**os.environ, **variables}).returncode
+    """Run `command` in the project's folder with `variables` added to the environment; return its exit code.
+
+    Bytecode is kept even where PYTHONDONTWRITEBYTECODE is set: .venv is the project's own, and without it every process
+    compiles the sources of torch anew, for some eight seconds."""
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
+    return subprocess.run([str(c) for c in command], cwd=ROOT, env={**environment, **variables}).returncode
 
 
 def need(*command, hint='', **variables):

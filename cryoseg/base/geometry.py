@@ -476,20 +476,31 @@ def orient_normals(points:np.ndarray, # (n,d)
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #a790308d
 @njit(cache=True)
+def _dot3(a, b):
+    "The product of two vectors of space."
+    return a[0]*b[0] + a[1]*b[1] + a[2]*b[2]
+
+
+@njit(cache=True)
 def _patch_equations(at, frame, slab, support, radius, matrix, right):
     "Add the neighbours `support` of one query to its normal equations (6,6), (6,); how many were used."
     used = 0
+    d, basis = np.empty(3), np.empty(6)     # in place: an array made for each neighbour costs ten times the sums
     for j in range(len(support)):
-        d = support[j] - at
-        near = 1 - (d*d).sum()/(radius*radius)
-        h = (frame[0]*d).sum()
+        for axis in range(3):
+            d[axis] = support[j, axis] - at[axis]
+        near = 1 - _dot3(d, d)/(radius*radius)
+        h = _dot3(frame[0], d)
         if near <= 0 or abs(h) > slab:
             continue
-        u = (frame[1]*d).sum()/radius
-        v = (frame[2]*d).sum()/radius
-        basis = np.array([1., u, v, u*u, u*v, v*v])
-        matrix += near**2*np.outer(basis, basis)
-        right += near**2*h*basis
+        u = _dot3(frame[1], d)/radius
+        v = _dot3(frame[2], d)/radius
+        basis[:] = 1., u, v, u*u, u*v, v*v
+        weight = near**2
+        for p in range(6):
+            right[p] += weight*h*basis[p]
+            for q in range(6):
+                matrix[p, q] += weight*(basis[p]*basis[q])
         used += 1
     return used
 
