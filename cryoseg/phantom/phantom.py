@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROBE_POINTS', 'SLACK', 'HALF_FILLED', 'SOFT_RIM_VOX', 'RIM_REACH', 'MARGIN_POINTS', 'PARTICLE_RIM', 'MIN_MARGIN',
-           'OPTICS_MARGIN', 'DISTRACTORS', 'MIN_VERTICES', 'AREA_PER_VERTEX', 'TRUTH_FILES', 'HOLE_RADII',
+           'OPTICS_MARGIN', 'DISTRACTORS', 'MIN_VERTICES', 'AREA_PER_VERTEX', 'TRUTH_FILES', 'OUTCOME', 'HOLE_RADII',
            'SHELL_MARGIN', 'OFF_GRID', 'scene_margin', 'Painted', 'paint', 'particle_mask', 'Phantom',
            'simulate_phantom', 'write_phantom', 'read_phantom_truth', 'BrokenShells', 'broken_shells']
 
@@ -12,7 +12,7 @@ __all__ = ['PROBE_POINTS', 'SLACK', 'HALF_FILLED', 'SOFT_RIM_VOX', 'RIM_REACH', 
 import math
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -207,7 +207,11 @@ class Phantom:
     membranes: np.ndarray # (Z,Y,X) uint16 ids of the bodies on label 1, else 0
     bodies: tuple[Body, ...]           # the mid-surfaces, ids 1, 2, …
     particles: tuple[Particle, ...] = ()  # proteins, ribosomes, gold beads
-    settings: dict = field(default_factory=dict)  # [settings] of truth.toml: PhantomSettings, seed, and what came out
+    settings: PhantomSettings = DEMO       # what was asked for
+    seed: int = 0
+    noise_sd: float = math.nan             # of the noise in each tilt image
+    reached_cnr: float = math.nan          # contrast-to-noise ratio that came out; nan without a membrane
+    reached_snr: float = math.nan          # signal-to-noise ratio (of variances) that came out; inf without noise
 
     @property
     def distractors(self)->np.ndarray: # (Z,Y,X) bool
@@ -267,14 +271,14 @@ def simulate_phantom(settings:PhantomSettings=DEMO, # what is simulated
     sigma = noise_level(signal, noise, membrane, background, settings)
     tomogram = signal + np.float32(sigma)*noise
     reached = contrast_to_noise(tomogram, membrane, background) if membrane.any() else math.nan
-    record = asdict(settings) | dict(seed=int(seed), noise_sd=sigma, reached_cnr=reached,
-                                     reached_snr=_signal_to_noise(signal, noise, sigma))
-    return Phantom(Volume(tomogram, settings.voxel_size_A), labels, instances, bodies, particles, record)
+    return Phantom(Volume(tomogram, settings.voxel_size_A), labels, instances, bodies, particles, settings,
+                   int(seed), sigma, reached, _signal_to_noise(signal, noise, sigma))
 
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #3ad23370
 MIN_VERTICES = 642          # of a truth mesh: an icosahedron split three times
 AREA_PER_VERTEX = 4         # voxels²
 TRUTH_FILES = 'truth.toml', 'truth_labels.mrc', 'truth_membranes.mrc', 'tomogram.mrc'
+OUTCOME = 'seed', 'noise_sd', 'reached_cnr', 'reached_snr'      # of the phantom, beside its settings in truth.toml
 
 
 def _toml(value):
@@ -298,7 +302,8 @@ def _table(name, values):
 
 def _truth_text(phantom):
     "All of truth.toml."
-    tables = [_table('[settings]', phantom.settings)]
+    outcome = {name: getattr(phantom, name) for name in OUTCOME}
+    tables = [_table('[settings]', asdict(phantom.settings) | outcome)]
     tables += [_table('[[body]]', asdict(body)) for body in phantom.bodies]
     tables += [_table('[[particle]]', asdict(particle)) for particle in phantom.particles]
     return '\n'.join(tables)
@@ -377,11 +382,13 @@ def read_phantom_truth(folder:str|Path, # as `write_phantom` left it
         bodies = _records(Body, table.get('body', []))
         particles = _records(Particle, table.get('particle', []))
         settings = {key: _tuples(value) for key, value in table['settings'].items()}
+        outcome = {name: settings.pop(name) for name in OUTCOME}
+        settings = PhantomSettings(**settings)
     except (TypeError, KeyError) as error:
         raise VolumeError(f'{path} does not fit this version ({error}); simulate it again') from error
     labels = _read_labels(folder/'truth_labels.mrc', np.uint8)
     membranes = _read_labels(folder/'truth_membranes.mrc', np.uint16)
-    return Phantom(read_volume(folder/'tomogram.mrc'), labels, membranes, bodies, particles, settings)
+    return Phantom(read_volume(folder/'tomogram.mrc'), labels, membranes, bodies, particles, settings, **outcome)
 
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #12e0e071
 HOLE_RADII = (2., 6.)      # of the holes knocked into a mask, voxels

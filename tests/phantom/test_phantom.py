@@ -56,13 +56,13 @@ def test_membranes_are_dark_and_ribosomes_darker(phantom):
 def test_cnr_is_met(cnr):
     p = simulate_phantom(replace(TINY, cnr=cnr), seed=3)
     background = (p.labels == 0) & ~p.distractors
-    assert contrast_to_noise(p.tomogram.data, p.labels == 1, background) == pytest.approx(cnr, rel=.03) == p.settings['reached_cnr']
+    assert contrast_to_noise(p.tomogram.data, p.labels == 1, background) == pytest.approx(cnr, rel=.03) == p.reached_cnr
 
 
 def test_snr_and_no_noise():
-    assert simulate_phantom(replace(TINY, snr=.5), seed=1).settings['reached_snr'] == pytest.approx(.5, rel=.02)
+    assert simulate_phantom(replace(TINY, snr=.5), seed=1).reached_snr == pytest.approx(.5, rel=.02)
     quiet = simulate_phantom(replace(TINY, cnr=math.inf), seed=1)
-    assert quiet.settings['noise_sd'] == 0 and quiet.settings['reached_cnr'] > 2
+    assert quiet.noise_sd == 0 and quiet.reached_cnr > 2
 
 
 def test_other_specimens_and_optics():
@@ -90,8 +90,8 @@ def test_files_round_trip(phantom, tmp_path):
     folder = write_phantom(phantom, tmp_path/'a'/'b')
     back = read_phantom_truth(folder)
     assert back.bodies == phantom.bodies and back.particles == phantom.particles and isinstance(back.particles[0], Particle)
-    assert {k: v for k, v in phantom.settings.items() if v is not None} == back.settings
-    assert PhantomSettings(**{k: v for k, v in back.settings.items() if k in PhantomSettings.__dataclass_fields__}) == TINY
+    assert back.settings == phantom.settings == TINY
+    for name in ('seed', 'noise_sd', 'reached_cnr', 'reached_snr'): assert getattr(back, name) == getattr(phantom, name)
     for name in ('labels', 'membranes'): np.testing.assert_array_equal(getattr(back, name), getattr(phantom, name))
     np.testing.assert_array_equal(np.asarray(back.tomogram.data), phantom.tomogram.data)
     assert back.labels.dtype == np.uint8 and back.membranes.dtype == np.uint16 and back.tomogram.voxel_size_A == 10
