@@ -9,7 +9,7 @@ __all__ = ['PATCHES', 'SPHERE_TRIALS', 'MAX_SPHERES', 'MIN_PATCH', 'PATCH_CELLS'
            'MAX_BEYOND', 'MIN_AWAY', 'VOTERS', 'ROUNDS', 'SEAM_REACH', 'MIN_REGION', 'MAX_REGIONS', 'SOLID_LAYERS',
            'MIN_FILLED', 'EPSILON_SLACK', 'Sphere', 'fit_sphere', 'likely_spheres', 'grow_body', 'find_bodies',
            'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length', 'split_at_seams', 'Specks',
-           'is_solid', 'find_regions', 'Approach', 'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
+           'is_solid', 'Regions', 'find_regions', 'Approach', 'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #3c87b051
 from dataclasses import dataclass
@@ -357,9 +357,15 @@ def is_solid(region:np.ndarray, # (Z,Y,X) bool
     return bool(deep > .5*n)
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #7c608849
+class Regions(NamedTuple):
+    "The connected regions of a mask."
+    voxels:list # (n,3) of each, the largest first
+    others:Specks # what was left out
+
+
 def find_regions(mask:np.ndarray, # (Z,Y,X) bool
                  scale:Scale, # the settings in voxels
-                 )->tuple[list[np.ndarray], Specks]: # voxels (n,3) of each region, the largest first; the others
+                 )->Regions: # those that are looked at, and the others
     "Merge a mask by distance; keep the regions that are large enough and not solid."
     labels = merge_union_find(mask, scale.epsilon)
     counts = np.bincount(labels.ravel(), minlength=1)
@@ -376,7 +382,7 @@ def find_regions(mask:np.ndarray, # (Z,Y,X) bool
             regions.append(np.argwhere(region).astype(np.int32) + low)
             kept.append(k)
     n_others = int(np.count_nonzero(counts) - len(kept))
-    return regions, Specks(n_others, int(counts.sum() - counts[kept].sum()))
+    return Regions(regions, Specks(n_others, int(counts.sum() - counts[kept].sum())))
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #bbc74c72
 class Approach(NamedTuple):

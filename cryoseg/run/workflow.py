@@ -220,7 +220,7 @@ def warn_of_polarity(invert:bool, # whether the image was inverted
 def label_tomogram(volume:Volume, # (Z,Y,X) the image
                    settings:RunSettings=RunSettings(), # of the run
                    progress:Callable|None=None, # called as progress(done, total)
-                   )->tuple: # labels (Z,Y,X) uint8, membrane probability (Z,Y,X) float16
+                   )->tuple: # cryoseg.segment.predict.Segmentation: labels and membrane probability, (Z,Y,X) each
     "Label every voxel: 0 background, 1 membrane, 2 protein (§3, §4.3)."
     from cryoseg.segment.contrast import enhance
     from cryoseg.segment.predict import looks_bright
@@ -232,11 +232,11 @@ def label_tomogram(volume:Volume, # (Z,Y,X) the image
     data = enhance(volume.data, settings.contrast) if settings.input.enhance else volume.data
     if looks_bright(data, net, settings.segment, size_A):
         warn_of_polarity(settings.input.invert)
-    labels, probability = segment_volume(data, net, settings.segment, size_A, progress)
+    found = segment_volume(data, net, settings.segment, size_A, progress)
     if outside is not None:
-        labels[outside] = 0
-        probability[outside] = 0
-    return labels, probability
+        found.labels[outside] = 0
+        found.probability[outside] = 0
+    return found
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #00e625f9
 def segment_stage(job:Job, # the run in the making

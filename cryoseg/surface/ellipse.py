@@ -11,7 +11,7 @@ __all__ = ['DENSE', 'NEWTON_STEPS', 'NEWTON_END', 'ON_AXIS', 'THINNEST', 'SMALLE
            'ellipse_parameters', 'ellipse_from_parameters', 'normal_jacobian', 'LengthPrior', 'tukey_loss',
            'refine_lengths', 'noise_of', 'round_prior', 'LocatedEllipse', 'locate_ellipse', 'Stretches',
            'average_stretches', 'error_correlations', 'LengthGrid', 'condition_lengths', 'LengthPosterior',
-           'length_posterior', 'EllipseFit', 'fit_ellipse', 'fit_ellipse_near']
+           'length_posterior', 'Band', 'EllipseFit', 'fit_ellipse', 'fit_ellipse_near']
 
 # %% ../../nbs/6_surface/06a_ellipse.ipynb #8503083a
 from collections.abc import Callable, Iterator
@@ -509,6 +509,12 @@ def length_posterior(e:Ellipse, # near the most likely one
     return LengthPosterior(p + shift, covariance, float(sd), float(weight.sum((0, 1)) @ np.sqrt(factor)))
 
 # %% ../../nbs/6_surface/06a_ellipse.ipynb #09e3de6a
+class Band(NamedTuple):
+    "The two edges of a band round a curve."
+    inner:np.ndarray # (n,2) y,x
+    outer:np.ndarray # (n,2)
+
+
 @dataclass(frozen=True)
 class EllipseFit:
     "An ellipse, and how sure it is."
@@ -526,11 +532,11 @@ class EllipseFit:
     def band(self,
              t:np.ndarray, # (n,) parameters, rad
              sds:float=2., # half-width, in standard deviations
-             )->tuple: # (n,2) points of the inner edge, (n,2) of the outer
+             )->Band: # on either side of it
         "Compute the two edges of the band that should hold the true curve."
         e = self.ellipse
         wide = (sds*self.sigma(t))[:, None]*e.normals(t)
-        return e.at(t) - wide, e.at(t) + wide
+        return Band(e.at(t) - wide, e.at(t) + wide)
 
 # %% ../../nbs/6_surface/06a_ellipse.ipynb #6e16070c
 def fit_ellipse(points:np.ndarray, # (n,2) y,x of the pixels of one membrane in one slice

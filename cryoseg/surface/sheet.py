@@ -6,9 +6,10 @@
 __all__ = ['DENSE_POINTS', 'MIN_ORIENTED', 'CLEAR_PART', 'KERNEL', 'LEARN_VALUES', 'HELPER_VARIANCE', 'SHEET_START',
            'SHEET_BOUNDS', 'RIM_PART', 'GRID_STEP_VOX', 'HAIR', 'SIGMA_VERTICES', 'MEASURE_NODES', 'TINY_LENGTH',
            'BAND_MARGIN_VOX', 'CONCAVE_START', 'CONCAVE_BOUNDS', 'COARSE_STEP_VOX', 'COARSE_NODES', 'SURE_NORMAL_Z',
-           'CHECK_PARTS', 'oriented_points', 'signed_values', 'thinned', 'fit_sheet', 'Mesh', 'no_mesh', 'zero_set',
-           'onto_zero', 'vertex_sigma', 'area_and_volume_sd', 'open_surface', 'SignedPoints', 'closing_values',
-           'fit_concave', 'whole_zero_set', 'closed_surface', 'concave_surface', 'fit_sheet_surface']
+           'CHECK_PARTS', 'OrientedPoints', 'oriented_points', 'SignedDistances', 'signed_values', 'thinned',
+           'fit_sheet', 'Mesh', 'no_mesh', 'zero_set', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd',
+           'open_surface', 'SignedPoints', 'closing_values', 'fit_concave', 'whole_zero_set', 'closed_surface',
+           'concave_surface', 'fit_sheet_surface']
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #41e49264
 from collections.abc import Callable
@@ -63,12 +64,18 @@ def _lean(on, points, radius):
     return np.array(lean)
 
 
+class OrientedPoints(NamedTuple):
+    "Points on a sheet."
+    points:np.ndarray # (n,3) voxels
+    normals:np.ndarray # (n,3) unit, all to one side
+
+
 def oriented_points(points:np.ndarray, # (n,3) pruned voxels
                     n:int, # how many to pick
                     radius:float, # of the neighbourhoods, voxels: well over the thickness of the labels
                     rim:float=np.inf, # leave out where the neighbours' mean is farther off than this, voxels
                     dense:int=DENSE_POINTS, # so many hand on the orientation
-                    )->tuple[np.ndarray, np.ndarray]: # (n,3) points on the sheet, (n,3) their normals to one side
+                    )->OrientedPoints: # at most n
     "Spread points over the sheet, with normals of one orientation. Raises ValueError where there is no sheet."
     on, normals, _ = project_to_sheet(points[farthest_points(points, dense)], points, radius)
     good = np.isfinite(normals).all(1)
@@ -78,16 +85,22 @@ def oriented_points(points:np.ndarray, # (n,3) pruned voxels
         raise ValueError('the voxels do not lie on a sheet')
     on, normals = on[good], orient_normals(on[good], normals[good])
     some = farthest_points(on, n)
-    return on[some], normals[some]
+    return OrientedPoints(on[some], normals[some])
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #445f56e5
 CLEAR_PART = .7                 # of the offset: a helper nearer than that to a point of the sheet is left out
 
 
+class SignedDistances(NamedTuple):
+    "Points with signed distances from a sheet."
+    points:np.ndarray # (m,3) voxels, first those on the sheet
+    values:np.ndarray # (m,) voxels
+
+
 def signed_values(on:np.ndarray, # (n,3) points of a sheet
                   normals:np.ndarray, # (n,3) theirs, unit
                   offset:float, # distance of the helpers on either side, voxels
-                  )->tuple[np.ndarray, np.ndarray]: # (m,3) points, first those on the sheet; (m,) their signed distance
+                  )->SignedDistances: # 0 on the sheet, ± offset beside it
     "Add helpers at ± offset along the normals, not where another part of the sheet is near."
     tree = cKDTree(on)
     points, values = [on], [np.zeros(len(on))]
@@ -96,7 +109,7 @@ def signed_values(on:np.ndarray, # (n,3) points of a sheet
         clear = tree.query(helpers)[0] > CLEAR_PART*offset
         points.append(helpers[clear])
         values.append(np.full(clear.sum(), side))
-    return np.vstack(points), np.concatenate(values)
+    return SignedDistances(np.vstack(points), np.concatenate(values))
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #e8ff5ede
 KERNEL = 'matern52'

@@ -9,9 +9,10 @@ __all__ = ['FAR_SDS', 'FAR_VOX', 'STRAY_SDS', 'STRAY_VOX', 'CROWDED', 'STRAY_VOX
            'MIN_OUTSIDE_VOX', 'ROUND_PENALTY', 'LAYER_CELLS', 'LAYER_QUANTILE', 'LAYER_DEPTH_VOX', 'PEEL_DEGREES',
            'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX', 'ROUGH_EDGE_VOX', 'Displacements',
            'group_median', 'near_group_median', 'bin_displacements', 'smoothness_prior', 'flatness_in_z', 'label_noise',
-           'StarMesh', 'SampleMeshes', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells', 'fit_star', 'Measures',
-           'smooth_measures', 'FittedMesh', 'StarMeasures', 'measure_star', 'fit_round_star', 'star_surface',
-           'MainBody', 'outermost', 'main_body', 'StarBody', 'find_star_body', 'fit_star_surface', 'with_note']
+           'StarMesh', 'SampleMeshes', 'Displacement', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells',
+           'fit_star', 'Measures', 'smooth_measures', 'FittedMesh', 'StarMeasures', 'measure_star', 'fit_round_star',
+           'star_surface', 'MainBody', 'outermost', 'main_body', 'StarBody', 'find_star_body', 'fit_star_surface',
+           'with_note']
 
 # %% ../../nbs/6_surface/06f_star.ipynb #998d3fd8
 from collections.abc import Callable
@@ -178,6 +179,12 @@ class SampleMeshes(NamedTuple):
     faces:np.ndarray # (m,3) of each
 
 # %% ../../nbs/6_surface/06f_star.ipynb #5bb6dd44
+class Displacement(NamedTuple):
+    "How far a surface lies outside an ellipsoid along its rays."
+    mean:np.ndarray # (n,) voxels
+    sd:np.ndarray # (n,) voxels
+
+
 @dataclass(frozen=True)
 class StarShape:
     "An ellipsoid and a Gaussian process of the displacement along its rays."
@@ -186,9 +193,9 @@ class StarShape:
 
     def displacement(self,
                      directions:np.ndarray, # (n,3) unit
-                     )->tuple[np.ndarray, np.ndarray]: # mean (n,) and standard deviation (n,), voxels
+                     )->Displacement: # of the posterior
         "The displacement in some directions."
-        return self.process.mean(directions), np.sqrt(self.process.variance(directions))
+        return Displacement(self.process.mean(directions), np.sqrt(self.process.variance(directions)))
 
     def distance(self,
                  points:np.ndarray, # (n,3) voxels
