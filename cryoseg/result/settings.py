@@ -60,8 +60,8 @@ MESH_FORMATS.add('stl', 'cryoseg.result.meshes:write_stl', 'IMOD, Amira, printer
 @dataclass(frozen=True)
 class OutputSettings:
     "Which files are written."
-    meshes:tuple = setting(('ply', 'vtp'), 'Formats of the surfaces, for example ply,vtp,obj,stl.', option='--meshes',
-                           metavar='A,B')
+    meshes:tuple = setting(('ply', 'vtp'), 'Formats of the surfaces, separated by commas; ply is always written.',
+                           parts=MESH_FORMATS, option='--meshes', metavar='A,B')
 
     def __post_init__(self):
         check_settings(self)

@@ -144,7 +144,8 @@ def option_type(info:SettingInfo): # the type that the command line converts to
 
 def option_help(info:SettingInfo)->str: # a line
     "The help of an option: what it does, and its unit."
-    return f'{info.help} [{info.unit}]' if info.unit else info.help
+    told = f'{info.help} [{info.unit}]' if info.unit else info.help
+    return told.replace('\n', '\n\n')         # of one newline typer makes a space
 
 
 def shown_default(info:SettingInfo)->str: # a line
@@ -699,9 +700,13 @@ def settings_command(group:Group=None, settings:RunSettings=None):
         raise VolumeError(f'there is no group of settings {group!r}; there are {", ".join(groups)}')
     for s in chosen:
         option = f' ({s.option})' if s.option else ''
-        choices = f' One of {", ".join(map(str, s.choices))}.' if s.choices else ''
+        plain = s.choices and '\n' not in s.help           # those of a register are explained, a line each
+        choices = f' One of {", ".join(map(str, s.choices))}.' if plain else ''
         unit = f' {s.unit}' if s.unit else ''
-        print(f'{s.path} = {shown_default(s)}{unit}\n    {s.help}{choices}{option}')
+        told, *each = s.help.splitlines()
+        print(f'{s.path} = {shown_default(s)}{unit}\n    {told}{choices}{option}')
+        for line in each:
+            print(f'      {line}')
 
 
 DEMO_PHANTOM = PhantomSettings(shape=(96, 176, 176), n_vesicles=5, cnr=2.)       # seed 7: a double one, cut ones

@@ -19,6 +19,7 @@ from typing import get_type_hints
 
 from ..base.files import VolumeError
 from ..base.options import check_settings
+from ..base.options import explain
 from ..base.options import setting
 from ..result.settings import InputSettings
 from ..result.settings import OutputSettings
@@ -181,7 +182,7 @@ def list_settings(settings=None, # whose values are shown as defaults; the defau
         else:
             types = get_args(hints[f.name]) or (hints[f.name],)
             choices = tuple(told['choices']) if told.get('choices') is not None else ()
-            yield SettingInfo(f'{path}{f.name}', value, types, told.get('help', ''), told.get('unit', ''),
+            yield SettingInfo(f'{path}{f.name}', value, types, explain(told), told.get('unit', ''),
                               told.get('option'), choices, told.get('metavar'))
 
 # %% ../../nbs/2_run/02_settings.ipynb #a0f78400

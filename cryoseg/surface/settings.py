@@ -119,12 +119,11 @@ class SurfaceSettings:
     "How the surface of one membrane is fitted."
     method:str = setting(
         'auto',
-        'How surfaces are fitted: auto takes what suits each membrane; star bulges an ellipsoid (whole '
-        'vesicles); normals follows the sheet (folds, tubes, open sheets); paper is the published way.',
+        'How surfaces are fitted.',
         choices=SURFACE_METHODS, option='--surface-method', metavar='METHOD')
     kernel:str = setting(
         'thin_plate_3d',
-        "How smooth the paper's surface is between voxels; other methods choose for themselves.",
+        "How smooth the surface of the method `paper` is between voxels; the others choose for themselves.",
         choices=KERNELS, option='--kernel', metavar='KERNEL')
     n_directions:int = setting(3000, 'star: voxels are averaged in at most so many directions from the centre.', low=1)
     degree:int = setting(12, 'star: the finest detail, as the degree of the spherical harmonics; '

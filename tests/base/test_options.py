@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 import pytest
 
 from cryoseg.base.files import VolumeError
-from cryoseg.base.options import check_settings, setting
+from cryoseg.base.options import check_settings, explain, setting
 from cryoseg.base.register import Register
 
 KINDS = Register('kind')
@@ -44,6 +44,15 @@ def test_values_within_their_limits_are_kept(good):
     ('size_A', float('inf'), 'give a finite number'), ('size_A', '2', 'give float'), ('size_A', None, 'give float'), ('on', 1, 'give bool'), ('plain', 'x', 'give int')])
 def test_wrong_values_are_refused_with_their_name(name, value, remedy):
     with pytest.raises(VolumeError, match=rf'^{name} = .*: {remedy}$'): Toy(**{name: value})
+
+
+def test_help_explains_the_choices_that_a_register_has():
+    told = {f.name: explain(f.metadata) for f in fields(Toy)}
+    assert told['mode'] == 'How.' and told['plain'] == ''
+    KINDS.add('edam', 'tests:none', 'round and red')
+    try: assert explain(Toy.__dataclass_fields__['kind'].metadata).splitlines()[-1] == 'edam: round and red'       # whatever is added later
+    finally: KINDS.remove('edam')
+    assert explain(setting((), 'Some.', parts=KINDS).metadata).splitlines() == ['Some.', *(f'{k}: {KINDS.help(k)}' for k in KINDS)]
 
 
 def test_settings_within_settings_check_themselves():
