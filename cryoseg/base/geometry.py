@@ -504,7 +504,7 @@ def _patch_equations(at, frame, slab, support, radius, matrix, right):
         used += 1
     return used
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #c9b58767
 @njit(cache=True)
 def _patches(queries, frames, slab, support, starts, low, shape, radius):
     "Normal equations of the patch through the `support` within `radius` of each query and `slab` of its plane; counts."

@@ -9,7 +9,7 @@ __all__ = ['FAR_SDS', 'FAR_VOX', 'STRAY_SDS', 'STRAY_VOX', 'CROWDED', 'STRAY_VOX
            'MIN_OUTSIDE_VOX', 'ROUND_PENALTY', 'LAYER_CELLS', 'LAYER_QUANTILE', 'LAYER_DEPTH_VOX', 'PEEL_DEGREES',
            'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX', 'ROUGH_EDGE_VOX', 'Displacements',
            'group_median', 'near_group_median', 'bin_displacements', 'smoothness_prior', 'flatness_in_z', 'label_noise',
-           'StarMesh', 'SampleMeshes', 'Displacement', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells',
+           'Displacement', 'StarMesh', 'SampleMeshes', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells',
            'fit_star', 'Measures', 'smooth_measures', 'FittedMesh', 'StarMeasures', 'measure_star', 'fit_round_star',
            'star_surface', 'MainBody', 'outermost', 'main_body', 'StarBody', 'find_star_body', 'fit_star_surface',
            'with_note']
@@ -165,6 +165,12 @@ ICOSAHEDRON_EDGE = 1.1          # of the unit sphere (1.05), and a little
 MESH_SPLITS = 2, 7              # how often an icosahedron is split: 162 to 163,842 vertices
 
 
+class Displacement(NamedTuple):
+    "How far a surface lies outside an ellipsoid along its rays."
+    mean:np.ndarray # (n,) voxels
+    sd:np.ndarray # (n,) voxels
+
+
 class StarMesh(NamedTuple):
     "The mesh of a star-shaped body."
     directions:np.ndarray # (n,3) unit, of the vertices
@@ -179,12 +185,6 @@ class SampleMeshes(NamedTuple):
     faces:np.ndarray # (m,3) of each
 
 # %% ../../nbs/6_surface/06f_star.ipynb #5bb6dd44
-class Displacement(NamedTuple):
-    "How far a surface lies outside an ellipsoid along its rays."
-    mean:np.ndarray # (n,) voxels
-    sd:np.ndarray # (n,) voxels
-
-
 @dataclass(frozen=True)
 class StarShape:
     "An ellipsoid and a Gaussian process of the displacement along its rays."
