@@ -2,12 +2,13 @@
 import hashlib
 import os
 import shutil
+import time
 
 import pytest
 
 from notebooks import NBS, ROOT, notebooks
 
-SECONDS = 120                       # on two cores; a kernel that hangs is stopped then
+SECONDS = 120                       # for a whole notebook on two cores; a cell that hangs is stopped then
 SAMPLE = {'04g_train', '02_settings', '09c6_formats'}      # in `make test`; all in `make test-long`
 COPIED = ('nbs', 'benchmarks', 'tools', 'cryoseg')
 marks = [pytest.param(p, id=p.relative_to(NBS).with_suffix('').as_posix(), marks=() if p.stem in SAMPLE else pytest.mark.long) for p in notebooks()]
@@ -39,7 +40,10 @@ def test_run_all(path, copy, monkeypatch):
     nb = nbformat.read(notebook, as_version=4)
     for cell in nb.cells:
         if cell.cell_type == 'code' and '#| eval: false' in cell.source: cell.source = ''       # not meant to be run by anyone
+    began = time.monotonic()
     NotebookClient(nb, timeout=SECONDS, kernel_name='python3', resources={'metadata': {'path': str(notebook.parent)}}).execute()
+    took = time.monotonic() - began
     after = fingerprints(copy)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     assert not changed, f'{path.name} changed {sorted(changed)}'
+    assert took < SECONDS, f'{path.name} took {took:.0f} s'

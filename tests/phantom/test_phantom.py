@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from cryoseg.base.files import VolumeError
-from cryoseg.phantom.settings import DEMO, PhantomSettings
+from cryoseg.phantom.settings import DEMO
 from cryoseg.phantom.bodies import Body, Particle
 from cryoseg.phantom.imaging import back_project, contrast_to_noise, project, tilt_angles
 from cryoseg.phantom.phantom import (
