@@ -221,10 +221,13 @@ class Ellipsoid:
         return float(4*np.pi/3*np.prod(self.axes))
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #811971e3
+_ROW, _COLUMN = np.tril_indices(3)
+
+
 def _ellipsoid(p):
     "The ellipsoid of the 9 parameters: centre, then the lower triangle of the matrix, row by row."
     matrix = np.zeros((3, 3))
-    matrix[np.tril_indices(3)] = p[3:]
+    matrix[_ROW, _COLUMN] = p[3:]
     return Ellipsoid(p[:3].copy(), matrix)
 
 
@@ -233,17 +236,16 @@ LEAST_IMAGE = 1e-9 # length of an image that stands for zero: a point in the ver
 
 def _sampson(p, x):
     "Sampson distances (n,) of `x` (n,3) from the ellipsoid `p`, and their derivatives (n,9) by `p`."
-    row, column = np.tril_indices(3)
     m = _ellipsoid(p).matrix
     d = x - p[:3]
     y = d @ m
     a = y @ m.T                                                     # q times the gradient of q
     q = np.maximum(np.linalg.norm(y, axis=1), LEAST_IMAGE)
     s = np.maximum(np.linalg.norm(a, axis=1), LEAST_LENGTH)
-    d_row = d[:, row]
-    y_column = y[:, column]
+    d_row = d[:, _ROW]
+    y_column = y[:, _COLUMN]
     dq_by_matrix = d_row*y_column/q[:, None]
-    ds_by_matrix = (a[:, row]*y_column + (a @ m)[:, column]*d_row)/s[:, None]
+    ds_by_matrix = (a[:, _ROW]*y_column + (a @ m)[:, _COLUMN]*d_row)/s[:, None]
     dq = np.hstack([-a/q[:, None], dq_by_matrix])
     ds = np.hstack([-a @ (m @ m.T)/s[:, None], ds_by_matrix])
     value = (q - 1)*q/s
@@ -252,10 +254,9 @@ def _sampson(p, x):
 
 def _log_axes(p):
     "The logarithms (3,) of the axes of the ellipsoid `p`, and their derivatives (3,9) by `p`."
-    row, column = np.tril_indices(3)
     left, singular, right = np.linalg.svd(_ellipsoid(p).matrix)
     singular = np.maximum(singular, LEAST_LENGTH)
-    by_matrix = -left[row].T*right[:, column]/singular[:, None]
+    by_matrix = -left[_ROW].T*right[:, _COLUMN]/singular[:, None]
     return -np.log(singular), np.hstack([np.zeros((3, 3)), by_matrix])
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #9885336f
@@ -285,14 +286,35 @@ def _start_spheres(x):
     return starts
 
 
+class _Problem:
+    "Residuals and their derivatives, computed together: least squares asks for one after the other at the same place."
+    def __init__(self, x, penalty):
+        self.x = x
+        self.penalty = penalty
+        self.at = None
+
+    def _evaluate(self, p):
+        if self.at is None or (p != self.at).any():
+            self.at = p.copy()
+            self.found = _residuals(p, self.x, self.penalty)
+
+    def value(self, p):
+        self._evaluate(p)
+        return self.found[0].copy()             # least squares writes into what it is given
+
+    def gradient(self, p):
+        self._evaluate(p)
+        return self.found[1].copy()
+
+
 def _fit_from(centre, radius, x, penalty, widths):
     "The least-squares fit to `x` that begins at a sphere, its loss made narrower step by step."
     matrix = np.eye(3)/radius
-    p = np.r_[centre, matrix[np.tril_indices(3)]]
+    p = np.r_[centre, matrix[_ROW, _COLUMN]]
+    problem = _Problem(x, penalty)
     for width in widths:
-        fit = least_squares(lambda p: _residuals(p, x, penalty)[0], p,
-                            jac=lambda p: _residuals(p, x, penalty)[1],
-                            loss='soft_l1', f_scale=width, max_nfev=MAX_EVALUATIONS)
+        fit = least_squares(problem.value, p, jac=problem.gradient, loss='soft_l1', f_scale=width,
+                            max_nfev=MAX_EVALUATIONS)
         p = fit.x
     return fit
 
