@@ -85,6 +85,18 @@ def test_the_pages_of_the_book(tmp_path):
             assert (tmp_path / name).parent.joinpath(f'{link}.ipynb').resolve().exists(), f'{name} links to {link}, which is no page'
 
 
+def test_the_contents_hold_every_page_in_its_chapter():
+    "Nothing falls out of the table of contents, and each chapter has the title that the front page gives it."
+    import make_site
+    import nbformat
+    titles = make_site.captions(nbformat.read(NBS / 'index.ipynb', as_version=4))
+    assert list(titles) == sorted({p.parent.name for p in notebooks()} - {'nbs'}) and all(titles.values())
+    pages = [make_site.page_name(p) for p in notebooks()]
+    cell = make_site.contents(pages, titles).source
+    assert re.findall(r'^\w+/\w+$', cell, re.MULTILINE) == [page for page in pages if page != 'index']
+    assert re.findall(r':caption: (.*)', cell) == list(titles.values())
+
+
 def test_the_links_of_the_readme_arrive():
     for link in re.findall(r'\]\((?!https?:|#)([^)#\s]+)', read('README.md')): assert (ROOT / link).exists(), f'README.md links to {link}, which is not there'
 

@@ -43,10 +43,18 @@ def link(cell, home, up):
     cell.source = re.sub(rf'\[(`[^`]+`)\]\({re.escape(home)}/([^)]+)\)', rf'<a href="{up}\2">\1</a>', linked)
 
 
-def contents(pages):
-    "The table of contents, a cell for the foot of the first page."
-    groups = {'The paper, section by section': [p for p in pages if '/' not in p and p != 'index'], 'Tutorials': [p for p in pages if '/' in p]}
-    lists = ['\n'.join(['```{toctree}', f':caption: {caption}', ':maxdepth: 1', '', *names, '```']) for caption, names in groups.items() if names]
+def captions(index):
+    "Folder of nbs/ -> the title of its chapter, from the table of the notebook `index`."
+    rows = re.findall(r'^\| (.+?) \| \[\w+\]\((\w+)/', '\n'.join(cell.source for cell in index.cells), re.MULTILINE)
+    return {folder: title for title, folder in rows}
+
+
+def contents(pages, titles):
+    "The table of contents, chapter by chapter, a cell for the foot of the first page."
+    lists = []
+    for folder, title in titles.items():
+        names = [page for page in pages if page.startswith(f'{folder}/')]
+        lists.append('\n'.join(['```{toctree}', f':caption: {title}', ':maxdepth: 1', '', *names, '```']))
     return new_markdown_cell('\n\n'.join(lists))
 
 
@@ -60,7 +68,9 @@ def write_pages(folder):
         nb.cells = list(anchored(nb.cells))
         for cell in nb.cells:
             if cell.cell_type == 'markdown': link(cell, home, '../' * name.count('/'))
-        if name == 'index': nb.cells.append(contents([page_name(p) for p in paths]))
+        if name == 'index':
+            for cell in nb.cells: cell.source = cell.source.replace('](../', f']({get_config().git_url}/blob/main/')
+            nb.cells.append(contents([page_name(p) for p in paths], captions(nb)))
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(nb, folder / f'{name}.ipynb')
 
@@ -77,7 +87,7 @@ def main():
                    html_theme='furo', html_title=config.title, html_show_sourcelink=False, html_copy_source=False)
     app = Sphinx(str(pages), None, str(OUT), str(OUT / '.doctrees'), 'html', confoverrides=options, status=None)
     app.build()
-    for made in ('.pages', '.doctrees'): shutil.rmtree(OUT / made)
+    for made in (OUT / '.pages', OUT / '.doctrees', ROOT / 'jupyter_execute'): shutil.rmtree(made)
     (OUT / '.nojekyll').touch()         # or GitHub leaves out the folders that begin with an underscore
     if app.statuscode: raise SystemExit(app.statuscode)
     print((OUT / 'index.html').relative_to(ROOT))
