@@ -46,6 +46,14 @@ def test_one_set_of_commands():
     for command in ('make demo', 'make test'): assert command in read('README.md'), f'README.md does not give {command}'
 
 
+def test_the_long_run_can_be_taken_up_part_by_part():
+    books, tests, scripts = dev.long_parts([])
+    assert tests and books and scripts == dev.benchmarks()
+    assert dev.long_parts(['tests']) == ([], True, []) and dev.long_parts(['merging', '05b_link']) == (
+        [NBS / '5_connect' / '05b_link.ipynb'], False, [ROOT / 'benchmarks' / 'merging.py'])
+    with pytest.raises(SystemExit): dev.long_parts(['merging', 'nonsense'])
+
+
 def test_the_workflows_cover_the_systems():
     matrix = yaml.safe_load(read('.github/workflows/test.yml'))['jobs']['test']['strategy']['matrix']
     assert {name.split('-')[0] for name in matrix['os']} == {'ubuntu', 'macos', 'windows'}

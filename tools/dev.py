@@ -1,8 +1,8 @@
 """One door for people and machines. Needs nothing but Python.
 
 Makes .venv in this folder, installs into it what the command needs, with the versions of constraints.txt, and runs
-the command there. Arguments after `test` go to pytest; `test-long` takes any of notebooks, tests, benchmarks, and
-does all three where none is named.
+the command there. Arguments after `test` go to pytest; `test-long` takes any of notebooks, tests, benchmarks, or the
+name of one notebook or benchmark (05b_link, merging), and does everything where nothing is named.
 
 Where the usual index brings the CUDA build of PyTorch (Linux), name one that has CPU builds:
 TORCH_INDEX=https://download.pytorch.org/whl/cpu python tools/dev.py test
@@ -142,27 +142,39 @@ def benchmark(script, measured):
     return 0
 
 
-def test_long(arguments):
-    "Run the slow cells, the long tests and the benchmarks; a failure does not stop the rest, the exit code tells."
-    parts = arguments or ['notebooks', 'tests', 'benchmarks']
-    unknown = set(parts) - {'notebooks', 'tests', 'benchmarks'}
+def benchmarks():
+    "The benchmark scripts."
+    return sorted((ROOT / 'benchmarks').glob('[!_]*.py'))
+
+
+def long_parts(arguments):
+    "The notebooks, whether the long tests, and the benchmarks that `arguments` mean; SystemExit where one means nothing."
+    books, scripts = ({path.stem: path for path in paths} for paths in (slow_notebooks(), benchmarks()))
+    wanted = set(arguments or ('notebooks', 'tests', 'benchmarks'))
+    unknown = wanted - {'notebooks', 'tests', 'benchmarks', *books, *scripts}
     if unknown:
-        say(f'test-long takes notebooks, tests or benchmarks, not {", ".join(sorted(unknown))}')
+        say(f'test-long takes notebooks, tests, benchmarks, or one of {", ".join((*books, *scripts))}; not {", ".join(sorted(unknown))}')
         raise SystemExit(2)
+    if 'notebooks' in wanted: wanted.update(books)
+    if 'benchmarks' in wanted: wanted.update(scripts)
+    return [path for name, path in books.items() if name in wanted], 'tests' in wanted, [path for name, path in scripts.items() if name in wanted]
+
+
+def test_long(arguments):
+    "Run the slow cells, the long tests and the benchmarks, or a part; a failure does not stop the rest, the exit code tells."
+    books, tests, scripts = long_parts(arguments)
     setup(['dev'])
     failed, measured = [], commit()     # asked before anything runs: what the run writes is no change of the source
-    if 'notebooks' in parts:
-        for notebook in slow_notebooks():
-            say(f'slow cells of {notebook.name}')
-            if call(PYTHON, 'tools/notebooks.py', 'run', '--slow', notebook.stem): failed.append(notebook.name)
-    if 'tests' in parts:
+    for notebook in books:
+        say(f'slow cells of {notebook.name}')
+        if call(PYTHON, 'tools/notebooks.py', 'run', '--slow', notebook.stem): failed.append(notebook.name)
+    if tests:
         say('long tests')
         if call(PYTHON, '-m', 'pytest', '-m', 'long', MPLBACKEND='agg') not in (0, 5): failed.append('long tests')    # 5: there is none
-    if 'benchmarks' in parts:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        for script in sorted((ROOT / 'benchmarks').glob('[!_]*.py')):
-            say(f'benchmark {script.stem}')
-            if benchmark(script, measured): failed.append(script.name)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for script in scripts:
+        say(f'benchmark {script.stem}')
+        if benchmark(script, measured): failed.append(script.name)
     say(f'failed: {", ".join(failed)}' if failed else 'all done')
     raise SystemExit(1 if failed else 0)
 
