@@ -1,5 +1,4 @@
 """Surfaces in space: coarse meshes, light, pictures, live scenes."""
-import io
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -9,35 +8,7 @@ from cryoseg.show.scene import (
     blocks_mesh, box_edges, camera, clip_mesh, coarsen_mesh, draw_surfaces, scene, shade, show_surfaces, sigma_limits,
     snapshot_html,
 )
-from cryoseg.base.geometry import icosphere
-from cryoseg.result.records import Surface
-from cryoseg.base.volume import Volume
-
-SHAPE = (24, 32, 40)
-DIRECTIONS, FACES = icosphere(3)
-
-
-def ball(id=1, centre=(12, 16, 20), radius=8.0, sigma=0.5):
-    "A sphere as a fitted surface."
-    return Surface(id, np.add(centre, radius * DIRECTIONS), FACES, np.full(len(DIRECTIONS), sigma), 'closed')
-
-
-def refused():
-    "A membrane without a surface."
-    return Surface(4, np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros(0), 'refused', 'too few voxels')
-
-
-@pytest.fixture(scope='module')
-def volume():
-    data = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    return Volume(data, 12.5)
-
-
-def png(fig):
-    "A figure as the bytes of a file."
-    with io.BytesIO() as file:
-        fig.savefig(file, format='png')
-        return file.getvalue()
+from show_toys import SHAPE, ball, png, refused
 
 
 def test_coarse_meshes_keep_place_and_values():

@@ -1,5 +1,4 @@
 """Slices: colours, contrast, scale, sections of surfaces."""
-import io
 import subprocess
 import sys
 
@@ -8,40 +7,12 @@ import pytest
 import trimesh
 from matplotlib.figure import Figure
 
-from cryoseg.base.volume import Volume
 from cryoseg.show.slices import (
     MEMBRANE_COLOR, PROTEIN_COLOR, band_section, contrast_limits, instance_colors, mesh_section, overlay_rgba,
     polygons_path, round_length, scale_bar, show_orthogonal, show_slice, show_slices, slab_limits, slice_places,
     take_slice, text_color,
 )
-from cryoseg.base.geometry import icosphere
-from cryoseg.result.records import Surface
-
-SHAPE = (24, 32, 40)
-DIRECTIONS, FACES = icosphere(3)
-
-
-def ball(id=1, centre=(12, 16, 20), radius=8.0, sigma=0.5):
-    "A sphere as a fitted surface."
-    return Surface(id, np.add(centre, radius * DIRECTIONS), FACES, np.full(len(DIRECTIONS), sigma), 'closed')
-
-
-def refused():
-    "A membrane without a surface."
-    return Surface(4, np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros(0), 'refused', 'too few voxels')
-
-
-@pytest.fixture(scope='module')
-def volume():
-    data = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    return Volume(data, 12.5)
-
-
-def png(fig):
-    "A figure as the bytes of a file."
-    with io.BytesIO() as file:
-        fig.savefig(file, format='png')
-        return file.getvalue()
+from show_toys import FACES, SHAPE, ball, png, refused
 
 
 def area(polygon):
