@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['NOT_MEMBRANE', 'JOIN', 'CUT', 'USER', 'EDIT_REACH_A', 'MIN_EDIT_REACH_VOX', 'MAX_MEMBRANES', 'MIN_ON_BODY',
            'MIN_BODY_SEEN', 'TUBE', 'THICK_VOX', 'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'HALF_PERCENTILE', 'FILL',
-           'LINE_SPARE_PX', 'membrane_values_of', 'membrane_mask', 'place_A', 'centre_voxel', 'number_voxels',
-           'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs', 'decide', 'edits_from_links',
-           'why_no_membrane', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick', 'Middles', 'thin_walls',
-           'fill_walls', 'find_in_thick_walls', 'find_in_slice', 'find_membranes', 'connect_labels']
+           'ANY_NEIGHBOUR', 'LINE_SPARE_PX', 'membrane_values_of', 'membrane_mask', 'place_A', 'centre_voxel',
+           'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs', 'decide',
+           'edits_from_links', 'why_no_membrane', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick',
+           'Middles', 'thin_walls', 'fill_walls', 'find_in_thick_walls', 'find_in_slice', 'find_membranes',
+           'connect_labels']
 
 # %% ../../nbs/5_connect/05c6_membranes.ipynb #d42fc50f
 import math
@@ -16,7 +17,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, maximum_filter
+from scipy.ndimage import distance_transform_edt, label, maximum_filter
 from scipy.spatial import cKDTree
 
 from ..base.files import VolumeError
@@ -328,7 +329,7 @@ def _assemble(found, links, fragment_ids, unfit, scale, seed):
     for k in np.argsort([-len(p.voxels) for p in whole], kind='stable'):
         why_not = why_no_membrane(whole[k], scale)
         if why_not:
-            dropped.append(Dropped(len(whole[k].voxels), len(groups[k]), why_not))
+            dropped.append(Dropped(len(whole[k].voxels), len(groups[k]), why_not, tuple(map(int, groups[k]))))
             continue
         member[groups[k]] = number = _next_id(table)
         reasons = [found.reasons[n - 1] for n in groups[k]]
@@ -434,7 +435,19 @@ def _fill_fragments(found, mask, reach):
     return filled + dropped
 
 
-def _numbered_by_size(found, fragment_ids, half_A):
+ANY_NEIGHBOUR = np.ones((3, 3, 3), int)     # voxels that share a corner are one speck
+
+
+def _count_dropped(dropped, counts, left):
+    "What was dropped with the voxels of its filled fragments; specks, which are none, are `left` (Z,Y,X) without one."
+    recounted = [replace(d, n_voxels=int(counts[list(d.fragments)].sum())) for d in dropped if d.fragments]
+    specks = [replace(d, n_voxels=int(left.sum())) for d in dropped if not d.fragments]
+    if left.any() and not specks:
+        specks = [Dropped(int(left.sum()), label(left, ANY_NEIGHBOUR)[1], 'too far from the middle of any wall')]
+    return _largest_first(recounted + specks)
+
+
+def _numbered_by_size(found, fragment_ids, half_A, mask):
     "The same membranes with filled fragments (Z,Y,X), the largest 1 again."
     counts = np.bincount(fragment_ids.ravel(), minlength=len(found.fragments) + 1)
     member = np.array([0] + [f.membrane_id for f in found.fragments])
@@ -448,8 +461,9 @@ def _numbered_by_size(found, fragment_ids, half_A):
     fragments = []
     for f in found.fragments:
         fragments.append(replace(f, n_voxels=int(counts[f.fragment_id]), membrane_id=int(number[f.membrane_id])))
+    dropped = _count_dropped(found.dropped, counts, mask & (fragment_ids == 0))
     return replace(found, membranes=number[member][fragment_ids], fragment_ids=fragment_ids, table=tuple(table),
-                   fragments=tuple(fragments))
+                   fragments=tuple(fragments), dropped=dropped)
 
 # %% ../../nbs/5_connect/05c6_membranes.ipynb #b0da6bc0
 def find_in_thick_walls(mask:np.ndarray, # (Z,Y,X) bool
@@ -461,7 +475,8 @@ def find_in_thick_walls(mask:np.ndarray, # (Z,Y,X) bool
     middles, half = thin_walls(mask)
     reach = FILL*half + 1
     found = find_in_space(middles, scale, edits, seed, spare=reach)
-    return _numbered_by_size(found, _fill_fragments(found, mask, reach), half*scale.voxel_size_A)
+    filled = _fill_fragments(found, mask, reach)
+    return _numbered_by_size(found, filled, half*scale.voxel_size_A, mask)
 
 # %% ../../nbs/5_connect/05c6_membranes.ipynb #45d429c2
 LINE_SPARE_PX = 2.              # a pixel belongs to a line that is no farther than half the line's width and this
@@ -498,7 +513,7 @@ def _line_fragments(lines, owner, member, voxel_size_A):
     return tuple(records)
 
 # %% ../../nbs/5_connect/05c6_membranes.ipynb #e6128c7b
-def _assemble_slice(lines, links, owner, unfit, scale):
+def _assemble_slice(mask, lines, links, owner, unfit, scale):
     "Groups of lines that are long enough become membranes, those with most pixels first."
     counts = np.bincount(owner.ravel(), minlength=len(lines) + 1)
     a, min_length_A = scale.voxel_size_A, scale.settings.min_area_A2**.5
@@ -508,7 +523,7 @@ def _assemble_slice(lines, links, owner, unfit, scale):
         length_A, n = a*sum(lines[k - 1].length for k in group), int(counts[group].sum())
         if length_A < min_length_A:
             reason = f'its length is {length_A:.0f} Å; the root of min_area_A2 is {min_length_A:.0f} Å'
-            dropped.append(Dropped(n, len(group), reason))
+            dropped.append(Dropped(n, len(group), reason, tuple(map(int, group))))
             continue
         member[group] = number = _next_id(table)
         inside = _links_inside(group, links)
@@ -516,6 +531,9 @@ def _assemble_slice(lines, links, owner, unfit, scale):
         why = dict.fromkeys(filter(None, (link.reason for link in inside)))
         table.append(Membrane(number, n, confidence=confidence_of(inside), n_fragments=len(group),
                               label_thickness_A=a*float(width), joined='; '.join(why)))
+    left = mask & (owner == 0)
+    if left.any():
+        dropped.append(Dropped(int(left.sum()), label(left, ANY_NEIGHBOUR[1])[1], 'no line runs through them'))
     fragments = _line_fragments(lines, owner, member, a)
     return Connection(member[owner][None], owner[None], tuple(table), tuple(links), fragments,
                       _largest_first(dropped), unfit)
@@ -534,7 +552,7 @@ def find_in_slice(mask:np.ndarray, # (Y,X) bool
     owner = _nearest_line(mask, lines)
     decided = look_up_edits(edits, owner[None], a)
     links = decide(links, decided.wanted, owner[None], a)
-    return _assemble_slice(lines, links, owner, decided.unfit, scale)
+    return _assemble_slice(mask, lines, links, owner, decided.unfit, scale)
 
 # %% ../../nbs/5_connect/05c6_membranes.ipynb #2976af27
 def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask

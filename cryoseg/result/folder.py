@@ -117,12 +117,17 @@ def write_record(folder, # of a run
         part.write_text(tomli_w.dumps(_to_toml(record)), encoding='utf-8')
 
 
+def _dropped(values):
+    "The record of an entry of `dropped`; the numbers of its fragments came later than the rest."
+    return Dropped(**dict(values, fragments=tuple(values.get('fragments', ()))))
+
+
 def _from_toml(values):
     "The record of a parsed run.toml. Raises TypeError or KeyError where it is none."
     stages = {name: StageRecord(**stage) for name, stage in values['stages'].items()}
     about = dict(values['run'], shape_zyx=tuple(values['run']['shape_zyx']))
     return RunRecord(**about, settings=dict(values['settings']), stages=stages,
-                     dropped=tuple(Dropped(**d) for d in values['dropped']), unfit=tuple(values['unfit']))
+                     dropped=tuple(map(_dropped, values['dropped'])), unfit=tuple(values['unfit']))
 
 
 def read_record(folder, # of a run

@@ -101,6 +101,7 @@ class Dropped:
     n_voxels:int
     n_regions:int
     reason:str
+    fragments:tuple = () # of int, their numbers; specks are no fragments
 
 # %% ../../nbs/9_result/09g1_records.ipynb #6dfffa99
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_the_largest_comes_first(found):
 
 def test_records_hold_what_files_can_hold(found):
     for record in (*found.table, *found.links, *found.fragments, *found.dropped):
-        assert all(type(v) in (int, float, str, bool, type(None)) for v in vars(record).values()), record
+        assert all(type(v) in (int, float, str, bool, tuple, type(None)) for v in vars(record).values()), record
     assert all(0 < link.probability < 1 and link.reason and link.z_A is not None for link in found.links)
 
 
@@ -323,3 +323,26 @@ def test_short_lines_are_dropped():
     bar[:, 20:23, 10:40] = True
     short = find_membranes(bar, SIZE_A)
     assert short.table == () and 'length' in short.dropped[0].reason and short.dropped[0].n_voxels == short.fragments[0].n_voxels
+
+
+# what is left out
+
+def everything(found, mask):
+    "Whether membranes and what was dropped are all that is labelled, and each dropped fragment is said once."
+    kept = sum(m.n_voxels for m in found.table) + sum(d.n_voxels for d in found.dropped)
+    numbers = sorted(n for d in found.dropped for n in d.fragments)
+    free = [f.fragment_id for f in found.fragments if f.membrane_id == 0]
+    return kept == np.count_nonzero(mask) and numbers == free
+
+
+def test_nothing_that_is_labelled_gets_lost(scene, found, thick_mask, ring):
+    assert everything(found, scene[0])
+    block = np.zeros(SHAPE, bool)
+    block[4:12, 84:92, 4:12] = block[50, 90, 160] = True
+    for mask in (thick_mask, thick_mask | block):
+        thick = find_membranes(mask, SIZE_A)
+        assert everything(thick, mask)
+    assert sum(d.n_voxels for d in thick.dropped) >= block.sum()            # whole, not their middles
+    rng = np.random.default_rng(0)
+    dirty = ring | (rng.random(ring.shape) < .002)
+    assert everything(find_membranes(ring, SIZE_A), ring) and everything(find_membranes(dirty, SIZE_A), dirty)
