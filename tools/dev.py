@@ -102,9 +102,9 @@ def test(arguments):
 
 
 def slow_notebooks():
-    "Notebooks that hold a slow cell, or one that shows stored results unless CRYOSEG_LONG is set."
+    "Notebooks that hold a slow cell, or one that shows a stored result unless CRYOSEG_LONG is set."
     paths = [p for p in sorted((ROOT / 'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts]
-    return [p for p in paths if any(mark in p.read_text(encoding='utf-8') for mark in ('#| slow', 'CRYOSEG_LONG'))]
+    return [p for p in paths if any(mark in p.read_text(encoding='utf-8') for mark in ('#| slow', 'CRYOSEG_LONG', 'from stored import'))]
 
 
 def commit():
