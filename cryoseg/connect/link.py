@@ -232,7 +232,7 @@ def list_jumps(n_ends:int, # twice the number of fragments
     return Jumps(first, land[order], log_odds[both_ways], both_ways)
 
 # %% ../../nbs/5_connect/05b_link.ipynb #18b2bb75
-@njit(cache=True)
+@njit(cache=True, inline='always')
 def _options(graph, x, goal, visited, options):
     "List the jumps that are allowed from end x; return how many."
     first, target, free = graph
@@ -247,7 +247,7 @@ def _options(graph, x, goal, visited, options):
     return m
 
 
-@njit(cache=True)
+@njit(cache=True, inline='always')
 def _choose(q, options, n, epsilon, rng):
     "One of n actions: any with probability epsilon, else the best known."
     if rng.random() < epsilon:
@@ -259,7 +259,7 @@ def _choose(q, options, n, epsilon, rng):
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, inline='always')
 def _best_value(q, options, n, failure):
     "What the best of n actions is worth; `failure` at a dead end."
     if n == 0:
@@ -270,16 +270,17 @@ def _best_value(q, options, n, failure):
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, inline='always')
 def _learn(q, a, earned, alpha):
     "Move the value of an action towards what it earned and promises."
     q[a] = (1 - alpha)*q[a] + alpha*earned      # eq. (4)
 
 # %% ../../nbs/5_connect/05b_link.ipynb #730802dd
-@njit(cache=True)
+@njit(cache=True, inline='always')
 def _episode(q, # (m,) the table, changed in place
              reward, # (m,)
              graph, # first, target, free
+             memory, # visited (n,), options (2n,), trail (max_actions + 1,): room that all attempts share
              start, # the end from which the agent leaves
              goal, # the end that is home; -1 = there is none
              values, # coming home, dead end, stopping, discount
@@ -290,10 +291,9 @@ def _episode(q, # (m,) the table, changed in place
              ):
     "One attempt of Algorithm 1; return whether it came home."
     bonus, failure, stop, discount = values
-    target, free = graph[1], graph[2]
-    visited = np.zeros(len(free)//2, np.bool_)
-    options = np.empty(len(free), np.int64)
-    trail = np.empty(max_actions + 1, np.int64)
+    target = graph[1]
+    visited, options, trail = memory
+    visited[:] = False
     visited[start//2] = True
     trail[0] = start
     depth = 0
@@ -322,11 +322,13 @@ def _episode(q, # (m,) the table, changed in place
 @njit(cache=True)
 def _run_episodes(q, reward, graph, start, goal, values, max_actions, rate, exploration, rng, home):
     "Fill q (m,) and home (episodes,); alpha and epsilon fall in a straight line."
+    n_ends = len(graph[2])
+    memory = np.empty(n_ends//2, np.bool_), np.empty(n_ends, np.int64), np.empty(max_actions + 1, np.int64)
     for episode in range(len(home)):
         part = episode/len(home)
         alpha = rate[0] + (rate[1] - rate[0])*part
         epsilon = exploration[0] + (exploration[1] - exploration[0])*part
-        home[episode] = _episode(q, reward, graph, start, goal, values, max_actions, alpha, epsilon, rng)
+        home[episode] = _episode(q, reward, graph, memory, start, goal, values, max_actions, alpha, epsilon, rng)
 
 # %% ../../nbs/5_connect/05b_link.ipynb #ef3539e4
 class Learned(NamedTuple):
