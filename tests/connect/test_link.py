@@ -191,6 +191,8 @@ def test_a_broken_circle_is_one_membrane(method):
 
 def test_what_a_link_says():
     ends = fragment_ends(BROKEN)
+    jumps = jump_features(BROKEN, ends)
+    differences = {tuple(pair): bend for pair, bend in zip(jumps.pairs.tolist(), jumps.bend_difference)}
     for link in link_fragments(BROKEN, 10.).links:
         assert isinstance(link, Link)
         i, j = link_ends(link)
@@ -199,6 +201,7 @@ def test_what_a_link_says():
         assert (link.y_A, link.x_A) == pytest.approx(tuple(10*(ends.position[i] + ends.position[j])/2))
         assert link.distance_A == pytest.approx(10*np.linalg.norm(ends.position[i] - ends.position[j]))
         assert link.probability == pytest.approx(link_probability(-link.cost))
+        assert link.curvature_difference_per_A == pytest.approx(differences[i, j]/10)
         assert link.reason == (f'ends {link.distance_A:.0f} Å apart, turning {link.angle_a_deg:.0f} and '
                                f'{link.angle_b_deg:.0f} degrees')
     assert [link.link_id for link in link_fragments(BROKEN).links] == list(range(1, len(link_fragments(BROKEN).links) + 1))
