@@ -144,3 +144,19 @@ def test_held_out_patches_are_predicted_well_or_not_at_all():
     assert errors.star < .3 and errors.normals < .6
     few = held_out_errors(points[:60], fit_ellipsoid(points), SurfaceSettings(**EXACT))
     assert np.isnan(few.star) and np.isnan(few.normals)
+
+
+@pytest.mark.parametrize('status, result', [('closed', 'closed'), ('refused', 'open')])
+def test_what_is_no_star_is_closed_by_its_normals_or_stays_open(monkeypatch, status, result):
+    from cryoseg.surface.star import StarBody
+    points = ball()
+    def concave(points, shape, settings, id, reason): return Surface(id, points, np.zeros((0, 3), int), np.ones(len(points)), status, 'the normals say so')
+    def opened(points, shape, settings, id, reason): return Surface(id, points, np.zeros((0, 3), int), np.ones(len(points)), 'open', reason)
+    monkeypatch.setattr(cryoseg.surface.fit, 'concave_surface', concave)
+    monkeypatch.setattr(cryoseg.surface.fit, 'open_surface', opened)
+    monkeypatch.setattr(cryoseg.surface.fit, 'find_star_body', lambda *rest: StarBody(None, points, reason='folds', no_star=True))
+    s = fit_auto(points, SHAPE, SurfaceSettings(**EXACT), 3)
+    assert s.status == result and 'the normals say so' in s.reason and ('folds' in s.reason) == (result == 'open')
+    monkeypatch.setattr(cryoseg.surface.fit, 'find_star_body', lambda *rest: StarBody(None, points, reason='flat', no_star=False))
+    s = fit_auto(points, SHAPE, SurfaceSettings(**EXACT), 3)
+    assert (s.status, s.reason) == ('open', 'flat')

@@ -158,3 +158,12 @@ def test_a_plane_is_an_open_sheet_at_once():
     rng = np.random.default_rng(0)
     plane = np.column_stack([50 + .2*rng.standard_normal(800), rng.uniform(30, 70, (800, 2))])
     assert fit_sheet_surface(plane, SHAPE, EXACT).reason == 'its voxels lie in a plane'
+
+
+def test_coverage_is_asked_of_a_ball_of_the_same_volume(monkeypatch):
+    import cryoseg.surface.sheet as room
+    asked = []
+    monkeypatch.setattr(room, 'why_not_covered', lambda *given: asked.append(given[4]) or 'not today')
+    u = fibonacci_sphere(4000)
+    s = concave_surface(50 + 20*u + .2*np.random.default_rng(0).standard_normal(u.shape), SHAPE, EXACT, 1)
+    assert s.status == 'refused' and s.reason == 'not today' and asked == [pytest.approx(20, rel=.03)]

@@ -181,3 +181,29 @@ def test_notes_are_added_to_reasons(star, seen):
 def test_too_few_points_have_no_ellipsoid():
     body = find_star_body(fit_ellipsoid(egg()).at(fibonacci_sphere(8)), SHAPE, EXACT)
     assert body.star is None and 'no closed body fits' in body.reason
+
+
+def test_label_noise_counts_the_cells_of_a_stretch():
+    "A stretch of labels that err alike is a disc of the label length; a cell's variance is that of as many cells."
+    sphere, upright = Ellipsoid(np.zeros(3), np.eye(3)/40), np.array([[0, 0, 1.]])
+    def noise(length=8., n_cells=4000, radius=40.):
+        return label_noise(replace(sphere, matrix=np.eye(3)/radius), upright, SurfaceSettings(label_length_vox=length), n_cells)[0]
+    assert noise() == pytest.approx(.5**2*np.pi*8**2/(4*np.pi*40**2/4000))
+    assert noise(length=16.) == pytest.approx(4*noise()) and noise(n_cells=8000) == pytest.approx(2*noise())
+    assert noise(radius=20.) == pytest.approx(4*noise()) and noise(n_cells=1) == .5**2
+
+
+@pytest.mark.parametrize('shift', [0., 2.])
+def test_what_lies_outside_is_the_mean_of_two_fits(star, seen, monkeypatch, shift):
+    "Its variance is theirs, and half of their difference squared."
+    import cryoseg.surface.star as room
+    second = replace(star, ellipsoid=replace(star.ellipsoid, centre=star.ellipsoid.centre + [0, 0, shift]))
+    monkeypatch.setattr(room, 'fit_round_star', lambda *rest: second)
+    shape = (90, 90, 60)
+    measures = [measure_star(s, shape, EXACT, 0) for s in (star, second)]
+    far = [m.whole - m.inside for m in measures]
+    variance = np.mean([(m.whole_samples - m.inside_samples).var(0) for m in measures], 0)
+    s = star_surface(star, seen, shape, EXACT, 1)
+    assert s.area_outside_vox2 == pytest.approx(np.mean(far, 0)[0]) and s.volume_outside_vox3 == pytest.approx(np.mean(far, 0)[1])
+    sd = np.sqrt(variance + (far[0] - far[1])**2/4)
+    assert (s.area_outside_sd_vox2, s.volume_outside_sd_vox3) == pytest.approx(tuple(sd))
