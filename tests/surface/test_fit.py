@@ -160,3 +160,13 @@ def test_what_is_no_star_is_closed_by_its_normals_or_stays_open(monkeypatch, sta
     monkeypatch.setattr(cryoseg.surface.fit, 'find_star_body', lambda *rest: StarBody(None, points, reason='flat', no_star=False))
     s = fit_auto(points, SHAPE, SurfaceSettings(**EXACT), 3)
     assert (s.status, s.reason) == ('open', 'flat')
+
+
+@pytest.mark.parametrize('normals, status, method', [(.5, 'closed', 'normals'), (.5, 'refused', 'star'), (.95, 'closed', 'star'), (np.nan, 'closed', 'star')])
+def test_the_normals_win_where_they_predict_better_and_close(monkeypatch, normals, status, method):
+    from cryoseg.surface.fit import HeldOut
+    def concave(points, shape, settings, id, reason): return Surface(id, points, np.zeros((0, 3), int), np.ones(len(points)), status, 'it says why', 'normals')
+    monkeypatch.setattr(cryoseg.surface.fit, 'concave_surface', concave)
+    monkeypatch.setattr(cryoseg.surface.fit, 'held_out_errors', lambda *rest: HeldOut(1., normals))
+    s = fit_auto(ball(), SHAPE, SurfaceSettings(**EXACT), 3)
+    assert s.method == method and s.status == 'closed' and ('it says why' in s.reason) == (normals == .5)
