@@ -88,3 +88,11 @@ def test_an_open_sheet_is_not_closed_by_force():
     sheet = np.column_stack([50 + 1.5*rng.standard_normal(2000), rng.uniform(20, 80, (2000, 2))])
     with pytest.raises(NotClosed, match='flat'):
         fit_anchored_surface(sheet, SHAPE, SETTINGS)
+
+
+def test_small_parts_of_the_zero_set_are_dropped():
+    class TwoBalls:
+        points = np.array([[10., 10., 10.], [80., 80., 80.]])
+        def mean(self, p): return np.minimum(np.linalg.norm(p - 32, axis=1) - 14, np.linalg.norm(p - 70, axis=1) - 4)
+    mesh = anchored_mesh(TwoBalls(), 2.)
+    assert is_closed(mesh.faces) and mesh_volume(*mesh) == pytest.approx(4/3*np.pi*14**3, rel=.05) and mesh.vertices.max() < 50
