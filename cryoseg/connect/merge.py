@@ -200,7 +200,7 @@ def _find_runs(mask, # (rows, X) bool
     return begin, first, last
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #1818c4db
-@njit(cache=True)
+@njit(cache=True, inline='always')
 def _unite_rows(runs, one, other, dx, parent):
     "Union of the runs of two rows that come within dx of each other: two fingers move along both."
     begin, first, last = runs
