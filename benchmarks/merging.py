@@ -1,17 +1,13 @@
-"""Single membranes out of masks (§5.2): touching vesicles, torn scenes, real masks of other tools (not for choosing settings), sheets cut and joined again, and speed.
+"""Single membranes out of masks (§5.2): touching vesicles, torn scenes, real masks of other tools (not for choosing settings), and sheets cut and joined again.
 
 Touching vesicles: seeds 0..4 with 2, 3 and 4 bodies, ellipsoids (the reference set) and bumpy ones made the same way here.
 Torn scenes: seeds 0..3; sheets: seed 0. The settings that join pieces were chosen on scenes with seeds from 1000 on and on cuts with seeds 1 to 4.
 Probabilities of joins: torn scenes from seed 2000 on and crowded ones from seed 3000 on; even seeds are fitted, odd ones shown.
 Real masks come from `--data DIR`; their labels only score, the input is the mask of all of them.
 """
-import subprocess
-import sys
 import timeit
 from dataclasses import replace
-from pathlib import Path
 
-import cc3d
 import numpy as np
 from scipy.ndimage import label
 
@@ -289,44 +285,8 @@ def cut_row(path, n_cuts=20):
     return dict(sheets=path.stem, cuts=cut, joined_again=int(again), share=again/max(cut, 1))
 
 
-def shells(side, n, seed=0):
-    "A mask of `side`³ voxels with about n labelled ones: shells 3 voxels thick."
-    rng, mask = np.random.default_rng(seed), np.zeros((side, side, side), bool)
-    while np.count_nonzero(mask) < n:
-        radius = rng.uniform(.08, .16)*side
-        centre = rng.uniform(0, side, 3)
-        box = tuple(slice(max(int(c - radius - 3), 0), min(int(c + radius + 4), side)) for c in centre)
-        z, y, x = np.ogrid[box]
-        mask[box] |= np.abs(np.sqrt((z - centre[0])**2 + (y - centre[1])**2 + (x - centre[2])**2) - radius) < 1.5
-    return mask
-
-
-def peak_MB(side, n):
-    "Peak memory, in a process of its own, of making the mask and merging it."
-    code = ('import resource; from merging import shells; from cryoseg.connect.merge import merge_union_find; '
-            f'mask = shells({side}, {n}); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; merge_union_find(mask, 1.8); '
-            'print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)')
-    before, after = map(int, subprocess.run([sys.executable, '-c', code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.split())
-    return before/1024, after/1024                      # Linux counts KiB
-
-
-def speed_rows():
-    "Seconds of union-find at epsilon 1.8 and at 26 neighbours, and of two libraries at 26 neighbours; peak memory (with and without the merging)."
-    rows = []
-    for side, n in ((64, 10**4), (128, 10**5), (300, 10**6), (420, 10**7)):
-        mask = shells(side, n)
-        count, best = int(np.count_nonzero(mask)), lambda work: min(timeit.repeat(work, number=1, repeat=3))
-        wide, near = best(lambda: merge_union_find(mask, 1.8)), best(lambda: merge_union_find(mask, 3**.5))
-        scipy, compiled = best(lambda: label(mask, np.ones((3, 3, 3)))), best(lambda: cc3d.connected_components(mask, connectivity=26))
-        before, peak = peak_MB(side, n)
-        rows.append(dict(labelled=count, seconds=wide, million_voxels_a_second=count/wide/1e6, seconds_at_26=near, seconds_scipy=scipy, seconds_cc3d=compiled,
-                         time_over_cc3d_at_26=near/compiled, peak_MB=peak, of_it_before_MB=before))
-    return rows
-
-
 def main():
     args = arguments(__doc__, data=True).parse_args()
-    merge_union_find(np.ones((3, 3, 3), bool))          # compiled before anything is timed
     tables = []
 
     def table(title, rows):
@@ -338,7 +298,6 @@ def main():
     rows = all_candidates()
     table('probabilities of joins: the fit', fitted_rows(rows))
     table('probabilities of joins: reliability', reliability_rows(rows))
-    table('union-find', speed_rows())
     masks = args.data / 'segmentations'
     if masks.is_dir():
         table('real masks, binarised', [real_row(masks / f'{name}.npz', values) for name, values in REAL.items()])
