@@ -87,7 +87,7 @@ def main():
                    html_theme='furo', html_title=config.title, html_show_sourcelink=False, html_copy_source=False)
     app = Sphinx(str(pages), None, str(OUT), str(OUT / '.doctrees'), 'html', confoverrides=options, status=None)
     app.build()
-    for made in (OUT / '.pages', OUT / '.doctrees', ROOT / 'jupyter_execute'): shutil.rmtree(made)
+    for made in (OUT / '.pages', OUT / '.doctrees', ROOT / 'jupyter_execute'): shutil.rmtree(made, ignore_errors=True)
     (OUT / '.nojekyll').touch()         # or GitHub leaves out the folders that begin with an underscore
     if app.statuscode: raise SystemExit(app.statuscode)
     print((OUT / 'index.html').relative_to(ROOT))

@@ -124,7 +124,7 @@ def processes():
 def run_into(log, path, slow, store):
     "Run the notebook `path` here; what it prints goes to the file `log`."
     multiprocessing.set_start_method(None, force=True)      # the cells see the system's own way, not that of this process
-    with open(log, 'w', encoding='utf-8', errors='replace') as file:
+    with open(log, 'wb') as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(file.fileno(), stream.fileno())
@@ -137,12 +137,13 @@ def run_apart(path, slow=False, store=True, seconds=None):
         log = Path(folder) / 'log'
         process = processes().Process(target=run_into, args=(log, path, slow, store))
         process.start()
-        process.join(seconds)
-        if process.is_alive():
+        try:
+            process.join(seconds)
+            code = process.exitcode     # None while it runs
+        finally:                        # stopped too where somebody presses Ctrl-C: else it would be waited for
             process.kill()
             process.join()
-            return Outcome(None, log.read_text(encoding='utf-8'))
-        return Outcome(process.exitcode, log.read_text(encoding='utf-8'))
+        return Outcome(code, log.read_text(encoding='utf-8', errors='replace'))
 
 
 def run(paths, slow=False):

@@ -9,9 +9,14 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent.parent / 'nbs' / 'stored'
 
 
+def is_long():
+    "Whether long results are to be computed anew."
+    return os.environ.get('CRYOSEG_LONG') == '1'
+
+
 def stored(name, compute):
     "What `compute()` gave when it last ran, from nbs/stored/`name`.json: numbers, text, lists and dictionaries."
     path = FOLDER / f'{name}.json'
-    if os.environ.get('CRYOSEG_LONG') == '1':
+    if is_long():
         path.write_text(json.dumps(compute(), indent=1, default=float) + '\n', encoding='utf-8')
     return json.loads(path.read_text(encoding='utf-8'))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES', 'checksum', 'stage_key', 'StageRecord',
            'RunRecord', 'record_path', 'write_record', 'read_record', 'changed_file', 'setting_changes', 'why_again',
-           'staged', 'remove_results', 'read_input', 'find_input', 'input_settings', 'read_image']
+           'staged', 'remove_results', 'read_input', 'find_input', 'input_settings']
 
 # %% ../../nbs/9_result/09j_folder.ipynb #54171efe
 import hashlib
@@ -261,13 +261,3 @@ def input_settings(values:dict, # of a run.toml, plain values
         return InputSettings(**known)
     except TypeError as error:
         raise VolumeError(f'the settings of the input are of another version ({error})') from None
-
-
-def read_image(folder, # of a run
-               record:RunRecord, # of the run
-               )->Volume|None: # None where the run began with labels, or the input is gone
-    "Read the image that a run has seen, as the run read it."
-    path = find_input(folder, record.input)
-    if path is None or record.kind != 'tomogram':
-        return None
-    return read_input(path, input_settings(record.settings.get('input', {})), check=False)

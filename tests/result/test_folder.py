@@ -8,9 +8,10 @@ import pytest
 from cryoseg.base.files import VolumeError
 from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
-from cryoseg.result.folder import (RunRecord, StageRecord, changed_file, checksum, read_image, read_record, record_path, remove_results,
+from cryoseg.result.folder import (RunRecord, StageRecord, changed_file, checksum, read_record, record_path, remove_results,
                                    setting_changes, stage_key, staged, why_again, write_record)
 from cryoseg.result.records import Dropped
+from cryoseg.show.report import read_run
 
 STAGE = StageRecord('k', '1.0', {'connect': {'min_area_A2': 1e5}, 'seed': 0}, {'edits.csv': 'sha256:1'}, {})
 RECORD = RunRecord('tomogram', 'a.mrc', 'sha256:1', '1.0', 10., (4, 5, 6), 3, 'bf16', {'input': {'bin': 2}, 'seed': 3},
@@ -116,9 +117,12 @@ def test_the_image_behind_a_run_is_binned_once(tmp_path):
     "FINDINGS A.2: labels at 20 Å beside an image at 40 Å."
     data = np.random.default_rng(0).normal(size=(8, 12, 10)).astype(np.float32)
     write_volume(tmp_path/'a.mrc', Volume(data, 10., (5., 6., 7.)))
+    def image_behind(**about):
+        write_record(tmp_path, replace(RECORD, voxel_size_A=20., **about))
+        return read_run(tmp_path).image
     for size_A in (None, 10.):
         settings = {'input': {'bin': 2} | ({'voxel_size_A': size_A} if size_A else {})}
-        image = read_image(tmp_path, replace(RECORD, input=str(tmp_path/'a.mrc'), settings=settings, voxel_size_A=20.))
+        image = image_behind(input=str(tmp_path/'a.mrc'), settings=settings)
         assert image.shape == (4, 6, 5) and image.voxel_size_A == 20.
-    assert read_image(tmp_path, replace(RECORD, input=str(tmp_path/'gone.mrc'))) is None
-    assert read_image(tmp_path, replace(RECORD, input=str(tmp_path/'a.mrc'), kind='labels')) is None
+    assert image_behind(input=str(tmp_path/'gone.mrc')) is None
+    assert image_behind(input=str(tmp_path/'a.mrc'), kind='labels') is None
