@@ -135,6 +135,7 @@ def run_apart(path, slow=False, store=True, seconds=None):
     "Run the notebook `path` in a process of its own, for `seconds` at most."
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / 'log'
+        log.touch()                     # there to be read even where the process never comes to its notebook
         process = processes().Process(target=run_into, args=(log, path, slow, store))
         process.start()
         try:
