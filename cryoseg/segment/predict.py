@@ -416,7 +416,6 @@ def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     if data.ndim != 3:
         raise VolumeError(f'a volume has three dimensions (z, y, x), this array has shape {data.shape}')
     net = load_weights(settings.weights) if net is None else net
-    net = load_weights(settings.weights) if net is None else net
     answers = probabilities(data, net, settings, voxel_size_A, progress)
     membrane, protein = [average_neighbours(p, settings.neighbours) for p in answers]
     del answers                             # a large volume needs the memory

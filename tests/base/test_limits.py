@@ -1,0 +1,37 @@
+"Limits: what is free, and what is refused before it is read."
+import os
+import sys
+
+import pytest
+
+from cryoseg.base import limits
+from cryoseg.base.files import VolumeError
+from cryoseg.base.limits import check_memory, check_regular, free_memory, in_words
+
+
+def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch):
+    monkeypatch.setattr(limits, 'free_memory', lambda: 2.*2**30)
+    check_memory(1.7*2**30, 'a.mrc')
+    with pytest.raises(VolumeError, match=r'a.mrc: needs 1.9 GB of memory, 1.8 GB are free'):
+        check_memory(1.9*2**30, 'a.mrc')
+
+
+def test_a_group_of_processes_limits_too(monkeypatch, tmp_path):
+    (tmp_path/'max').write_text('1048576\n')
+    (tmp_path/'used').write_text('1000000\n')
+    monkeypatch.setattr(limits, 'CGROUP_FILES', ((str(tmp_path/'max'), str(tmp_path/'used')),))
+    assert free_memory() == 48_576
+    (tmp_path/'max').write_text('max\n')
+    assert free_memory() > 48_576
+
+
+def test_sizes_in_words():
+    assert [in_words(n) for n in (5, 2048, 3*2**20, 1.5*2**40)] == ['5 bytes', '2 kB', '3 MB', '1.5 TB']
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='Windows has no pipes in folders')
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path/'a.mrc')
+    with pytest.raises(VolumeError, match='is a pipe'):
+        check_regular(tmp_path/'a.mrc')
+    check_regular(tmp_path)
