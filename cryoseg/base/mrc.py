@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['MODES', 'REFUSED_MODES', 'PACKED', 'HEADER_BYTES', 'MAX_SIDE', 'MAX_EXTENDED', 'STACK_SUFFIXES', 'SERIALEM_BYTES',
            'SERIALEM_ANGLE', 'ANGLES_PER_DEGREE', 'FEI_HEADERS', 'MIN_TILT_RANGE', 'EXTRA2_START', 'SERIALEM_FIELDS',
-           'IMOD_STAMP', 'IMOD_FIELDS', 'IMOD_SIGNED', 'LARGEST_SIGNED', 'N_BYTES', 'WRITTEN_AS', 'check_mrc',
-           'tilt_angles', 'why_stack', 'read_mrc', 'mrc_dtype', 'write_mrc']
+           'IMOD_STAMP', 'IMOD_FIELDS', 'IMOD_SIGNED', 'LARGEST_SIGNED', 'N_BYTES', 'WRITTEN_AS', 'CREATOR', 'MEANING',
+           'OLD_LABELS', 'LABEL_MODE', 'check_mrc', 'tilt_angles', 'why_stack', 'read_mrc', 'mrc_dtype', 'write_mrc',
+           'read_mrc_meaning']
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #821c3478
 import bz2
@@ -24,6 +25,7 @@ from .files import warn_user
 from .volume import RawVolume
 from .volume import Volume
 from .volume import as_dtype
+from .volume import named_labels
 from .volume import voxel_edge
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #b0ec9362
@@ -230,6 +232,10 @@ def mrc_dtype(data:np.ndarray, # voxels
     return 'int16' if fits_int16 else 'uint16'
 
 
+CREATOR = 'Created by cryoseg'
+MEANING = 'meaning: ' # begins the label of a header that says what values mean
+
+
 def _fill_header(header, volume):
     "Write the place of a volume into the header of an MRC file."
     z, y, x = volume.shape
@@ -238,7 +244,10 @@ def _fill_header(header, volume):
     header.origin = tuple(volume.origin_A)
     header.nxstart, header.nystart, header.nzstart = (volume.nstart[axis - 1] for axis in volume.axes)
     header.mapc, header.mapr, header.maps = volume.axes
-    header.label[0] = 'Created by cryoseg' # without the date, so that equal voxels give equal files
+    header.label[0] = CREATOR # without the date, so that equal voxels give equal files
+    if volume.meaning:
+        header.label[1] = f'{MEANING}{volume.meaning}'
+        header.nlabl = 2
 
 
 def write_mrc(part:Path, # the file to write
@@ -254,3 +263,23 @@ def write_mrc(part:Path, # the file to write
         mrc.set_data(np.ascontiguousarray(data.transpose(disk_order)))
         mrc.set_volume()
         _fill_header(mrc.header, volume)
+
+# %% ../../nbs/9_base/09c1_mrc.ipynb #f61d106b
+OLD_LABELS = {1: 'membrane', 2: 'protein'} # in files without the line
+LABEL_MODE = 0 # of labels; ids have mode 6
+
+
+def read_mrc_meaning(path:Path, # a file
+                     )->dict: # label: its name; empty where the file does not say
+    "Read what the header of an MRC file says about its labels."
+    check_mrc(path)
+    opener = PACKED.get(path.suffix.lower(), open)
+    with opener(path, 'rb') as file:
+        header = np.frombuffer(file.read(HEADER_BYTES), HEADER_DTYPE)[0]
+    lines = [bytes(line).decode('latin-1').strip() for line in header['label']]
+    for line in lines:
+        if line.startswith(MEANING):
+            return named_labels(line.removeprefix(MEANING))
+    own = lines[0] == CREATOR and header['mode'] == LABEL_MODE
+    return dict(OLD_LABELS) if own else {}
+

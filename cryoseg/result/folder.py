@@ -87,6 +87,8 @@ class RunRecord:
     stages:dict = field(default_factory=dict) # name -> StageRecord of a finished stage
     dropped:tuple = () # of Dropped: what was labelled and is no membrane
     unfit:tuple = () # of str: edits that were not applied
+    voxel_size_known:bool = True # False: lengths are in voxels, and voxel_size_A is 1
+    reading:str = '' # how the values of given labels were taken
 
     def without(self, stages): # names -> RunRecord
         "The record with some stages struck off."

@@ -93,6 +93,7 @@ class Membrane:
     sheet_fraction:float|None = None # of it that is locally a sheet
     body_fraction:float|None = None # of it on the shell of one ellipsoid
     seen_fraction:float|None = None # of the visible shell of that ellipsoid that has voxels
+    given_id:int|None = None # its number in the file that was given
 
 
 @dataclass(frozen=True)

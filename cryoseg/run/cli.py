@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['FAILED', 'BAD_USAGE', 'INTERRUPTED', 'app', 'PANELS', 'Config', 'Set', 'Quiet', 'Verbose', 'COMMON', 'Inputs', 'Out',
-           'Overwrite', 'NM2', 'NM3', 'MAX_LEFT_OUT', 'VoxelSize', 'MaskThreshold', 'Links', 'Labels', 'Membranes',
-           'Weights', 'Result', 'Truth', 'AsJson', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'one_line',
-           'common', 'plain_errors', 'progress_bars', 'parse_tuple', 'option_type', 'option_help', 'shown_default',
-           'option_of', 'parse_set', 'build_settings', 'checked_option', 'settings_options', 'with_settings',
-           'output_folders', 'make_folder', 'for_each', 'print_table', 'print_membranes', 'print_sections',
-           'say_dropped', 'say_again', 'show_run', 'run', 'segment', 'segment_one', 'as_labels',
-           'values_that_are_membrane', 'connect', 'surface', 'refuse_input_as_target', 'simulate', 'train',
-           'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
+           'Overwrite', 'MAX_LEFT_OUT', 'VoxelSize', 'MaskThreshold', 'LabelsAre', 'Relink', 'Links', 'Labels',
+           'Membranes', 'Weights', 'Result', 'Truth', 'AsJson', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain',
+           'one_line', 'common', 'plain_errors', 'progress_bars', 'parse_tuple', 'option_type', 'option_help',
+           'shown_default', 'option_of', 'parse_set', 'build_settings', 'checked_option', 'settings_options',
+           'with_settings', 'output_folders', 'make_folder', 'for_each', 'print_table', 'print_membranes',
+           'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment', 'segment_one', 'labels_of',
+           'connect_with', 'connect', 'surface', 'refuse_input_as_target', 'simulate', 'train', 'show_matched',
+           'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import inspect
@@ -24,7 +24,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -332,14 +331,11 @@ def for_each(inputs:list, # paths
         raise typer.Exit(FAILED)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #0c519808
-NM2, NM3 = 100., 1000.          # Å² in a nm², Å³ in a nm³
-
-
-def _number(value, scale=1.):
-    "A measure for the terminal; empty where it is unknown."
+def _number(value, scale=None):
+    "A measure for the terminal, a large one without decimals; empty where it is unknown."
     if value is None:
         return ''
-    return f'{value/scale:,.0f}' if scale > 1 else f'{value:.1f}'
+    return f'{value:.1f}' if scale is None else f'{value/scale:,.0f}'
 
 
 def _with_error(value, sd, scale):
@@ -364,21 +360,24 @@ def print_table(heads:tuple, # names of columns
 
 
 def print_membranes(table:list, # of Membrane
+                    units, # LengthUnits
                     )->None:
     "A short table of membranes."
-    heads = 'id', 'status', 'voxels', 'area nm²', 'volume nm³', 'sigma Å', 'why'
-    rows = [(str(m.id), m.status, str(m.n_voxels), _with_error(m.area_A2, m.area_sd_A2, NM2),
-             _with_error(m.volume_A3, m.volume_sd_A3, NM3), _number(m.mean_sigma_A), m.reason or m.joined)
+    heads = 'id', 'status', 'voxels', f'area {units.long}²', f'volume {units.long}³', f'sigma {units.fine}', 'why'
+    rows = [(str(m.id), m.status, str(m.n_voxels), _with_error(m.area_A2, m.area_sd_A2, units.long_A**2),
+             _with_error(m.volume_A3, m.volume_sd_A3, units.long_A**3), _number(m.mean_sigma_A), m.reason or m.joined)
             for m in table]
     print_table(heads, rows)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #c564b45a
 def print_sections(sections:list, # of Section
+                   units, # LengthUnits
                    )->None:
     "A short table of the curves of a single image."
-    heads = 'id', 'status', 'pixels', 'seen', 'area nm²', 'perimeter nm', 'sigma Å', 'why'
+    long, scale = units.long, units.long_A
+    heads = 'id', 'status', 'pixels', 'seen', f'area {long}²', f'perimeter {long}', f'sigma {units.fine}', 'why'
     rows = [(str(s.membrane_id), s.status, str(s.n_pixels), '' if s.seen is None else f'{s.seen:.0%}',
-             _with_error(s.area_A2, s.area_sd_A2, NM2), _with_error(s.perimeter_A, s.perimeter_sd_A, 10.),
+             _with_error(s.area_A2, s.area_sd_A2, scale**2), _with_error(s.perimeter_A, s.perimeter_sd_A, scale),
              _number(s.mean_sigma_A), s.reason) for s in sections]
     print_table(heads, rows)
 
@@ -412,7 +411,9 @@ def show_run(run, # Run
              report, # path of the report
              )->None:
     "Say what a run found and where it is."
+    from cryoseg.base.volume import length_units
     table, sections = run.table, run.sections
+    units = length_units(run.record.voxel_size_known)
     say_again(run)
     for words in run.record.unfit:
         complain(f'warning: {words}')
@@ -422,9 +423,9 @@ def show_run(run, # Run
         say(f'{len(sections)} sections in curves.csv: ' + ', '.join(f'{n} {status}' for status, n in counts.items()))
     if Talk.level >= 0:
         if sections and single_image:
-            print_sections(sections)
+            print_sections(sections, units)
         elif table:
-            print_membranes(table)
+            print_membranes(table, units)
         else:
             print('no membranes found')
     say_dropped(run.record.dropped, bool(table))
@@ -467,6 +468,7 @@ def segment_one(path:Path, # a tomogram
     "Label one tomogram."
     import numpy as np
     from cryoseg.base.formats import write_volume
+    from cryoseg.base.volume import LABEL_MEANING
     from cryoseg.result.folder import read_input
     from cryoseg.run.workflow import label_tomogram
     if target.exists() and path.exists() and target.samefile(path):
@@ -482,45 +484,32 @@ def segment_one(path:Path, # a tomogram
     if settings.segment.probabilities:
         name = target.with_name(f'{target.stem}_probability.mrc')
         write_volume(name, volume.with_data(probability.astype(np.float32)))
-    write_volume(target, volume.with_data(labels.astype(np.int8)))
+    write_volume(target, volume.with_data(labels.astype(np.int8), LABEL_MEANING))
     say(f'{target}: {(labels == 1).mean():.1%} membrane, {(labels == 2).mean():.1%} protein')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #2a2c69eb
-def as_labels(volume, # Volume
-              path, # it came from, for words
-              threshold:float|None=None, # with it, probabilities from 0 to 1 are labels too
-              ): # (Z,Y,X) integers or bool
-    "The labels of a volume. Raises VolumeError for values that are neither whole numbers nor probabilities."
-    import numpy as np
-    data = np.asarray(volume.data)
-    if data.dtype == bool or np.issubdtype(data.dtype, np.integer):
-        return data
-    bad = np.count_nonzero(~np.isfinite(data))
-    if bad:
-        raise VolumeError(f'{path} holds {bad} values that are no numbers; replace them by 0')
-    if np.array_equal(data, np.round(data)):
-        return data.astype(np.int32)
-    if threshold is not None and data.min() >= 0 and data.max() <= 1:
-        say(f'{path} holds probabilities; from {threshold:g} on they count as membrane (--mask-threshold)')
-        return data >= threshold
-    example = float(data[data != np.round(data)][0])
-    raise VolumeError(f'{path} holds values such as {example:.4g}, neither labels nor probabilities; '
-                      'threshold it first')
-
-
-def values_that_are_membrane(path, # a label volume
-                             settings:RunSettings, # how
-                             )->RunSettings: # of all groups
-    "Take the membrane values from what the file itself says of its labels, where nobody has said otherwise."
+def labels_of(path:Path, # a file of labels
+              volume, # Volume: what it holds
+              settings:RunSettings, # what a user says of it
+              single:bool=False, # it should hold ids of single membranes
+              ): # LabelReading
+    "Decide what the labels of a file mean, and say it. Raises VolumeError for an image."
     from cryoseg.base.formats import read_meaning
-    from cryoseg.connect.membranes import membrane_values_of
-    if settings.connect.membrane_values != RunSettings().connect.membrane_values:
-        return settings
-    meant = membrane_values_of(read_meaning(path))
-    if not meant:
-        return settings
-    say(f'{path} says what its labels mean; membrane: {", ".join(map(str, meant))} (--membrane-values)')
-    return replace(settings, connect=replace(settings.connect, membrane_values=tuple(meant)))
+    from cryoseg.connect.labels import read_ids
+    from cryoseg.connect.labels import read_labels
+    read = read_ids if single else read_labels
+    reading = read(volume.data, str(path), settings.connect, read_meaning(path))
+    if reading.said:
+        say(reading.said)
+    return reading
+
+
+def connect_with(settings:RunSettings, # of a command
+                 **changes, # of the group connect; None leaves a setting as it is
+                 )->RunSettings: # with them
+    "Change settings of the group connect by options that are a command's own."
+    given = {f'connect.{name}': value for name, value in changes.items() if value is not None}
+    return with_values(settings, given)
 
 
 VoxelSize = Annotated[Optional[float], typer.Option(
@@ -530,6 +519,15 @@ VoxelSize = Annotated[Optional[float], typer.Option(
 MaskThreshold = Annotated[Optional[float], typer.Option(
     '--mask-threshold', show_default='0.5',
     help='Where the volume holds probabilities: from this one on a voxel is membrane.')]
+
+
+LabelsAre = Annotated[Optional[str], typer.Option(
+    '--labels-are', metavar='KIND', show_default=False,
+    help='What the values are: mask, classes, instances or probability. Without it they decide, and it is said.')]
+
+
+Relink = Annotated[bool, typer.Option(
+    '--relink', help='Forget the ids of instances, and tell the membranes apart anew.')]
 
 # %% ../../nbs/2_run/02b_cli.ipynb #29b84162
 Links = Annotated[Optional[Path], typer.Option(
@@ -545,40 +543,40 @@ Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume wi
 
 @app.command()
 @with_settings('connect', '')
-def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, mask_threshold:MaskThreshold=None, links:Links=None,
-            overwrite:Overwrite=False, settings:RunSettings=None):
+def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
+            mask_threshold:MaskThreshold=None, relink:Relink=False, links:Links=None, overwrite:Overwrite=False,
+            settings:RunSettings=None):
     "Give every single membrane a number of its own, and write every decision down: fragments.csv, links.csv."
     from cryoseg.base.formats import read_volume
     from cryoseg.run.workflow import run_labels
     from cryoseg.run.workflow import store_edits
     from cryoseg.show.report import write_report
-    settings = values_that_are_membrane(labels, settings)
+    settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
     volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
-    cutoff = settings.connect.mask_threshold if mask_threshold is None else mask_threshold
-    data = as_labels(volume, labels, cutoff)
+    reading = labels_of(labels, volume, settings)
     refuse_input_as_target(labels, output, ('membranes.mrc', 'fragments.mrc'))
     make_folder(output)
     if links:
-        say(f'{len(store_edits(links, output, data, volume, settings))} decisions made by hand in {output/"edits.csv"}')
+        say(f'{len(store_edits(links, output, reading, volume, settings))} decisions made by hand in {output/"edits.csv"}')
     with progress_bars() as progress:
-        result = run_labels(labels, output, data, volume, settings, overwrite, progress)
+        result = run_labels(labels, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #470dd841
 @app.command()
 @with_settings('contours', 'surface', 'output', '')
-def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, overwrite:Overwrite=False,
-            settings:RunSettings=None):
+def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
+            overwrite:Overwrite=False, settings:RunSettings=None):
     "Fit a surface with its uncertainty to every membrane: surfaces/, sigma.mrc, membranes.csv and more."
     from cryoseg.base.formats import read_volume
     from cryoseg.run.workflow import run_membranes
     from cryoseg.show.report import write_report
     volume = read_volume(membranes, voxel_size_A=voxel_size, check=False)
-    data = as_labels(volume, membranes)
+    reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
     refuse_input_as_target(membranes, output, ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'))
     make_folder(output)
     with progress_bars() as progress:
-        result = run_membranes(membranes, output, data, volume, settings, overwrite, progress)
+        result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))
 
 

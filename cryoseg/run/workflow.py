@@ -8,8 +8,8 @@ __all__ = ['MAX_UINT16', 'MAX_DROPPED', 'STAGES', 'Job', 'read_mask', 'known_vox
            'fit_one', 'measure_one', 'measure_surfaces', 'fit_surfaces', 'voxels_to_fit', 'membrane_mask',
            'write_surfaces', 'known_membranes', 'surface_stage', 'Stage', 'segment_reads', 'connect_reads',
            'contour_reads', 'stages_of', 'stage_settings', 'stage_reads', 'do_stage', 'do_stages', 'Run', 'read_run',
-           'start_record', 'settings_of_stages', 'precision_of', 'run_tomogram', 'finish', 'own_result', 'job_on',
-           'run_labels', 'run_membranes', 'renumbered', 'store_edits']
+           'start_record', 'settings_of_stages', 'precision_of', 'run_tomogram', 'finish', 'own_result', 'reading_of',
+           'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import warnings
@@ -45,13 +45,37 @@ from ..base.files import VolumeError
 from ..base.files import VolumeWarning
 
 
+from ..base.formats import read_meaning
+
+
 from ..base.formats import read_volume
 
 
 from ..base.formats import write_volume
 
 
+from ..base.volume import LABEL_MEANING
+
+
 from ..base.volume import Volume
+
+
+from ..connect.labels import INSTANCES
+
+
+from ..connect.labels import LabelReading
+
+
+from ..connect.labels import NewNumber
+
+
+from ..connect.labels import OWN_MEMBRANE
+
+
+from ..connect.labels import read_ids
+
+
+from ..connect.labels import read_labels
 
 
 from ..result.folder import RunRecord
@@ -166,6 +190,18 @@ class Job:
     progress:Callable|None = None # called as progress(stage, done, total)
     labels_given:np.ndarray|None = None # (Z,Y,X) labels or mask, where the input is labels
     membranes_given:np.ndarray|None = None # (Z,Y,X) ids, where the input is membranes
+    instances:bool = False # the labels are ids of single membranes
+    renumbered:tuple = () # of NewNumber, where ids had to be numbered anew
+
+    @property
+    def size_A(self)->float|None: # Å; None where nobody knows
+        "The voxel size that lengths may be judged by."
+        return known_voxel_size(self.volume)
+
+    @property
+    def size_known(self)->bool: # False: lengths are in voxels
+        "Whether tables may speak of Å."
+        return self.volume.voxel_size_known
 
     def tell(self, stage): # a function(done, total), or None
         "The progress of one stage."
@@ -244,7 +280,7 @@ def segment_stage(job:Job, # the run in the making
                   )->None:
     "Write labels.mrc, and probabilities.mrc where it is asked for."
     labels, probability = label_tomogram(job.volume, job.settings, job.tell('segment'))
-    write_volume(fresh/'labels.mrc', job.volume.with_data(labels.astype(np.int8)))
+    write_volume(fresh/'labels.mrc', job.volume.with_data(labels.astype(np.int8), LABEL_MEANING))
     if job.settings.segment.probabilities:
         write_volume(fresh/'probabilities.mrc', job.volume.with_data(probability.astype(np.float32)))
 
@@ -263,12 +299,12 @@ def write_connection(folder, # where to
                      volume:Volume, # for voxel size and origin
                      )->None:
     "Write membranes.mrc, fragments.mrc, and the tables of fragments, links and membranes."
-    folder, shift = Path(folder), volume.world_origin_A
+    folder, shift, known = Path(folder), volume.world_origin_A, volume.voxel_size_known
     write_volume(folder/'membranes.mrc', volume.with_data(found.membranes))
     write_volume(folder/'fragments.mrc', volume.with_data(as_mrc_ids(found.fragment_ids)))
-    write_rows(folder/'fragments.csv', [moved(f, shift) for f in found.fragments], Fragment)
-    write_rows(folder/'links.csv', [moved(link, shift) for link in found.links], Link)
-    write_rows(folder/'connected.csv', found.table, Membrane)
+    write_rows(folder/'fragments.csv', [moved(f, shift) for f in found.fragments], Fragment, known)
+    write_rows(folder/'links.csv', [moved(link, shift) for link in found.links], Link, known)
+    write_rows(folder/'connected.csv', found.table, Membrane, known)
 
 
 MAX_DROPPED = 100       # regions that are named in run.toml
@@ -281,8 +317,9 @@ def connect_stage(job:Job, # the run in the making
     from cryoseg.connect.membranes import find_membranes
     if job.progress:
         job.progress('connect', 0, 1)
-    settings, size_A = job.settings, job.volume.voxel_size_A
-    found = find_membranes(job.labels(), size_A, settings.connect, edits=job.edits(), seed=settings.seed)
+    settings, instances = job.settings, job.instances and not job.settings.connect.relink
+    found = find_membranes(job.labels(), job.size_A, settings.connect, edits=job.edits(), seed=settings.seed,
+                           instances=instances)
     write_connection(fresh, found, job.volume)
     job.record = replace(job.record, dropped=tuple(found.dropped[:MAX_DROPPED]), unfit=tuple(found.unfit))
     if job.progress:
@@ -381,7 +418,9 @@ def membrane_mask(job:Job)->np.ndarray|None: # (Z,Y,X) bool; None where there ar
     labels = job.labels()
     if labels is None or labels.dtype == bool:
         return labels
-    return np.isin(labels, job.settings.connect.membrane_values)
+    if job.instances:
+        return labels != 0
+    return np.isin(labels, job.settings.connect.membrane_values or OWN_MEMBRANE)
 
 
 def write_surfaces(folder, # where to
@@ -412,7 +451,8 @@ def known_membranes(job:Job)->list: # of Membrane, one an id of membranes.mrc
     if job.kind != 'membranes' and path.exists():
         return read_rows(path, Membrane)
     ids, counts = np.unique(job.membranes(), return_counts=True)
-    return [Membrane(int(id), int(n)) for id, n in zip(ids, counts) if id]
+    given = {row.new_id: row.old_id for row in job.renumbered}
+    return [Membrane(int(id), int(n), given_id=given.get(int(id), int(id))) for id, n in zip(ids, counts) if id]
 
 
 def surface_stage(job:Job, # the run in the making
@@ -429,7 +469,9 @@ def surface_stage(job:Job, # the run in the making
         by_id = {c.id: c for c in contours}
         table = [with_contour(row, by_id.get(row.id), volume) for row in table]
     write_surfaces(fresh, surfaces, volume, settings.output.meshes)
-    write_rows(fresh/'membranes.csv', table, Membrane)
+    write_rows(fresh/'membranes.csv', table, Membrane, job.size_known)
+    if job.renumbered:
+        write_rows(fresh/'renumbered.csv', job.renumbered, NewNumber)
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #c6bcd2fa
 @dataclass(frozen=True)
@@ -467,7 +509,8 @@ STAGES = (
           connect_stage, connect_reads),
     Stage('contours', ('contours', 'seed'), ('curves.csv', 'sections.csv'), contour_stage, contour_reads),
     Stage('surface', ('surface', 'contours', 'output', 'seed'),
-          ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'surfaces', 'surfaces.glb'),
+          ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'renumbered.csv', 'surfaces',
+           'surfaces.glb'),
           surface_stage),
 )
 
@@ -607,7 +650,8 @@ def start_record(folder, # of the run
                           'choose another folder or --overwrite')
     precision = precision_of(settings) if kind == 'tomogram' else ''
     fresh = RunRecord(kind, str(Path(path).resolve()), fingerprint, __version__, float(volume.voxel_size_A),
-                      tuple(volume.shape), settings.seed, precision, settings_of_stages(settings, kind))
+                      tuple(volume.shape), settings.seed, precision, settings_of_stages(settings, kind),
+                      voxel_size_known=volume.voxel_size_known)
     return replace(fresh, stages=old.stages, dropped=old.dropped, unfit=old.unfit) if old else fresh
 
 
@@ -667,10 +711,22 @@ def own_result(path, # an input
     return record
 
 
+def reading_of(given:LabelReading|np.ndarray, # what a file holds, or its voxels (Z,Y,X)
+               path, # of the file
+               kind:str, # labels or membranes: what it is taken for
+               settings:RunSettings, # what a user says of it
+               )->LabelReading: # a mask or ids
+    "Decide what the voxels of a file mean, where that is not decided yet. Raises VolumeError for an image."
+    if isinstance(given, LabelReading):
+        return given
+    read = read_labels if kind == 'labels' else read_ids
+    return read(given, str(path), settings.connect, read_meaning(path))
+
+
 def job_on(path, # of labels or membranes
            folder, # of the run
            kind:str, # labels or membranes
-           data:np.ndarray, # (Z,Y,X) labels, mask or ids
+           given:LabelReading|np.ndarray, # what it holds, or its voxels
            volume:Volume, # the same, as it was read
            settings:RunSettings, # of the run
            overwrite:bool=False, # start anew where there are results already
@@ -685,13 +741,16 @@ def job_on(path, # of labels or membranes
     else:
         own = settings_of_stages(settings, kind)
         record = replace(record, settings={**record.settings, **own}, seed=settings.seed)
-    given = dict(labels_given=data) if kind == 'labels' else dict(membranes_given=data)
-    return Job(folder, Path(path), record.kind, volume, settings, record, progress, **given)
+    reading = reading_of(given, path, kind, settings)
+    record = replace(record, reading=reading.said)
+    given = dict(labels_given=reading.data) if kind == 'labels' else dict(membranes_given=reading.data)
+    return Job(folder, Path(path), record.kind, volume, settings, record, progress, **given,
+               instances=reading.kind == INSTANCES, renumbered=reading.renumbered)
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #30754228
 def run_labels(path, # a label volume
                folder, # where the results go
-               labels:np.ndarray, # (Z,Y,X) its labels, or which voxels are membrane
+               labels:LabelReading|np.ndarray, # what it holds, or its voxels
                volume:Volume, # as it was read
                settings:RunSettings=RunSettings(), # of the run
                overwrite:bool=False, # start anew where there are results already
@@ -706,7 +765,7 @@ def run_labels(path, # a label volume
 
 def run_membranes(path, # a volume with one number a membrane
                   folder, # where the results go
-                  membranes:np.ndarray, # (Z,Y,X) ids, 0 background
+                  membranes:LabelReading|np.ndarray, # its ids, or its voxels
                   volume:Volume, # as it was read
                   settings:RunSettings=RunSettings(), # of the run
                   overwrite:bool=False, # start anew where there are results already
@@ -741,7 +800,7 @@ def renumbered(links:list, # of Link, as a person left them
 
 def store_edits(links_path, # a links.csv that a person changed
                 folder, # of the run
-                labels:np.ndarray, # (Z,Y,X) labels, or which voxels are membrane
+                labels:LabelReading|np.ndarray, # of which the links are
                 volume:Volume, # for voxel size and origin
                 settings:RunSettings=RunSettings(), # of the run
                 )->list: # of Edit, as written to edits.csv
@@ -750,11 +809,14 @@ def store_edits(links_path, # a links.csv that a person changed
     from cryoseg.connect.membranes import find_membranes
     origin = np.asarray(volume.world_origin_A)
     changed = read_rows(links_path, Link)
-    found = find_membranes(labels, volume.voxel_size_A, settings.connect, seed=settings.seed)
+    reading = reading_of(labels, links_path, 'labels', settings)
+    instances = reading.kind == INSTANCES and not settings.connect.relink
+    found = find_membranes(reading.data, known_voxel_size(volume), settings.connect, seed=settings.seed,
+                           instances=instances)
     beside = Path(links_path).with_name('fragments.csv')
     if beside.exists():
         then = [moved(f, -origin) for f in read_rows(beside, Fragment)]
         changed = renumbered(changed, then, found, volume.voxel_size_A)
     edits = [moved(edit, origin) for edit in edits_from_links(changed, found.links, found.fragments)]
-    write_rows(Path(folder)/'edits.csv', edits, Edit)
+    write_rows(Path(folder)/'edits.csv', edits, Edit, volume.voxel_size_known)
     return edits
