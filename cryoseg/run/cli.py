@@ -557,7 +557,8 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
     refuse_input_as_target(labels, output, ('membranes.mrc', 'fragments.mrc'))
     make_folder(output)
     if links:
-        say(f'{len(store_edits(links, output, reading, volume, settings))} decisions made by hand in {output/"edits.csv"}')
+        decisions = store_edits(links, output, reading, volume, settings)
+        say(f'{len(decisions)} decisions made by hand in {output/"edits.csv"}')
     with progress_bars() as progress:
         result = run_labels(labels, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))

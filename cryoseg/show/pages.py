@@ -121,8 +121,10 @@ def text_cell(text:str|None, # any
 # %% ../../nbs/8_show/08d2_pages.ipynb #36fdbab1
 SUMMARY = template('''<p class="lead">
 {% if size_vox %}
-<b>{{ name }}</b> has {{ size_vox }} voxels (x, y, z)
-{%- if voxel_A %} of {{ voxel_A }} Å, that is {{ size_nm }} nm.{% else %} of unknown size.{% endif %}
+<b>{{ name }}</b> has {{ size_vox }} voxels
+{%- if voxel_A %} of {{ voxel_A }} Å (x, y, z), that is {{ size_nm }} nm.
+{% else %} (x, y, z) of unknown size.
+{% endif %}
 {% endif %}
 {% if rows is none %}
 The run has no table of membranes yet: its surface stage is not complete.
@@ -132,8 +134,8 @@ membrane.
 {% else %}
 <b>{{ found }}</b> {{ 'was' if rows|length == 1 else 'were' }} found: {{ statuses }}.
 {% if sigma %}
-Their {{ kind }} are known to about ±{{ sigma }} {{ fine }} (the median of the mean σ), the least certain one to ±{{ worst }}
-{{ fine }}.
+Their {{ kind }} are known to about ±{{ sigma }} {{ fine }} (the median of the mean σ), the least certain one to
+±{{ worst }} {{ fine }}.
 {% endif %}
 {% for row in refused[:limit] %}
 Membrane {{ row.id }} has no surface because {{ row.reason or 'no reason was given' }}.
@@ -237,8 +239,8 @@ dark lines of a bilayer as one membrane.</dd>
 <dt>Membranes</dt><dd>Membrane voxels that belong together carry one number (id) and one colour. Where the microscope
 saw nothing, there are no voxels.</dd>
 <dt>Surface and σ</dt><dd>The surface is a smooth sheet through the middle of the membrane voxels, continued where
-voxels are missing. <b>σ</b> says how far off it may be, in Å (in voxels where their size is not known), along its own normal: the true membrane is expected
-within ±1σ for 68 % of the surface, and within ±2σ for 95 % (the shaded band). A thin band means measured, a wide band
+voxels are missing. <b>σ</b> says how far off it may be, in Å (in voxels where their size is not known), along its own
+normal: the true membrane is expected within ±1σ for 68 % of the surface, and within ±2σ for 95 % (the shaded band). A thin band means measured, a wide band
 means inferred.</dd>
 <dt>Why tops and bottoms are uncertain</dt><dd>The specimen can be tilted by about ±60° only, so sheets that lie flat,
 across the beam (z), leave almost no trace: the missing wedge. Where a membrane is steeper than 45° we call it
