@@ -240,8 +240,8 @@ dark lines of a bilayer as one membrane.</dd>
 saw nothing, there are no voxels.</dd>
 <dt>Surface and σ</dt><dd>The surface is a smooth sheet through the middle of the membrane voxels, continued where
 voxels are missing. <b>σ</b> says how far off it may be, in Å (in voxels where their size is not known), along its own
-normal: the true membrane is expected within ±1σ for 68 % of the surface, and within ±2σ for 95 % (the shaded band). A thin band means measured, a wide band
-means inferred.</dd>
+normal: the true membrane is expected within ±1σ for 68 % of the surface, and within ±2σ for 95 % (the shaded
+band). A thin band means measured, a wide band means inferred.</dd>
 <dt>Why tops and bottoms are uncertain</dt><dd>The specimen can be tilted by about ±60° only, so sheets that lie flat,
 across the beam (z), leave almost no trace: the missing wedge. Where a membrane is steeper than 45° we call it
 visible.</dd>
