@@ -89,6 +89,7 @@ class RawVolume:
     origin_A:tuple=(0., 0., 0.) # x,y,z
     nstart:tuple=(0, 0, 0) # x,y,z
     axes:tuple=(1, 2, 3) # of column, row, section: 1 = x, 2 = y, 3 = z
+    said:str='' # what the file says of its voxel size, where that is not understood or in doubt
 
 
 def voxel_edge(length_A:float|None, # Å, as a header has it
