@@ -92,6 +92,8 @@ class RawVolume:
     origin_A:tuple=(0., 0., 0.) # x,y,z
     nstart:tuple=(0, 0, 0) # x,y,z
     axes:tuple=(1, 2, 3) # of column, row, section: 1 = x, 2 = y, 3 = z
+    said:str='' # what the file says instead of a voxel size that can be used, for the warning
+    palette:np.ndarray|None=None # gray that stored number k is shown as; an image is read through it, labels are not
 
 
 def voxel_edge(length_A:float|None, # Å, as a header has it

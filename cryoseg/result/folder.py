@@ -243,7 +243,8 @@ def read_input(path, # a tomogram
     start, stop = settings.z_range or (0, 0)
     z_range = (start, stop or None) if settings.z_range else None
     return read_volume(path, voxel_size_A=settings.voxel_size_A, beam_axis=settings.beam_axis, z_range=z_range,
-                       bin=settings.bin, invert=settings.invert, check=check)
+                       bin=settings.bin, invert=settings.invert, check=check, resample=settings.resample,
+                       allow_missing=settings.allow_missing, follow_links=settings.follow_links)
 
 
 def find_input(folder, # of a run
