@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SMALL_RANGE', 'MAX_VALUES', 'LOOKED_AT', 'MAX_UNLIKE', 'MIDDLE', 'MAX_MIDDLE', 'MAX_MIDDLE_OF_HIGH', 'NEAR_ZERO',
            'MOSTLY_ZERO', 'TOPS', 'SURE', 'MASK', 'CLASSES', 'INSTANCES', 'PROBABILITY', 'FEW_VALUES', 'WHOLE_VOLUME',
-           'MAX_ID', 'SPARSE', 'LARGE', 'NAMED', 'PLURAL', 'Values', 'count_values', 'some_slices', 'unlike_neighbours',
-           'top_of', 'looks_like_probability', 'background_of', 'kind_of_labels', 'NewNumber', 'LabelReading', 'listed',
-           'needs_new_numbers', 'read_labels', 'read_ids']
+           'MAX_ID', 'SPARSE', 'LARGE', 'NAMED', 'PLURAL', 'IMAGE_VALUES', 'Values', 'count_values', 'some_slices',
+           'unlike_neighbours', 'top_of', 'looks_like_probability', 'background_of', 'kind_of_labels', 'NewNumber',
+           'LabelReading', 'listed', 'needs_new_numbers', 'read_labels', 'read_ids', 'check_image']
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #371e2301
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ class Values:
     counts:dict # value -> number of voxels, of the whole numbers but 0
     n_zero:int # voxels
     n_bad:int # NaN or infinite
+    n_all:int # voxels
     whole:bool # no fractions, and not more than MAX_VALUES values
     low:float # the smallest finite value beside 0
     high:float
@@ -88,7 +89,7 @@ def count_values(data:np.ndarray, # (Z,Y,X) any real dtype, perhaps memory-mappe
         if whole:
             for value, n in zip(*map(np.ndarray.tolist, _count(numbers))):
                 counts[int(value)] = counts.get(int(value), 0) + n
-    return Values(counts if whole else {}, n_zero, n_bad, whole, low, high)
+    return Values(counts if whole else {}, n_zero, n_bad, data.size, whole, low, high)
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #8047ee38
 LOOKED_AT = 16 # slices
@@ -388,3 +389,17 @@ def read_ids(data:np.ndarray, # (Z,Y,X) any real dtype
         return _instances(data, values, name, may_renumber=True)
     mask = _mask(data, values, name)
     return LabelReading(INSTANCES, mask.data.astype(np.uint16), f'{name}: one membrane, of all that is labelled')
+
+# %% ../../nbs/5_connect/05d_labels.ipynb #66310913
+IMAGE_VALUES = 3 # an image has more
+
+
+def check_image(data:np.ndarray, # (Z,Y,X)
+                name:str, # of the file, for the error
+                )->None:
+    "Raise VolumeError where a volume that should be an image holds a mask or labels."
+    values = count_values(some_slices(data))
+    few = values.single or (values.whole and len(values.counts) < IMAGE_VALUES)
+    if few and values.n_zero > WHOLE_VOLUME*values.n_all:
+        raise VolumeError(f'{name}: holds labels, no image: {listed(values.counts) or "nothing"} in some slices, all '
+                          f'else 0; for labels there is cryoseg connect {name} -o DIR')

@@ -238,12 +238,13 @@ def remove_results(folder, # of a run
 def read_input(path, # a tomogram
                settings:InputSettings=InputSettings(), # how
                check:bool=True, # refuse NaN and constant images
+               labels:bool=False, # it holds labels or a mask
                )->Volume: # (Z,Y,X)
-    "Read an image as the settings say."
+    "Read an image, or a mask of one, as the settings say."
     start, stop = settings.z_range or (0, 0)
     z_range = (start, stop or None) if settings.z_range else None
     return read_volume(path, voxel_size_A=settings.voxel_size_A, beam_axis=settings.beam_axis, z_range=z_range,
-                       bin=settings.bin, invert=settings.invert, check=check, resample=settings.resample,
+                       bin=settings.bin, invert=settings.invert, check=check, labels=labels, resample=settings.resample,
                        allow_missing=settings.allow_missing, follow_links=settings.follow_links)
 
 

@@ -469,6 +469,7 @@ def segment_one(path:Path, # a tomogram
     import numpy as np
     from cryoseg.base.formats import write_volume
     from cryoseg.base.volume import LABEL_MEANING
+    from cryoseg.connect.labels import check_image
     from cryoseg.result.folder import read_input
     from cryoseg.run.workflow import label_tomogram
     if target.exists() and path.exists() and target.samefile(path):
@@ -477,6 +478,7 @@ def segment_one(path:Path, # a tomogram
         say(f'{target} is there already, kept (--overwrite makes it again)')
         return
     volume = read_input(path, settings.input)
+    check_image(volume.data, str(path))
     make_folder(target.parent)
     with progress_bars() as progress:
         tell = partial(progress, target.stem[:10])
@@ -552,7 +554,7 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
     from cryoseg.run.workflow import store_edits
     from cryoseg.show.report import write_report
     settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
-    volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
+    volume = read_volume(labels, voxel_size_A=voxel_size, labels=True)
     reading = labels_of(labels, volume, settings)
     refuse_input_as_target(labels, output, ('membranes.mrc', 'fragments.mrc'))
     make_folder(output)
@@ -572,7 +574,7 @@ def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_a
     from cryoseg.base.formats import read_volume
     from cryoseg.run.workflow import run_membranes
     from cryoseg.show.report import write_report
-    volume = read_volume(membranes, voxel_size_A=voxel_size, check=False)
+    volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
     refuse_input_as_target(membranes, output, ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'))
     make_folder(output)

@@ -72,6 +72,12 @@ from ..connect.labels import NewNumber
 from ..connect.labels import OWN_MEMBRANE
 
 
+from ..connect.labels import PROBABILITY
+
+
+from ..connect.labels import check_image
+
+
 from ..connect.labels import read_ids
 
 
@@ -146,6 +152,9 @@ from ..result.records import moved
 
 
 from ..result.records import refused_surface
+
+
+from ..result.settings import InputSettings
 
 
 from ..result.tables import read_contours
@@ -229,15 +238,40 @@ class Job:
         return [moved(edit, -np.asarray(self.volume.world_origin_A)) for edit in read_rows(path, Edit)]
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #e0f7fe08
+def _mask_volume(path, like, settings):
+    "A mask as it fits a volume: turned, cut and binned like the file of the volume, or made for the volume as it is."
+    as_is = read_volume(path, voxel_size_A=like.voxel_size_A, labels=True)
+    changed = settings.beam_axis not in (None, 'z') or settings.z_range or settings.bin != 1
+    if not changed:
+        return as_is
+    plain = replace(settings, voxel_size_A=like.voxel_size_A, invert=False, resample=False)
+    try:
+        followed = read_input(path, plain, labels=True)
+    except VolumeError: # its slices are cut already
+        return as_is
+    return followed if followed.shape == like.shape else as_is
+
+
 def read_mask(path, # a volume
               like:Volume, # that it should fit
+              settings:InputSettings=InputSettings(), # how the volume was read
               )->np.ndarray: # (Z,Y,X) bool
-    "Read a mask that fits a volume. Raises VolumeError where it does not."
-    mask = read_volume(path, voxel_size_A=like.voxel_size_A, check=False).data
+    """Read a mask that fits a volume: whatever is not background, and of probabilities one half and more.
+
+    Raises VolumeError for another shape, an empty mask and an image."""
+    mask = _mask_volume(path, like, settings)
     if mask.shape != like.shape:
-        raise VolumeError(f'the mask {path} has shape {mask.shape}, the volume {like.shape}; '
-                          'make a mask of the same shape')
-    return np.asarray(mask) > 0
+        raise VolumeError(f'the mask {path} has shape {mask.shape}, the volume {like.shape} as it is read; make a mask '
+                          'of the file that is given, or of what is left after --beam-axis, --z-range and --bin')
+    reading = read_labels(mask.data, f'the mask {path}')
+    inside = reading.data != 0
+    if not inside.any():
+        raise VolumeError(f'the mask {path} is empty: no voxel would be used; is it the right file?')
+    if reading.kind == PROBABILITY:
+        warnings.warn(reading.said, VolumeWarning, stacklevel=3)
+    if inside.all():
+        warnings.warn(f'the mask {path} keeps every voxel', VolumeWarning, stacklevel=3)
+    return inside
 
 
 def known_voxel_size(volume:Volume)->float|None: # Å; None where nobody knows
@@ -263,7 +297,7 @@ def label_tomogram(volume:Volume, # (Z,Y,X) the image
     from cryoseg.segment.predict import segment_volume
     from cryoseg.segment.unet import load_weights
     mask = settings.input.mask
-    outside = ~read_mask(mask, volume) if mask else None
+    outside = ~read_mask(mask, volume, settings.input) if mask else None
     net, size_A = load_weights(settings.segment.weights), known_voxel_size(volume)
     data = enhance(volume.data, settings.contrast) if settings.input.enhance else volume.data
     if looks_bright(data, net, settings.segment, size_A):
@@ -681,6 +715,7 @@ def run_tomogram(path, # the tomogram
     if not Path(path).exists():
         raise VolumeError(f'there is no file {path}; check the name')
     volume = read_input(path, settings.input)
+    check_image(volume.data, str(path))
     record = start_record(folder, path, 'tomogram', volume, settings, overwrite)
     job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress)
     again = do_stages(job, STAGES)
