@@ -6,12 +6,11 @@
 __all__ = ['SMALL_RANGE', 'MAX_VALUES', 'LOOKED_AT', 'MAX_UNLIKE', 'MIDDLE', 'MAX_MIDDLE', 'MAX_MIDDLE_OF_HIGH', 'NEAR_ZERO',
            'MOSTLY_ZERO', 'TOPS', 'SURE', 'MASK', 'CLASSES', 'INSTANCES', 'PROBABILITY', 'FEW_VALUES', 'WHOLE_VOLUME',
            'MAX_ID', 'SPARSE', 'LARGE', 'NAMED', 'PLURAL', 'IMAGE_VALUES', 'Values', 'count_values', 'some_slices',
-           'unlike_neighbours', 'top_of', 'looks_like_probability', 'background_of', 'kind_of_labels', 'NewNumber',
-           'LabelReading', 'listed', 'needs_new_numbers', 'read_labels', 'read_ids', 'check_image']
+           'unlike_neighbours', 'top_of', 'looks_like_probability', 'background_of', 'kind_of_labels', 'LabelReading',
+           'listed', 'needs_new_numbers', 'read_labels', 'read_ids', 'check_image']
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #371e2301
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ..base.files import VolumeError
 from .membranes import OWN_MEMBRANE
 from .membranes import membrane_values_of
 from .settings import ConnectSettings
+from ..result.records import NewNumber
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #acccaa83
 SMALL_RANGE = 2**17 # whole numbers within such a range are counted in one pass
@@ -181,19 +181,14 @@ def kind_of_labels(values:Values, # of a volume
     if top and looks_like_probability(slices, top):
         return PROBABILITY
     raise VolumeError(f'{name}: is a tomogram or another image, neither labels nor probabilities: its values go from '
-                      f'{values.low:.4g} to {values.high:.4g}; label it first (cryoseg segment), or say --labels-are')
+                      f'{values.low:.4g} to {values.high:.4g}; label it first (cryoseg segment), take the sigmoid of '
+                      'logits, or say --labels-are')
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #a2268157
 MAX_ID = 65_535 # of a uint16 volume
 SPARSE = 10 # the largest id is so many times the number of ids
 LARGE = 255 # ids up to it are not sparse
 NAMED = 6 # values that a line names
-
-
-class NewNumber(NamedTuple):
-    "An id that was given, and the one that it has now; a row of renumbered.csv."
-    old_id:int
-    new_id:int
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,6 @@ from ..connect.labels import INSTANCES
 from ..connect.labels import LabelReading
 
 
-from ..connect.labels import NewNumber
-
-
 from ..connect.labels import OWN_MEMBRANE
 
 
@@ -140,6 +137,9 @@ from ..result.records import Link
 
 
 from ..result.records import Membrane
+
+
+from ..result.records import NewNumber
 
 
 from ..result.records import Section

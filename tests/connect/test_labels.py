@@ -4,9 +4,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from cryoseg.base.files import VolumeError
-from cryoseg.connect.labels import (CLASSES, INSTANCES, MASK, PROBABILITY, NewNumber, check_image, count_values, needs_new_numbers,
+from cryoseg.connect.labels import (CLASSES, INSTANCES, MASK, PROBABILITY, check_image, count_values, needs_new_numbers,
                                     read_ids, read_labels)
 from cryoseg.connect.settings import ConnectSettings
+from cryoseg.result.records import NewNumber
 
 SHAPE = 24, 30, 56
 Z, Y, X = np.mgrid[:SHAPE[0], :SHAPE[1], :SHAPE[2]]
