@@ -246,7 +246,8 @@ def _voxel_size(raw, shape, given, path):
         return VoxelSize(float(given), True)
     edges = _edges(raw, shape)
     if not edges:
-        warn_user(f'{path}: no voxel size in the file; 1 Å taken, so lengths are in voxels: {GIVE_SIZE}')
+        said = f' (it says {raw.said})' if raw.said else ''
+        warn_user(f'{path}: no voxel size in the file{said}; 1 Å taken, so lengths are in voxels: {GIVE_SIZE}')
         return VoxelSize(1., False)
     edge = _cube_edge(edges, raw, path)
     low, high = LIKELY_A
@@ -286,7 +287,10 @@ def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also
                 )->Volume: # memory-mapped where the file allows it
     "Read an image as (z,y,x). Raises VolumeError where a file is bad or an option does not fit it."
     path = Path(path)
-    volume = _as_volume(open_volume(path), path, voxel_size_A, beam_axis)
+    raw = open_volume(path)
+    if check and raw.palette is not None: # an image is what it shows, labels are what is stored
+        raw = replace(raw, data=raw.palette[raw.data], palette=None)
+    volume = _as_volume(raw, path, voxel_size_A, beam_axis)
     if z_range is not None:
         volume = cut_slices(volume, z_range)
     volume = _native(volume)

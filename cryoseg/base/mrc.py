@@ -144,6 +144,12 @@ def _check_one_volume(start, path):
         raise VolumeError(f'{path}: a stack of {n} volumes (ispg {start.header["ispg"]}); give them one by one')
 
 
+def _suffix(path):
+    "The suffix that says the format, in small letters: .st for a.st and for a.st.gz."
+    inner = Path(path.stem) if path.suffix.lower() in PACKED else path
+    return inner.suffix.lower()
+
+
 @contextlib.contextmanager
 def _unpacking(path):
     "Tell what goes wrong in a packed file: VolumeError where it is damaged."
@@ -152,7 +158,8 @@ def _unpacking(path):
     except (EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None: # the disk, and not what is in the file
             raise
-        raise VolumeError(f'{path}: damaged or truncated, it cannot be unpacked ({error}); copy it again') from error
+        raise VolumeError(f'{path}: cannot be read as {_suffix(path)}: damaged or truncated, it cannot be unpacked '
+                          f'({error}); copy it again') from error
 
 
 def read_start(path:Path, # a file, perhaps compressed
@@ -262,12 +269,6 @@ def likeness(data:np.ndarray, # (Z,Y,X), Z > 1
     return float(np.median(between))/along if along > MIN_ALIKE else None
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #60621974
-def _suffix(path):
-    "The suffix that says the format, in small letters: .st for a.st and for a.st.gz."
-    inner = Path(path.stem) if path.suffix.lower() in PACKED else path
-    return inner.suffix.lower()
-
-
 def _angle_sign(start, says_volume):
     "What tilt angles in the extended header say; None where there are none."
     angles = tilt_angles(start)
@@ -423,12 +424,15 @@ def _voxel(start, axes, path):
     intervals = tuple(int(header[name]) for name in ('mx', 'my', 'mz'))
     sizes = _along_xyz(start.shape[::-1], axes)
     stored = _edges(cell, intervals)
-    by_size = _edges(cell, sizes)
-    if _is_cube(stored) or not _is_cube(by_size):
+    if _is_cube(stored):
         return stored
-    warn_user(f'{path}: its cell, divided by its intervals (mx, my, mz = {intervals}), makes no cubes, but divided by '
-              f'its numbers of voxels {sizes} cubes of {by_size[0]:g} Å: these are taken; --voxel-size overrules it')
-    return by_size
+    for others in (sizes, (*sizes[:2], 1)): # of a stack that became a volume, the cell is still one section high
+        edges = _edges(cell, others)
+        if _is_cube(edges):
+            warn_user(f'{path}: its cell, divided by its intervals (mx, my, mz = {intervals}), makes no cubes, but '
+                      f'divided by {others} cubes of {edges[0]:g} Å: these are taken; --voxel-size overrules it')
+            return edges
+    return stored
 
 
 def _nstart(header, axes, path):
