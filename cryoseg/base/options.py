@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_SHOWN', 'SHORT', 'MAX_BITS', 'MAX_WHOLE', 'MAX_TEXT', 'CONTROL', 'WORDS', 'PLURALS', 'setting', 'range_setting',
-           'explain', 'shown', 'check_settings']
+           'explain', 'shown', 'is_of_type', 'check_settings']
 
 # %% ../../nbs/9_base/09a2_options.ipynb #c0bcdba2
 import math
@@ -120,6 +120,15 @@ def _has_type(value, kinds):
     if isinstance(value, Integral) and float in kinds:
         return True
     return isinstance(value, kinds)
+
+
+def is_of_type(value, # a plain value
+               hint, # the annotation of a field: int, float|None, tuple, ...
+               )->bool: # True where the value may stand in the field
+    "Hold a value to the annotation of its field; numbers have to be finite."
+    if value is None or not _has_type(value, _kinds_of(hint)):
+        return value is None and type(None) in get_args(hint)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _as_declared(value, kinds):

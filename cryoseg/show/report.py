@@ -14,7 +14,7 @@ __all__ = ['MISSING', 'MIN_DEPTH', 'MAX_LIGHT_FACES', 'MIN_LIGHT_FACES', 'STATUS
 import csv
 import json
 import math
-import tomllib
+
 import warnings
 from dataclasses import dataclass
 from dataclasses import field
@@ -28,6 +28,7 @@ from scipy import ndimage
 from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.formats import read_volume
+from ..base.text import read_toml
 from ..base.volume import Volume
 from ..result.records import Contour
 from ..result.records import Membrane
@@ -37,6 +38,8 @@ from ..result.folder import FIRST_STAGE
 from ..result.folder import STAGE_NAMES
 from ..result.folder import find_input
 from ..result.folder import input_settings
+from ..result.folder import read_record
+from ..result.folder import record_path
 from ..result.folder import read_input
 from ..result.tables import read_contours
 from ..result.tables import read_rows
@@ -185,14 +188,10 @@ def _read_record(folder):
     "The record of a run. Raises VolumeError where there is none, or it is damaged."
     if not folder.is_dir():
         raise VolumeError(f'{folder} is no folder; give the folder that cryoseg run -o wrote')
-    path = folder / 'run.toml'
-    try:
-        return tomllib.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
+    if read_record(folder) is None:
         raise VolumeError(f'{folder} is not the folder of a run: it has no run.toml; '
-                          'give what cryoseg run -o wrote') from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise VolumeError(f'{path} is damaged ({error}); run again with --overwrite') from error
+                          'give what cryoseg run -o wrote')
+    return read_toml(record_path(folder), 'record')
 
 
 def read_run(folder:str|Path, # what `cryoseg run -o` wrote
