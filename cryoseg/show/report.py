@@ -188,10 +188,20 @@ def _read_record(folder):
     "The record of a run. Raises VolumeError where there is none, or it is damaged."
     if not folder.is_dir():
         raise VolumeError(f'{folder} is no folder; give the folder that cryoseg run -o wrote')
-    if read_record(folder) is None:
+    path = record_path(folder)
+    if not path.exists():
         raise VolumeError(f'{folder} is not the folder of a run: it has no run.toml; '
                           'give what cryoseg run -o wrote')
-    return read_toml(record_path(folder), 'record')
+    try:
+        values = read_toml(path, 'record')
+    except VolumeError as error:
+        words = str(error).removeprefix(f'{path} ')
+        raise VolumeError(f'{path} is damaged ({words}); run again with --overwrite') from None
+    if 'format' in values:
+        read_record(folder)     # holds every value to its type
+    elif not all(isinstance(values.get(name, {}), dict) for name in ('run', 'settings', 'stages')):
+        raise VolumeError(f'{path} is damaged (run, settings or stages is no table); run again with --overwrite')
+    return values
 
 
 def read_run(folder:str|Path, # what `cryoseg run -o` wrote
@@ -581,7 +591,7 @@ def warnings_html(run:RunFiles, # as `read_run` gives
     if vague:
         notes.append(f'The mean σ of membrane {", ".join(vague)} is above {VAGUE_A} Å, about the thickness of a '
                      'bilayer: look before you measure.')
-    first = FIRST_STAGE.get(run.record.get('run', {}).get('kind'), STAGE_NAMES[0])
+    first = FIRST_STAGE.get(str(run.record.get('run', {}).get('kind')), STAGE_NAMES[0])
     due = STAGE_NAMES[STAGE_NAMES.index(first):]
     late = [stage for stage in due if finished is not None and stage not in finished]
     if late:
