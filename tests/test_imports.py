@@ -11,7 +11,7 @@ from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
-    'base': 'files register options limits volume mrc tiff arrays zarr amira formats geometry mesh metrics',
+    'base': 'files register options limits text volume mrc tiff arrays zarr amira formats geometry mesh metrics',
     'result': 'settings records tables meshes folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
@@ -23,7 +23,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]
-PLAIN = 'base.files', 'base.register', 'base.options'       # rooms that every settings room may use
+PLAIN = 'base.files', 'base.register', 'base.options', 'base.text'       # rooms that every settings room may use
 PRINTS = {'run.cli'}
 DRAWS = {room for room in ORDER if room.startswith('show.')}
 MESHES = {'phantom.phantom', 'base.mesh', 'result.meshes', *DRAWS}

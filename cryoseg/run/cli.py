@@ -18,7 +18,7 @@ import inspect
 import json
 import os
 import sys
-import tomllib
+
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -33,6 +33,7 @@ import typer
 
 from .. import __version__
 from ..base.files import VolumeError
+from ..base.text import parse_toml
 from ..phantom.settings import PhantomSettings
 from .settings import OLD_OPTIONS
 from .settings import RunSettings
@@ -196,8 +197,8 @@ def parse_set(text:str, # 'group.name=value'
     if not equals:
         raise VolumeError(f'--set {text!r} is not of the form NAME=VALUE, for example surface.edge_vox=3')
     try:
-        return path.strip(), tomllib.loads(f'x = {value}')['x']
-    except tomllib.TOMLDecodeError:
+        return path.strip(), parse_toml(f'x = {value.strip()}', '--set')['x']
+    except VolumeError:             # a word without quotes
         return path.strip(), value.strip()
 
 

@@ -107,6 +107,7 @@ from ..result.folder import stage_key
 
 
 from ..result.folder import staged
+from ..result.folder import usable_record
 
 
 from ..result.folder import why_again
@@ -734,11 +735,12 @@ def own_result(path, # an input
                folder, # of a run
                name:str, # of the file that the run wrote: labels.mrc, membranes.mrc
                stage:str, # that wrote it
+               overwrite:bool=False, # pass over a record that is damaged
                )->RunRecord|None: # the run's record; None where the file is not the run's own
     "Whether a file is the result of the run in a folder. Raises VolumeError where it was changed since."
     if Path(path).resolve() != (Path(folder)/name).resolve():
         return None
-    record = read_record(folder)
+    record = usable_record(folder, overwrite)
     if record is None or stage not in record.stages:
         return None
     if changed_file(folder, record.stages[stage]):
@@ -770,7 +772,7 @@ def job_on(path, # of labels or membranes
     "Begin with labels or membranes."
     folder = Path(folder)
     name, before = ('labels.mrc', 'segment') if kind == 'labels' else ('membranes.mrc', 'connect')
-    record = own_result(path, folder, name, before)
+    record = own_result(path, folder, name, before, overwrite)
     if record is None:
         record = start_record(folder, path, kind, volume, settings, overwrite)
     else:

@@ -5,16 +5,15 @@
 # %% auto #0
 __all__ = ['SURE', 'SURE_BACKGROUND', 'CLEAR_BACKGROUND', 'CLEARANCE', 'WINDOW_PX', 'MAX_WINDOWS', 'CLEAN', 'MIN_MEMBRANE_PX',
            'THICKNESS_PX', 'FILLED', 'DARKEST', 'STRENGTH', 'CLEAR_STRETCH', 'MIN_STRENGTH', 'MAX_STRENGTH',
-           'BLOB_STRENGTH', 'VARIATION_CELLS', 'PAINT_BLUR_PX', 'REGION_LABELS', 'MASK_LABELS', 'FIRST_SEED',
-           'SEEDS_OF_A_TRAINING', 'THICKNESS_RANGE', 'HELD_OUT', 'HALF_BATCH', 'GENERAL_SLABS', 'MATCH_TRAINING',
-           'MIN_STEPS_FOR_TWO', 'SCORED_SLICES', 'COMPARE_EVERY', 'AGREEMENT_LOSS', 'SureLabels', 'sure_labels',
-           'background_windows', 'by_hand', 'Appearance', 'membrane_thickness', 'mean_profile', 'measure_appearance',
-           'membrane_strength', 'paint_scene', 'read_regions', 'ChosenSlices', 'choose_slices', 'flip_agreement',
-           'Matched', 'train_on_tomogram']
+           'BLOB_STRENGTH', 'VARIATION_CELLS', 'PAINT_BLUR_PX', 'REGION_LABELS', 'MASK_LABELS', 'MAX_BOXES',
+           'FIRST_SEED', 'SEEDS_OF_A_TRAINING', 'THICKNESS_RANGE', 'HELD_OUT', 'HALF_BATCH', 'GENERAL_SLABS',
+           'MATCH_TRAINING', 'MIN_STEPS_FOR_TWO', 'SCORED_SLICES', 'COMPARE_EVERY', 'AGREEMENT_LOSS', 'SureLabels',
+           'sure_labels', 'background_windows', 'by_hand', 'Appearance', 'membrane_thickness', 'mean_profile',
+           'measure_appearance', 'membrane_strength', 'paint_scene', 'read_regions', 'ChosenSlices', 'choose_slices',
+           'flip_agreement', 'Matched', 'train_on_tomogram']
 
 # %% ../../nbs/4_segment/04i_match.ipynb #a8c2136b
 import copy
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +27,8 @@ from skimage.morphology import skeletonize
 
 from ..base.files import VolumeError
 from ..base.formats import read_volume
+from ..base.options import shown
+from ..base.text import read_toml
 from ..base.metrics import iou
 from .settings import GeneralSettings
 from .settings import SceneSettings
@@ -239,17 +240,15 @@ def paint_scene(layers:np.ndarray, # (7,Y,X) of `draw_scene`
 # %% ../../nbs/4_segment/04i_match.ipynb #1403cf89
 REGION_LABELS = dict(background=0, membrane=1, protein=2)
 MASK_LABELS = {1: 1, 2: 2, 3: 0}            # value of a mask -> label; 0 is not marked
+MAX_BOXES = 1000                            # more are not made by hand; a mask can hold them
 
 
 def _read_toml(path):
     "The tables of a regions file. Raises VolumeError for what is no such file."
-    try:
-        given = tomllib.loads(path.read_text(encoding='utf-8-sig'))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise VolumeError(f'{path} cannot be read as TOML ({error}); see notebook 04i for an example') from None
+    given = read_toml(path, 'file of regions')
     unknown = sorted(set(given) - {'box', 'mask'})
     if unknown:
-        raise VolumeError(f'{path} must hold [[box]] tables or mask = "FILE", not {", ".join(unknown)}')
+        raise VolumeError(f'{path} must hold [[box]] tables or mask = "FILE", not {shown(unknown[0])}')
     if not given:
         raise VolumeError(f'{path} must hold [[box]] tables or mask = "FILE"; it is empty')
     return given
@@ -258,11 +257,15 @@ def _read_toml(path):
 def _mark_mask(marked, path, name):
     "Enter the labels of a mask. Raises VolumeError for another shape."
     if not isinstance(name, str):
-        raise VolumeError(f'{path}: mask = {name!r} is no name of a file; write mask = "FILE"')
+        raise VolumeError(f'{path}: mask = {shown(name)} is no name of a file; write mask = "FILE"')
     mask = np.asarray(read_volume(path.parent / name, check=False).data)
     if mask.shape != marked.shape:
-        raise VolumeError(f'the mask {name} has shape {mask.shape}, the tomogram {marked.shape}; '
+        raise VolumeError(f'the mask {name} of {path} has shape {mask.shape}, the tomogram {marked.shape}; '
                           'make one of the same shape')
+    strange = mask[~np.isin(mask, [0, *MASK_LABELS])]
+    if len(strange):
+        raise VolumeError(f'the mask {name} of {path} holds {strange[0]:g}; mark with 1 (membrane), 2 (protein) and '
+                          '3 (background), and leave the rest 0')
     for value, label in MASK_LABELS.items():
         marked[mask == value] = label
 
@@ -271,10 +274,10 @@ def _box_range(where, axis, given, length):
     "The slice of one axis of a box. Raises VolumeError for what is no range inside the tomogram."
     whole = isinstance(given, list) and len(given) == 2 and all(type(v) is int for v in given)
     if not whole:
-        raise VolumeError(f'{where}: {axis} = {given!r} is no range; give the first voxel and one past the last')
+        raise VolumeError(f'{where}: {axis} = {shown(given)} is no range; give the first voxel and one past the last')
     first, stop = given
     if not 0 <= first < stop <= length:
-        raise VolumeError(f'{where}: {axis} = [{first}, {stop}] is not inside 0 to {length}; '
+        raise VolumeError(f'{where}: {axis} = {shown(given)} is not inside 0 to {length}; '
                           'give the first voxel and one past the last')
     return slice(first, stop)
 
@@ -285,10 +288,10 @@ def _mark_box(marked, where, box):
         raise VolumeError(f'{where} is no table; write [[box]] above its label and ranges')
     unknown = sorted(set(box) - {'label', *'zyx'})
     if unknown:
-        raise VolumeError(f'{where}: {", ".join(unknown)} is not known; a box has label, z, y and x')
+        raise VolumeError(f'{where}: {shown(unknown[0])} is not known; a box has label, z, y and x')
     label = box.get('label')
     if not isinstance(label, str) or label not in REGION_LABELS:
-        raise VolumeError(f'{where}: label is {label!r}; take {", ".join(REGION_LABELS)}')
+        raise VolumeError(f'{where}: label is {shown(label)}; take {", ".join(REGION_LABELS)}')
     ranges = [_box_range(where, axis, box.get(axis, [0, n]), n) for axis, n in zip('zyx', marked.shape)]
     marked[tuple(ranges)] = REGION_LABELS[label]
 
@@ -305,6 +308,8 @@ def read_regions(path:str|Path, # a TOML file
     boxes = given.get('box', [])
     if not isinstance(boxes, list):
         raise VolumeError(f'{path}: box is no list of tables; write [[box]] with two brackets')
+    if len(boxes) > MAX_BOXES:
+        raise VolumeError(f'{path} has {len(boxes)} boxes; give at most {MAX_BOXES}, or mask = "FILE"')
     for n, box in enumerate(boxes, 1):
         _mark_box(marked, f'{path}, box {n}', box)
     return marked

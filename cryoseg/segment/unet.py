@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['LABEL_NAMES', 'CLASS_PRIOR', 'WINDOW_PX', 'VARIANCE_FLOOR', 'TINY', 'WARM_UP_STEPS', 'LAST_RATE', 'CONVOLUTIONS',
-           'WEIGHTS_FORMAT', 'MAX_WIDTH', 'MAX_DEPTH', 'two_convolutions', 'UNet', 'softmax', 'cross_entropy',
-           'dice_loss', 'prepare', 'Batch', 'to_batch', 'learning_rate', 'training_step', 'fit_net', 'fold_batchnorm',
-           'pad_to_multiple', 'predict', 'default_weights', 'save_weights', 'load_weights']
+           'WEIGHTS_FORMAT', 'MAX_WIDTH', 'MAX_DEPTH', 'SMALL_NUMBER', 'MAX_HEADER_BYTES', 'LENGTH_BYTES',
+           'MEMORY_PER_BYTE', 'OTHER_FILES', 'MAKE_AGAIN', 'REALS', 'COUNTS', 'two_convolutions', 'UNet', 'softmax',
+           'cross_entropy', 'dice_loss', 'prepare', 'Batch', 'to_batch', 'learning_rate', 'training_step', 'fit_net',
+           'fold_batchnorm', 'pad_to_multiple', 'predict', 'default_weights', 'save_weights', 'load_weights']
 
 # %% ../../nbs/4_segment/04d_unet.ipynb #69259d0c
 import copy
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +28,9 @@ from torch import nn
 from .. import __version__
 from ..base.files import VolumeError
 from ..base.files import atomic_write
+from ..base.limits import check_memory
+from ..base.limits import check_regular
+from ..base.options import shown
 from .settings import TrainSettings
 from .noise import IGNORE
 from .noise import blur
@@ -250,6 +255,7 @@ def predict(net:UNet, # in evaluation mode
 WEIGHTS_FORMAT = 'cryoseg-unet-1'
 MAX_WIDTH = 1024                # wider or deeper nets than these are no nets but faults of a header
 MAX_DEPTH = 10
+SMALL_NUMBER = re.compile('[0-9]{1,4}')
 
 
 def default_weights()->Path: # general.safetensors
@@ -269,32 +275,86 @@ def save_weights(path:str|Path, # a .safetensors file
         Path(temporary).write_bytes(save(tensors, strings))
 
 
-def _read_safetensors(path):
-    "The header and the tensors of a file. Raises VolumeError where it cannot be read."
-    try:
-        with safe_open(path, 'pt') as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-            return file.metadata() or {}, tensors
-    except (SafetensorError, OSError) as error:
-        raise VolumeError(f'{path} cannot be read as .safetensors weights ({error}); '
-                          'make it again with `cryoseg train`') from None
+MAX_HEADER_BYTES = 1 << 20      # of a .safetensors file; ours has some ten thousand
+LENGTH_BYTES = 8                # before the header: how long it is
+MEMORY_PER_BYTE = 4             # of a file of weights: read, converted to float32, laid out anew
+OTHER_FILES = ((b'PK', 'a PyTorch file (.pt, .pth, .ckpt), which could run a program when it is opened'),
+               (b'\x80', 'a pickle, which could run a program when it is opened'),
+               (b'\x89HDF', 'an HDF5 file, as Keras writes it'))
+MAKE_AGAIN = 'make it again with `cryoseg train`'
+
+
+def _check_file(path):
+    "Look at the first bytes of a file. Raises VolumeError where it is no .safetensors file, saying what else it is."
+    check_regular(path)
+    size = path.stat().st_size
+    with open(path, 'rb') as file:
+        start = file.read(LENGTH_BYTES + 1)
+    length = int.from_bytes(start[:LENGTH_BYTES], 'little')
+    if start[LENGTH_BYTES:] == b'{' and LENGTH_BYTES + length <= size and length <= MAX_HEADER_BYTES:
+        check_memory(MEMORY_PER_BYTE*size, path)
+        return
+    known = (name for mark, name in OTHER_FILES if start.startswith(mark))
+    kind = next(known, 'no .safetensors file, or a damaged one')
+    raise VolumeError(f'{path} is {kind}; give weights made by `cryoseg train`, or leave --weights out')
 
 # %% ../../nbs/4_segment/04d_unet.ipynb #898d9c0a
 def _architecture(header, path):
     "Width, depth and classes as the header says. Raises VolumeError for what is not this net's."
     if header.get('format') != WEIGHTS_FORMAT:
         raise VolumeError(f'{path} holds weights of another program or architecture '
-                          f'(format {header.get("format")!r}, wanted {WEIGHTS_FORMAT!r}); '
+                          f'(format {shown(header.get("format"))}, wanted {WEIGHTS_FORMAT!r}); '
                           'leave --weights out to use those that ship')
     limits = dict(width=range(1, MAX_WIDTH + 1), depth=range(1, MAX_DEPTH + 1), classes=(len(LABEL_NAMES),))
     values = {}
     for name, possible in limits.items():
         text = header.get(name, '')
-        if not text.isdecimal() or int(text) not in possible:
-            raise VolumeError(f'{path}: its header says {name} = {text or None!r}, which is no U-Net of this program; '
-                              'make it again with `cryoseg train`')
+        if not SMALL_NUMBER.fullmatch(text) or int(text) not in possible:
+            raise VolumeError(f'{path}: its header says {name} = {shown(text or None)}, which is no U-Net of this '
+                              f'program; {MAKE_AGAIN}')
         values[name] = int(text)
     return values
+
+
+REALS = 'F16', 'BF16', 'F32', 'F64'      # as safetensors calls them
+COUNTS = 'I64', 'I32'                   # of batches, which batch normalisation keeps
+
+
+def _tensor_fault(file, wanted):
+    "How the tensors that a file announces differ from those of a net, in words; empty where they do not."
+    there = set(file.keys())
+    for name in sorted(there ^ wanted.keys()):
+        return f'{shown(name)} is {"unknown" if name in there else "missing"}'
+    for name, tensor in wanted.items():
+        shape = tuple(file.get_slice(name).get_shape())
+        if shape != tuple(tensor.shape):
+            return f'{name} has shape {shape}, not {tuple(tensor.shape)}'
+        kind = file.get_slice(name).get_dtype()
+        if kind not in (REALS if tensor.is_floating_point() else COUNTS):
+            return f'{name} holds {kind}'
+    return ''
+
+
+def _empty_net(file, path):
+    "The net that a header describes, without memory. Raises VolumeError where the file's tensors are not its own."
+    header = file.metadata() or {}
+    with torch.device('meta'):
+        net = UNet(**_architecture(header, path))
+    fault = _tensor_fault(file, net.state_dict())
+    if fault:
+        raise VolumeError(f'{path} does not fit a U-Net of width {net.architecture["width"]} '
+                          f'and depth {net.architecture["depth"]}: {fault}')
+    net.about = header
+    return net
+
+
+def _check_values(net, path):
+    "Refuse weights with which no number comes out of the net. Raises VolumeError."
+    for name, tensor in net.state_dict().items():
+        if not bool(torch.isfinite(tensor.float()).all()):
+            raise VolumeError(f'{path} holds weights that are NaN or infinite ({name}); {MAKE_AGAIN}')
+        if name.endswith('running_var') and bool((tensor < 0).any()):
+            raise VolumeError(f'{path} holds a variance below 0 ({name}); {MAKE_AGAIN}')
 
 
 def load_weights(path:str|Path|None=None, # .safetensors file; None = the weights that ship
@@ -304,19 +364,14 @@ def load_weights(path:str|Path|None=None, # .safetensors file; None = the weight
     Raises VolumeError for a missing or damaged file, for weights of another architecture, and for weights that are
     not finite."""
     path = Path(path or default_weights())
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise VolumeError(f'no weights at {path}; give --weights a .safetensors file made by `cryoseg train`')
-    header, tensors = _read_safetensors(path)
-    architecture = _architecture(header, path)
-    with torch.device('meta'):
-        net = UNet(**architecture)
     try:
-        net.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        why = str(error).splitlines()[-1].strip()
-        raise VolumeError(f'{path} does not fit a U-Net of width {net.architecture["width"]} '
-                          f'and depth {net.architecture["depth"]}: {why}') from None
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise VolumeError(f'{path} holds weights that are NaN or infinite; make it again with `cryoseg train`')
-    net.about = header
+        _check_file(path)
+        with safe_open(path, 'pt') as file:
+            net = _empty_net(file, path)
+            net.load_state_dict({key: file.get_tensor(key) for key in file.keys()}, assign=True)
+    except (SafetensorError, OSError) as error:
+        raise VolumeError(f'{path} cannot be read as .safetensors weights ({error}); {MAKE_AGAIN}') from None
+    _check_values(net, path)
     return net.float().to(memory_format=torch.channels_last).eval()

@@ -14,7 +14,7 @@ __all__ = ['UNKNOWN_A', 'MISSING', 'MIN_DEPTH', 'MAX_LIGHT_FACES', 'MIN_LIGHT_FA
 import csv
 import json
 import math
-import tomllib
+
 import warnings
 from dataclasses import dataclass
 from dataclasses import field
@@ -29,6 +29,7 @@ from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.formats import read_volume
 from ..base.volume import LengthUnits
+from ..base.text import read_toml
 from ..base.volume import Volume
 from ..base.volume import length_units
 from ..result.records import Contour
@@ -39,6 +40,8 @@ from ..result.folder import FIRST_STAGE
 from ..result.folder import STAGE_NAMES
 from ..result.folder import find_input
 from ..result.folder import input_settings
+from ..result.folder import read_record
+from ..result.folder import record_path
 from ..result.folder import read_input
 from ..result.tables import read_contours
 from ..result.tables import read_rows
@@ -206,14 +209,20 @@ def _read_record(folder):
     "The record of a run. Raises VolumeError where there is none, or it is damaged."
     if not folder.is_dir():
         raise VolumeError(f'{folder} is no folder; give the folder that cryoseg run -o wrote')
-    path = folder / 'run.toml'
-    try:
-        return tomllib.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
+    path = record_path(folder)
+    if not path.exists():
         raise VolumeError(f'{folder} is not the folder of a run: it has no run.toml; '
-                          'give what cryoseg run -o wrote') from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise VolumeError(f'{path} is damaged ({error}); run again with --overwrite') from error
+                          'give what cryoseg run -o wrote')
+    try:
+        values = read_toml(path, 'record')
+    except VolumeError as error:
+        words = str(error).removeprefix(f'{path} ')
+        raise VolumeError(f'{path} is damaged ({words}); run again with --overwrite') from None
+    if 'format' in values:
+        read_record(folder)     # holds every value to its type
+    elif not all(isinstance(values.get(name, {}), dict) for name in ('run', 'settings', 'stages')):
+        raise VolumeError(f'{path} is damaged (run, settings or stages is no table); run again with --overwrite')
+    return values
 
 
 def read_run(folder:str|Path, # what `cryoseg run -o` wrote
@@ -610,7 +619,7 @@ def warnings_html(run:RunFiles, # as `read_run` gives
     if vague:
         notes.append(f'The mean σ of membrane {", ".join(vague)} is above {VAGUE_A} Å, about the thickness of a '
                      'bilayer: look before you measure.')
-    first = FIRST_STAGE.get(run.record.get('run', {}).get('kind'), STAGE_NAMES[0])
+    first = FIRST_STAGE.get(str(run.record.get('run', {}).get('kind')), STAGE_NAMES[0])
     due = STAGE_NAMES[STAGE_NAMES.index(first):]
     late = [stage for stage in due if finished is not None and stage not in finished]
     if late:
