@@ -33,7 +33,7 @@ class CannotWrite(VolumeError):
                  path:str|Path, # that was to be written
                  reason:str, # the words of the system
                  ):
-        super().__init__(f'{path}: cannot be written ({reason}); an older file of that name is as it was: '
+        super().__init__(f'{path}: cannot be written ({reason}); what was there is as it was: '
                          'free space or choose another output folder')
         self.reason = reason
 
