@@ -14,6 +14,7 @@ import os
 import shutil
 import tomllib
 from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
@@ -235,13 +236,22 @@ def _move_where_there(source, target):
         move_over(source, target)
 
 
+def _set_aside(path, place, is_replaced):
+    "Keep an older result: where it is replaced by a second name, if the disk has such, so that it is never away."
+    if is_replaced and path.is_file() and not path.is_symlink():
+        with suppress(OSError):
+            os.link(path, place)
+            return
+    _move_where_there(path, place)
+
+
 def _put_in_place(fresh, folder, names):
     "Replace the older results by the new ones; where that fails or is interrupted, put all back."
     (fresh/OLDER).mkdir()
     new = [name for name in names if os.path.lexists(fresh/name)]
     try:
         for name in names:
-            _move_where_there(folder/name, fresh/OLDER/name)
+            _set_aside(folder/name, fresh/OLDER/name, name in new)
             _move_where_there(fresh/name, folder/name)
     except BaseException:
         for name in names:

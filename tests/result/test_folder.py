@@ -121,7 +121,7 @@ def test_results_that_no_longer_belong_are_removed(tmp_path):
 def test_all_or_none_are_put_in_place(tmp_path, monkeypatch, stuck, trouble):
     "Whichever of them cannot be replaced, and whether it is its older or its newer file that cannot be moved."
     names = ['a.csv', 'surfaces', 'gone.csv', 'c.csv', 'new.csv']
-    real = os.replace
+    real, real_link = os.replace, os.link
     for older in (True, False):
         folder = tmp_path/str(older)
         (folder/'surfaces').mkdir(parents=True)
@@ -130,15 +130,20 @@ def test_all_or_none_are_put_in_place(tmp_path, monkeypatch, stuck, trouble):
 
         def move(source, target):
             if not failed and (source if older else target) == folder/stuck:
-                failed.append(1)
+                failed.append(1)        # once: what is put back can be moved
                 raise trouble
             real(source, target)
+        def link(source, target):
+            if older and source == folder/stuck and not isinstance(trouble, OSError): raise trouble
+            if older and source == folder/stuck: raise OSError(95, 'no second names here')
+            real_link(source, target)
         monkeypatch.setattr(os, 'replace', move)
+        monkeypatch.setattr(os, 'link', link)
         with pytest.raises((VolumeError, KeyboardInterrupt)), staged(folder, names) as fresh:
             (fresh/'surfaces').mkdir()
             for name in ('a.csv', 'surfaces/n', 'c.csv', 'new.csv'): (fresh/name).write_text('newer')
-        monkeypatch.setattr(os, 'replace', real)
-        assert failed and {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob('*') if p.is_file()} == dict.fromkeys(
+        monkeypatch.undo()
+        assert {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob('*') if p.is_file()} == dict.fromkeys(
             ('a.csv', 'surfaces/m', 'gone.csv', 'c.csv'), 'older')
 
 
