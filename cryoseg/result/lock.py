@@ -314,12 +314,18 @@ def locked_folder(folder:Path|str, # of a run; made where it is not there
                   ):
     "Keep others out of a folder while the block runs. Raises Locked, VolumeError where it cannot be written to."
     folder = Path(os.path.realpath(folder))
+    is_new = not folder.exists()
     with telling(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder/LOCK_NAME, folder) as dead:
-        _tell_of_the_dead(folder, dead)
-        remove_leftovers(folder, dead)
-        yield
+    try:
+        with _locked(folder/LOCK_NAME, folder) as dead:
+            _tell_of_the_dead(folder, dead)
+            remove_leftovers(folder, dead)
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError): # it holds results
+                folder.rmdir()
 
 
 @contextmanager

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['INTERRUPTED', 'STOPPING', 'WORDS', 'SHOW_CURSOR', 'IMPORTING', 'Stop', 'is_importing', 'end_at_once',
-           'install_handler', 'catching', 'stop_if_asked', 'main']
+           'install_handler', 'handling', 'catching', 'stop_if_asked', 'main']
 
 # %% ../../nbs/2_run/02a1_signals.ipynb #0276ec05
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from contextlib import suppress
 from importlib import import_module
@@ -27,6 +28,7 @@ class Stop:
     asked = False               # a signal came
     swallowed = False           # its KeyboardInterrupt may have been swallowed: it is raised again at the next step
     caught = False              # a KeyboardInterrupt would be caught and told
+    told = False                # that has been said
     process = None              # number of the process that the handler is for; None: there is none
 
 
@@ -48,8 +50,9 @@ def end_at_once()->None:
     with suppress(Exception):
         sys.stdout.flush()
     with suppress(Exception):
+        words = '' if Stop.told else WORDS
         cursor = SHOW_CURSOR if os.isatty(2) else ''
-        os.write(2, (cursor + WORDS).encode())
+        os.write(2, (cursor + words).encode())
     os._exit(INTERRUPTED)
 
 # %% ../../nbs/2_run/02a1_signals.ipynb #6840a9e6
@@ -66,7 +69,7 @@ def _handle(number, frame):
 
 
 def install_handler()->dict: # signal -> the handler before
-    "Handle every signal that asks to end, but those that are ignored: `nohup` ignores SIGHUP."
+    "Handle every signal that asks to end, but those that are ignored: `nohup` ignores SIGHUP. Main thread only."
     before = {}
     for name in STOPPING:
         number = getattr(signal, name, None)
@@ -78,9 +81,23 @@ def install_handler()->dict: # signal -> the handler before
 
 
 @contextmanager
+def handling():
+    "A block under the handler, which is taken away again; nothing where it stands already, or in a thread beside."
+    beside = threading.current_thread() is not threading.main_thread()
+    before = {} if beside or Stop.process == os.getpid() else install_handler()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if before:
+            Stop.process = None
+
+
+@contextmanager
 def catching():
     "A block in which KeyboardInterrupt is caught and told."
-    Stop.asked = Stop.swallowed = False
+    Stop.asked = Stop.swallowed = Stop.told = False
     before, Stop.caught = Stop.caught, True
     try:
         yield
