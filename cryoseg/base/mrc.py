@@ -615,7 +615,6 @@ LABEL_MODE = 0 # of labels; ids have mode 6
 def read_mrc_meaning(path:Path, # a file
                      )->dict: # label: its name; empty where the file does not say
     "Read what the header of an MRC file says about its labels."
-    check_mrc(path)
     opener = PACKED.get(path.suffix.lower(), open)
     with opener(path, 'rb') as file:
         header = np.frombuffer(file.read(HEADER_BYTES), HEADER_DTYPE)[0]
