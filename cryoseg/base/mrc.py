@@ -554,8 +554,10 @@ def read_mrc(path:Path, # perhaps compressed
     if mode == 0:
         data = _bytes_as_meant(start, data, path)
     axes = _axes(start.header, path)
-    return RawVolume(data, f'MRC mode {mode}', _voxel(start, axes, path), _origin(start.header, path),
-                     _nstart(start.header, axes, path), axes, _what_it_says(start.header))
+    voxel = _voxel(start, axes, path)
+    said = '' if all(voxel) else _what_it_says(start.header)
+    return RawVolume(data, f'MRC mode {mode}', voxel, _origin(start.header, path), _nstart(start.header, axes, path),
+                     axes, said)
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #139a3581
 WRITTEN_AS = {'bool': 'int8', 'int8': 'int8', 'int16': 'int16', 'uint8': 'uint16', 'uint16': 'uint16',
@@ -617,8 +619,8 @@ def read_mrc_meaning(path:Path, # a file
     "Read what the header of an MRC file says about its labels."
     opener = PACKED.get(path.suffix.lower(), open)
     with opener(path, 'rb') as file:
-        header = np.frombuffer(file.read(HEADER_BYTES), HEADER_DTYPE)[0]
-    lines = [bytes(line).decode('latin-1').strip() for line in header['label']]
+        header = _parse_header(file.read(HEADER_BYTES), path).header
+    lines = [bytes(line).decode('latin-1').strip('\0 ') for line in header['label']]
     for line in lines:
         if line.startswith(MEANING):
             return named_labels(line.removeprefix(MEANING))
