@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['NOT_SAID', 'MAX_PLACE', 'PITCH_TAGS', 'CM_PER_UNIT', 'A_PER_CM', 'LIKELY_TAG_A', 'TAG_DOUBT', 'LUMINANCE', 'N_GRAYS',
            'BLACK', 'MAX_PAGES', 'CLASSIC', 'BIG', 'ORDERS', 'CLEARLY_LARGER', 'COLOURS', 'MAX_CHANNELS', 'AXIS_NAMES',
-           'SAVE_ONE', 'COLOUR_MODES', 'WHITE_IS_ZERO', 'INDEXED', 'UNPACKERS', 'MAX_EXPANSION', 'SAFE_BYTES',
-           'MISSING_CODEC', 'PICTURE_FORMATS', 'PICTURE_BYTES', 'COLOUR_BYTES', 'MAX_UINT8', 'TiffVoxel', 'tiff_voxel',
-           'to_gray', 'check_pages', 'choose_series', 'as_sections', 'read_tiff', 'read_picture', 'write_tiff',
-           'write_png']
+           'SAVE_ONE', 'COLOUR_MODES', 'UPRIGHT', 'WHITE_IS_ZERO', 'INDEXED', 'UNPACKERS', 'MAX_EXPANSION',
+           'SAFE_BYTES', 'MISSING_CODEC', 'PICTURE_FORMATS', 'PICTURE_BYTES', 'COLOUR_BYTES', 'MAX_UINT8', 'TiffVoxel',
+           'tiff_voxel', 'to_gray', 'check_pages', 'choose_series', 'as_sections', 'read_tiff', 'read_picture',
+           'write_tiff', 'write_png']
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #96d73df7
 import contextlib
@@ -366,6 +366,7 @@ def as_sections(data:np.ndarray, # with these axes
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #515301ca
 COLOUR_MODES = ('PA', 'CMYK', 'YCbCr', 'LAB', 'HSV') # Pillow's names of pictures that become RGB first
+UPRIGHT = 1 # of the tag Orientation
 WHITE_IS_ZERO = 0 # of the tag PhotometricInterpretation
 INDEXED = 3
 # tag Compression: what undoes it
@@ -535,6 +536,14 @@ def _palette(tif, series, data):
     return None
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #c3b6c92b
+def _warn_of_orientation(page, path):
+    "Say that an image is stored turned or mirrored."
+    orientation = page.tags['Orientation'].value if 'Orientation' in page.tags else UPRIGHT
+    if orientation != UPRIGHT:
+        warn_user(f'{path}: its orientation tag ({orientation}) asks for a turn or a mirror image; '
+                  'read as stored, as ImageJ does')
+
+
 def _opened_tiff(tif, path):
     "The `RawVolume` of an open TIFF."
     own = _own_text(tif)
@@ -543,6 +552,7 @@ def _opened_tiff(tif, path):
     origin = _own_triple(own, 'origin_A', path)
     nstart = tuple(int(n) for n in _own_triple(own, 'nstart', path))
     pixels = _pixels(tif, series, path)
+    _warn_of_orientation(series.keyframe, path)
     data = as_sections(pixels.data, pixels.axes, pixels.axes.endswith('S') or _is_colour(series), path)
     if data.dtype == bool:
         data = data.astype(np.uint8)

@@ -161,6 +161,19 @@ def test_resolution_tags_alone(tmp_path, image):
     with pytest.warns(VolumeWarning, match='resolution tags'), pytest.raises(VolumeError, match='no cubes'): read_volume(tmp_path/'a.tif')
 
 
+@pytest.mark.parametrize('tag, text', [(34680, '[Scan]\r\nPixelWidth=1.25e-09\r\nPixelHeight=1.25e-09\r\n'),
+                                       (34118, '\r\n0\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 1.25 nm\r\n')])
+def test_microscopes_leave_the_pixel_size_in_texts_of_their_own(tmp_path, image, tag, text):
+    tifffile.imwrite(tmp_path/'a.tif', image[0], photometric='minisblack', metadata=None, extratags=[(tag, 's', 0, text, True)])
+    raw = read_tiff(tmp_path/'a.tif')
+    assert raw.voxel_A[:2] == (12.5, 12.5) and quiet(tmp_path/'a.tif').voxel_size_A == 12.5
+
+
+def test_a_turned_image_is_told(tmp_path, image):
+    tifffile.imwrite(tmp_path/'a.tif', image, photometric='minisblack', extratags=[(274, 'H', 1, 4, True)])
+    with pytest.warns(VolumeWarning, match='orientation tag .4.'): np.testing.assert_array_equal(read_tiff(tmp_path/'a.tif').data, image)
+
+
 # channels, times, colours, several images
 
 @pytest.mark.parametrize('axes, words', [('ZCYX', '2 channels'), ('TZYX', '2 times'), ('TCYX', 'several volumes')])
