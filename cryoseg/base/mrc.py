@@ -251,9 +251,10 @@ class StackSign(NamedTuple):
 
 def _correlation(first, second):
     "The correlation of two images; 0 where one is constant or not finite."
-    deviations = [image - image.mean(dtype=float) for image in (first, second)]
-    norm = math.prod(math.sqrt(float((image**2).sum(dtype=float))) for image in deviations)
-    product = float((deviations[0]*deviations[1]).sum(dtype=float))
+    with np.errstate(all='ignore'): # NaN and infinite voxels are the business of others
+        deviations = [image - image.mean(dtype=float) for image in (first, second)]
+        norm = math.prod(math.sqrt(float((image**2).sum(dtype=float))) for image in deviations)
+        product = float((deviations[0]*deviations[1]).sum(dtype=float))
     return product/norm if norm > 0 and math.isfinite(product) else 0.
 
 
@@ -364,9 +365,11 @@ def _says_signed(header, sample):
 
 
 def _says_unsigned(header, sample):
-    "Whether bytes without a flag have the maximum of unsigned ones or, where there is no maximum, their voxels."
-    if header['dmin'] < header['dmax']:
-        return header['dmin'] >= 0 and LARGEST_SIGNED < header['dmax'] < N_BYTES
+    "Whether bytes without a flag have the maximum of unsigned ones or, where it says nothing, their voxels."
+    if header['dmin'] < 0:
+        return False
+    if LARGEST_SIGNED < header['dmax'] < N_BYTES:
+        return True
     return _steepness(sample) > STEEPER*_steepness(sample.view(np.uint8))
 
 
@@ -382,7 +385,8 @@ def _bytes_as_meant(start, data, path):
         warn_user(f'{path}: IMOD’s flag says unsigned bytes, but minimum and voxels are those of signed ones: '
                   'read as signed')
     elif _says_unsigned(start.header, sample):
-        warn_user(f'{path}: mode 0 with a maximum of {start.header["dmax"]:g}: read as unsigned bytes')
+        warn_user(f'{path}: mode 0, which does not say whether bytes are signed: read as unsigned bytes, '
+                  f'as its maximum ({start.header["dmax"]:g}) or its voxels say')
         return data.view(np.uint8)
     return data
 

@@ -11,6 +11,7 @@ __all__ = ['POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'UNITS_A', 'LETTER_
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib
 import html
+import mmap
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -192,6 +193,15 @@ def _slabs(data):
     return [(start, min(start + step, len(data))) for start in range(0, len(data), step)]
 
 
+def _release(data):
+    "Let go of the pages of a memory map that were read; the file still has them."
+    while isinstance(data, np.ndarray):
+        writable = isinstance(data, np.memmap) and data.mode == 'c' # a private copy would be lost
+        data = None if writable else data.base
+    if isinstance(data, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):
+        data.madvise(mmap.MADV_DONTNEED)
+
+
 class VoxelRange(NamedTuple):
     "What a look at all voxels found."
     low:float # of the finite voxels; infinite where there are none
@@ -211,6 +221,7 @@ def _voxel_range(data):
         if finite.size:
             low = min(low, finite.min())
             high = max(high, finite.max())
+        _release(data)
         if data.dtype.kind != 'f' and low < high:
             break
     return VoxelRange(low, high, n_bad)

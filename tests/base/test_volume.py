@@ -110,6 +110,17 @@ def test_whole_numbers_are_read_until_two_differ(monkeypatch):
     with pytest.raises(VolumeError, match='constant'): check_voxels(Volume(0*late, 10.))
 
 
+def test_looking_at_a_map_leaves_it_as_it_is(tmp_path):
+    "The pages that were read are let go of; a private copy keeps what was written into it."
+    np.arange(24, dtype=np.float32).tofile(tmp_path/'a')
+    for mode in ('r', 'r+', 'c'):
+        data = np.memmap(tmp_path/'a', np.float32, mode, shape=(2, 3, 4))
+        if mode == 'c': data[0, 0, 0] = 99
+        check_voxels(Volume(data, 10.))
+        check_voxels(Volume(data[::-1].view('i4'), 10.))
+        assert data[0, 0, 0] == (99 if mode == 'c' else 0) and data[1, 2, 3] == 23
+
+
 @pytest.mark.parametrize('name, length', [('nm', 10), ('NM', 10), ('Angstrom', 1), ('Å', 1), ('\\u00b5m', 1e4), ('µm', 1e4), ('μm', 1e4), ('cm', 1e8), ('parsec', None), ('', None), (None, None),
     ('Angstroms', 1), ('angstrom', 1), ('ANGSTROM', 1), ('Ångström', 1), ('ångströms', 1), ('A', 1), ('å', 1), ('\u212b', 1), ('A\u030a', 1), ('Ã…', 1), ('A/pix', 1), ('&Aring;', 1),
     ('nanometers', 10), ('Nanometre', 10), ('nanometer', 10), ('nm/pixel', 10), ('nm per voxel', 10), ('[nm]', 10), (' nm ', 10), ('nm\0', 10), ('nano-meters', 10),
