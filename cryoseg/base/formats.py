@@ -175,7 +175,8 @@ MAX_REASON = 300 # letters of an error of another package
 
 def _damaged(error, path):
     "The error of a file that a library could not read."
-    reason = ' '.join(str(error).split())[:MAX_REASON] or type(error).__name__
+    words = f'{type(error).__name__}: {error}' if isinstance(error, LookupError) else str(error)
+    reason = ' '.join(words.split())[:MAX_REASON] or type(error).__name__
     kind = 'zarr' if path.is_dir() else format_suffix(path)
     return VolumeError(f'{path}: cannot be read as {kind} ({reason}); '
                        'is it damaged, or another format under this name?')

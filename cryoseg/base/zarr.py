@@ -31,6 +31,7 @@ from .chunks import check_shard
 from .chunks import is_zarr
 from .chunks import open_store
 from .chunks import stored_chunks
+from .chunks import zarr_children
 from .files import VolumeError
 from .files import absolute_path
 from .files import six_digits
@@ -480,9 +481,10 @@ def _sizes(image):
     return sizes if len(set(sizes)) > 1 else []
 
 
-def _children(group):
+def _children(path):
     "The names of what a group holds, for messages."
-    return ', '.join(sorted(itertools.islice(group.keys(), LISTED))) or 'nothing'
+    names = zarr_children(path)
+    return ', '.join(names[:LISTED]) + (' …' if len(names) > LISTED else '') or 'nothing'
 
 
 LISTED = 8 # names that a message shows
@@ -498,7 +500,7 @@ def _level_array(group, level, store):
             store.check_texts(folder)
     if not isinstance(name, str) or outside or not name or name not in group:
         raise VolumeError(f'{store.path}: its metadata name the array {repr(name)[:MAX_WORDS]}, but it holds '
-                          f'{_children(group)}; copy the folder again')
+                          f'{_children(store.path)}; copy the folder again')
     if not hasattr(group[name], 'chunks'):
         raise VolumeError(f'{store.path}: its metadata name the array {name!r}, which is a group; is it damaged?')
     return group[name]
@@ -534,12 +536,12 @@ def _read_image(group, image, store, reading):
 LAYOUT = 'bioformats2raw.layout'
 
 
-def _images_within(group, attributes):
+def _images_within(path, attributes):
     "The names of the images in a group of images; None where it is no such group."
     if isinstance(attributes.get('labels'), list):
         return [str(name) for name in attributes['labels']]
     if LAYOUT in attributes:
-        return sorted((name for name in group.group_keys() if name.isdecimal()), key=int)
+        return sorted((name for name in zarr_children(path) if name.isdecimal()), key=int)
     return None
 
 
@@ -551,10 +553,10 @@ def _plate_words(attributes):
     return ''
 
 
-def _refuse_group(group, attributes, path):
+def _refuse_group(attributes, path):
     "Raise VolumeError for a group that is no image, with what to give instead."
     name = absolute_path(path).name
-    held = _children(group)
+    held = _children(path)
     plate = _plate_words(attributes)
     if plate:
         raise VolumeError(f'{path}: {plate}, not one image; it holds {held}: give the path of one image in it, '
@@ -570,9 +572,9 @@ def _read_group(zarr, group, store, reading):
     image = _multiscales(group, path)
     if image is not None:
         return _read_image(group, image, store, reading)
-    within = _images_within(group, attributes)
+    within = _images_within(path, attributes)
     if within is None:
-        _refuse_group(group, attributes, path)
+        _refuse_group(attributes, path)
     if len(within) != 1:
         names = ', '.join(name[:MAX_WORDS] for name in within[:LISTED]) or 'none'
         raise VolumeError(f'{path}: holds {len(within)} images ({names}); give one of them: '
@@ -590,8 +592,7 @@ def _open_node(zarr, path):
 
 def _group_or_list(zarr, listed, path):
     "A group by its parts; by its list (consolidated metadata) where the parts have no text of their own."
-    group = _open_group(zarr, path)
-    return group if any(True for _ in group.keys()) else listed
+    return _open_group(zarr, path) if zarr_children(path) else listed
 
 
 def read_zarr(path:Path, # a folder: an image, or an array in it
