@@ -221,6 +221,25 @@ def test_files_that_no_run_has_written_are_not_replaced_unasked(labels, tmp_path
     assert 'membranes.mrc' in words and '--overwrite' in words and contents(tmp_path/'o') == {'membranes.mrc': b'of another program'}
 
 
+def test_results_of_a_run_that_is_given_up_do_not_stay(done, tmp_path):
+    "Membranes of one run beside the surfaces of another."
+    shutil.copy(done/'membranes.mrc', tmp_path/'given.mrc')
+    (done/'notes.txt').write_text('mine')
+    assert cryoseg('surface', tmp_path/'given.mrc', '-o', done, '-q', '--overwrite').exit_code == 0
+    names = {p.name for p in done.iterdir()}
+    assert not names & {'membranes.mrc', 'fragments.mrc', 'fragments.csv', 'links.csv', 'connected.csv'} and {'notes.txt', 'sigma.mrc'} <= names
+
+
+def test_a_record_names_nothing_outside_its_folder(done, tmp_path):
+    (tmp_path/'precious').write_text('mine')
+    text = (done/'run.toml').read_text()
+    (done/'run.toml').write_text(text.replace('"fragments.csv" = ', '"../precious" = ').replace('fragments.csv = ', '"../precious" = '))
+    shutil.copy(done/'membranes.mrc', tmp_path/'given.mrc')
+    assert 'precious' in (done/'run.toml').read_text()
+    cryoseg('surface', tmp_path/'given.mrc', '-o', done, '-q', '--overwrite')
+    assert (tmp_path/'precious').read_text() == 'mine'
+
+
 @pytest.mark.parametrize('one, other', [('A.mrc', 'a.mrc'), ('a..mrc', 'a.mrc'), ('é.mrc', 'e\u0301.mrc'), ('a .mrc', 'a.mrc')])
 def test_names_that_some_disks_take_for_the_same(one, other):
     with pytest.raises(VolumeError, match='would both go to'): output_folders([Path('x', one), Path('y', other)], Path('out'))
@@ -265,11 +284,25 @@ def test_errors_of_the_system_name_a_remedy(error, words):
 def test_a_reader_that_goes_away(labels):
     "`cryoseg settings | head -1`: no traceback, nothing about exceptions that were ignored."
     run = start(PLAIN, 'settings')
-    run.stdout.readline()
-    run.stdout.close()
+    run.stdout.close()                          # before it says anything
     said = run.stderr.read()
-    run.wait()
-    assert 'Traceback' not in said and 'Exception ignored' not in said, said
+    assert run.wait() == 0 and said == ''
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='Linux has a disk that is always full')
+def test_output_that_goes_to_a_full_disk_stops_no_work(labels, tmp_path):
+    with open('/dev/full', 'w') as full:
+        run = subprocess.run([sys.executable, '-c', PLAIN, 'connect', labels/'mask.mrc', '-o', tmp_path/'o'], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 1 and 'No space left' in run.stderr and 'Traceback' not in run.stderr
+    now, wanted = contents(tmp_path/'o'), contents(labels/'one/o')
+    assert now['membranes.mrc'] == wanted['membranes.mrc'] and 'report.html' in now
+
+
+@pytest.mark.parametrize('encoding', ['cp932', 'cp936', 'ascii', 'cp1252'])
+def test_a_console_of_another_code_page(done, encoding):
+    run = start(PLAIN, 'surface', done/'membranes.mrc', '-o', done, env=dict(os.environ, PYTHONIOENCODING=encoding), encoding=encoding)
+    said, complaints = run.communicate()
+    assert run.returncode == 0 and 'results in' in said and 'closed' in said and complaints.strip() == ''
 
 
 def test_locks_name_functions_that_there_are():

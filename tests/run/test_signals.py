@@ -25,7 +25,7 @@ def end(program, folder, **keywords):
 @pytest.mark.parametrize('name', ASKING)
 def test_each_signal_ends_alike_wherever_it_falls(tmp_path, name):
     for program in (f'os.kill(os.getpid(), signal.{name})',                                     # before any command
-                    f'with atomic_write("a") as p, signals.catching(): p.write_text("x"); Kill()',    # in the middle of an import
+                    'with atomic_write("a") as p, signals.catching(): p.write_text("x"); Kill()',    # in the middle of an import
                     f'with atomic_write("a") as p, signals.catching():\n try: os.kill(os.getpid(), signal.{name})\n except KeyboardInterrupt: os.kill(os.getpid(), signal.{name})'):
         (tmp_path/'killer.py').write_text(f'import os, signal\nos.kill(os.getpid(), signal.{name})\n')
         code, said = end(program.replace('Kill()', 'import killer'), tmp_path, env=dict(os.environ, PYTHONPATH=os.pathsep.join(['.', *sys.path])))
