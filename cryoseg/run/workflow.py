@@ -8,9 +8,9 @@ __all__ = ['MAPPED_IS_FREE', 'MAX_UINT16', 'MAX_DROPPED', 'STAGES', 'BYTES_A_VOX
            'write_connection', 'connect_stage', 'wants_contours', 'contour_stage', 'fit_one', 'measure_one',
            'measure_surfaces', 'fit_surfaces', 'voxels_to_fit', 'membrane_mask', 'write_surfaces', 'known_membranes',
            'surface_stage', 'Stage', 'segment_reads', 'connect_reads', 'contour_reads', 'stages_of', 'stage_settings',
-           'stage_reads', 'bytes_to_write', 'whole_words', 'do_stage', 'do_stages', 'Run', 'read_run', 'refuse_loss',
-           'start_record', 'settings_of_stages', 'precision_of', 'run_tomogram', 'finish', 'own_result', 'reading_of',
-           'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
+           'stage_reads', 'bytes_to_write', 'results_of_another', 'whole_words', 'do_stage', 'do_stages', 'Run',
+           'read_run', 'refuse_loss', 'start_record', 'settings_of_stages', 'precision_of', 'run_tomogram', 'finish',
+           'own_result', 'reading_of', 'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import os
@@ -610,6 +610,18 @@ def bytes_to_write(stage:Stage, # an entry of STAGES
     return a_voxel*job.volume.data.size
 
 
+def results_of_another(job:Job)->list: # names of files and folders
+    "Name what the folder holds of a run that is given up: of another input, with --overwrite."
+    try:
+        old = read_record(job.folder)
+    except VolumeError:                 # damaged, and nobody wants it any more
+        return []
+    left = [made for name, made in old.stages.items() if name not in job.record.stages] if old else []
+    ours = {name for stage in STAGES for name in stage.files}       # whatever the record says, nothing else is touched
+    names = [name for made in left for name in made.wrote if name in ours and (job.folder/name).exists()]
+    return [name for name in names if not (job.folder/name).samefile(job.path)]
+
+
 def whole_words(job:Job, # the run in the making
                 stage:Stage, # that could not be written
                 )->str: # a part of a sentence
@@ -627,7 +639,8 @@ def do_stage(stage:Stage, # an entry of STAGES
     "Do one stage, replace its files and the record, and remove what later stages made of the older ones: all or none."
     names = [s.name for s in STAGES]
     later = STAGES[names.index(stage.name) + 1:]
-    replaced = record_path(job.folder).name, *stage.files, *(name for s in later for name in s.files)
+    files = [*stage.files, *(name for s in later for name in s.files), *results_of_another(job)]
+    replaced = dict.fromkeys([record_path(job.folder).name, *files])
     check_space(job.folder, bytes_to_write(stage, job), stage.name)
     with staged(job.folder, replaced) as fresh:
         stage.run(job, fresh)

@@ -337,7 +337,11 @@ def single_threads(workers:int, # threads
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)      # Ctrl-C does not wait for the slices that queue
+                raise
     finally:
         torch.set_num_threads(before)
 
