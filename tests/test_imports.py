@@ -11,7 +11,7 @@ from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
-    'base': 'files register options limits text volume mrc tiff arrays zarr amira formats geometry mesh metrics',
+    'base': 'files register options limits text sheets volume mrc tiff arrays zarr amira formats geometry mesh metrics',
     'result': 'settings records tables meshes folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
