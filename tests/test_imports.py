@@ -12,14 +12,14 @@ from notebooks import NBS, ROOT, notebooks
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
     'base': 'files register options limits text sheets volume mrc tiff arrays zarr amira formats geometry mesh metrics',
-    'result': 'settings records tables meshes folder',
+    'result': 'settings records tables meshes lock folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
-    'connect': 'settings trace link merge pieces split joins candidates membranes',
+    'connect': 'settings trace link merge pieces split joins candidates membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',
     'show': 'slices scene widgets layers pages report export',
-    'run': 'settings workflow scale doctor summary cli',
+    'run': 'settings signals workflow scale doctor summary cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]

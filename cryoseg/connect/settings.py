@@ -88,8 +88,12 @@ WAYS = WaysToConnect()
 @dataclass(frozen=True)
 class ConnectSettings:
     "How membranes are told apart."
-    membrane_values:tuple = setting((1,), 'The label values that are membrane.', each=int, min_length=1,
-                                    option='--membrane-values', metavar='N,N')
+    membrane_values:tuple|None = setting(None, 'The label values that are membrane; without it the file and its values '
+                                         'decide (in labels of this program 1).', each=int, min_length=1,
+                                         option='--membrane-values', metavar='N,N')
+    labels_are:str|None = setting(None, 'What a given file of labels holds; without it its values decide.',
+                                  choices=('mask', 'classes', 'instances', 'probability'))
+    relink:bool = setting(False, 'Forget the ids of instances and tell the membranes apart anew.')
     epsilon_A:float = setting(30., 'Voxels this near to each other are merged (eq. 5); at least sqrt(3) voxels.',
                               unit='Å', low=0)
     min_fragment_A2:float = setting(8_000., 'Smaller regions are specks; never below 40 voxels².', unit='Å²', low=0)

@@ -28,6 +28,10 @@ class InputSettings:
                                  option='--beam-axis')
     mask:str|None = setting(None, 'Use only voxels where this volume is not 0.', option='--mask', metavar='FILE',
                             cost=False)
+    resample:bool = setting(False, 'Make cubes of voxels that are none, of the pitch within slices.',
+                            option='--resample')
+    allow_missing:bool = setting(False, 'Take missing chunks of a Zarr for empty ones.', option='--allow-missing')
+    follow_links:bool = setting(False, 'Follow links that lead out of a Zarr.', option='--follow-links')
     enhance:bool = setting(False, 'Bilateral filter and CLAHE (§3) before the net.', option='--enhance')
 
     def __post_init__(self):

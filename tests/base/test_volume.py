@@ -110,9 +110,15 @@ def test_whole_numbers_are_read_until_two_differ(monkeypatch):
     with pytest.raises(VolumeError, match='constant'): check_voxels(Volume(0*late, 10.))
 
 
-@pytest.mark.parametrize('name, length', [('nm', 10), ('NM', 10), ('Angstrom', 1), ('Å', 1), ('\\u00b5m', 1e4), ('µm', 1e4), ('μm', 1e4), ('cm', 1e8), ('parsec', None), ('', None), (None, None)])
+@pytest.mark.parametrize('name, length', [('nm', 10), ('NM', 10), ('Angstrom', 1), ('Å', 1), ('\\u00b5m', 1e4), ('µm', 1e4), ('μm', 1e4), ('cm', 1e8), ('parsec', None), ('', None), (None, None),
+    ('Angstroms', 1), ('angstrom', 1), ('ANGSTROM', 1), ('Ångström', 1), ('ångströms', 1), ('A', 1), ('å', 1), ('\u212b', 1), ('A\u030a', 1), ('Ã…', 1), ('A/pix', 1), ('&Aring;', 1),
+    ('nanometers', 10), ('Nanometre', 10), ('nanometer', 10), ('nm/pixel', 10), ('nm per voxel', 10), ('[nm]', 10), (' nm ', 10), ('nm\0', 10), ('nano-meters', 10),
+    ('microns', 1e4), ('Micron', 1e4), ('micrometers', 1e4), ('micrometre', 1e4), ('um', 1e4), ('UM', 1e4), ('\\u03bcm', 1e4), ('\\xB5m', 1e4), ('Âµm', 1e4), ('Î¼m', 1e4), ('&micro;m', 1e4),
+    ('pm', .01), ('picometer', .01), ('Pm', 1e25), ('mm', 1e7), ('Mm', 1e16), ('millimeters', 1e7), ('m', 1e10), ('meter', 1e10), ('metres', 1e10), ('dm', 1e9), ('dam', 1e11), ('km', 1e13), ('fm', 1e-5),
+    ('femtometer', 1e-5), ('kilometer', 1e13), ('hectometer', 1e12), ('yoctometer', 1e-14), ('pixel', None), ('pixels', None), ('px', None), ('inch', None), ('in', None), ('s', None), ('sec', None),
+    ('1/nm', None), ('nm^-1', None), ('nm-1', None), ('nm⁻¹', None), ('reference frame', None), (10, None)])
 def test_units(name, length):
-    assert unit_in_A(name) == length
+    assert unit_in_A(name) == (length if length is None else pytest.approx(length, rel=1e-12))
 
 
 @pytest.mark.parametrize('length, edge', [(np.float32(13.68), 13.68), (0, None), (-1., None), (np.nan, None), (np.inf, None), (None, None)])
