@@ -11,7 +11,8 @@ from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
-    'base': 'files register options limits text chunks volume mrc tiff arrays zarr amira formats geometry mesh metrics',
+    'base': 'files register options limits text sheets chunks volume mrc tiff arrays zarr amira formats geometry mesh '
+            'metrics',
     'result': 'settings records tables meshes lock folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
@@ -19,7 +20,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',
     'show': 'slices scene widgets layers pages report export',
-    'run': 'settings signals workflow scale doctor summary cli',
+    'run': 'settings signals console workflow scale doctor summary cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]

@@ -9,6 +9,7 @@ __all__ = ['DIGITS', 'IN_VOXELS', 'columns', 'to_cell', 'from_cell', 'in_voxels'
 # %% ../../nbs/9_result/09h_tables.ipynb #0bfaa66f
 import csv
 import math
+from dataclasses import MISSING
 from dataclasses import fields
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,12 @@ import numpy as np
 
 from ..base.files import VolumeError
 from ..base.files import atomic_write
+from ..base.options import shown
+from ..base.sheets import UNKNOWN
+from ..base.sheets import read_number
+from ..base.sheets import read_sheet
+from ..base.sheets import read_truth
+from ..base.sheets import read_whole
 from ..base.volume import Volume
 from .records import Contour
 from .records import ContourPoint
@@ -50,26 +57,18 @@ def to_cell(value, # of a field
 
 def from_cell(text:str, # of one cell
               hint, # the type of the field: int, float, str, bool, or one of them or None
+              decimal:str='.', # '.' or ',': the decimal sign of the table
               ): # a value of that type
     "Read one value of a table. Raises ValueError where it is of another type."
     kinds = get_args(hint) or (hint,)
     text = text.strip()
     if str in kinds:
         return text
-    if not text:
-        if type(None) in kinds:
-            return None
-        raise ValueError('is empty')
-    if bool in kinds:
-        return bool(int(text))
-    if int in kinds:
-        return int(text)
-    value = float(text)
-    if math.isfinite(value):
-        return value
-    if type(None) in kinds:
+    if type(None) in kinds and text.lower() in UNKNOWN:
         return None
-    raise ValueError('is not finite')
+    if bool in kinds:
+        return read_truth(text)
+    return read_whole(text, decimal) if int in kinds else read_number(text, decimal)
 
 # %% ../../nbs/9_result/09h_tables.ipynb #f65030e9
 IN_VOXELS = dict(A='vox', A2='vox2', A3='vox3') # what a unit in a name becomes where the voxel size is not known
@@ -111,35 +110,40 @@ def write_rows(path, # the file to be
         writer.writerows(_named_cells(row, names, size_known) for row in rows)
 
 
+def _with_voxels(names):
+    "Names of columns, and those of their measures in voxels."
+    return [*names, *filter(None, map(in_voxels, names))]
+
+
 def read_rows(path, # a table that `write_rows` wrote, or a person changed
               kind, # class of its records
               )->list: # of records
-    "Read a CSV table. Raises VolumeError, naming file, line and column, for what makes no sense."
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            lines = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise VolumeError(f'there is no table {path}; check the name') from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise VolumeError(f'{path} cannot be read as CSV ({error}); give a table that cryoseg wrote') from None
-    return [_record(line, kind, f'{path}, line {number}') for number, line in enumerate(lines, 2)]
+    "Read a CSV table, also one that a spreadsheet saved. Raises VolumeError with file, line and column."
+    hints = get_type_hints(kind)
+    needed = [f.name for f in fields(kind) if f.default is MISSING]
+    real = [name for name, hint in hints.items() if float in (get_args(hint) or (hint,))]
+    sheet = read_sheet(path, _with_voxels(columns(kind)), needed, _with_voxels(real))
+    return [_record(row, kind, hints, sheet.decimal, path) for row in sheet.rows]
 
 
-def _record(line, kind, where):
-    "The record of one line of a table."
-    hints, values = get_type_hints(kind), {}
-    for f in fields(kind):
-        text = line.get(f.name) or line.get(in_voxels(f.name)) or line.get(f.name)
+def _cell(cells, name):
+    "The text of a field, from its column in Å or, where that is empty, in voxels; None where a table has neither."
+    return cells.get(name) or cells.get(in_voxels(name)) or cells.get(name)
+
+
+def _record(row, kind, hints, decimal, path):
+    "The record of one line of a table; what an older table lacks has its default."
+    values = {}
+    for name in columns(kind):
+        text = _cell(row.cells, name)
         if text is None:
-            continue                   # an older table: the default holds
+            continue
         try:
-            values[f.name] = from_cell(text, hints[f.name])
-        except ValueError:
-            raise VolumeError(f'{where}: {f.name} = {text!r} is no {_wanted(hints[f.name])}') from None
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise VolumeError(f'{where}: {_missing(kind, values)} ({error})') from None
+            values[name] = from_cell(text, hints[name], decimal)
+        except ValueError as error:
+            raise VolumeError(f'{path}, line {row.line}: {name} = {shown(text)} is {error}; '
+                              f'give a {_wanted(hints[name])}') from None
+    return kind(**values)
 
 # %% ../../nbs/9_result/09h_tables.ipynb #f41075bd
 def _wanted(hint):
@@ -148,10 +152,7 @@ def _wanted(hint):
     return 'whole number' if int in kinds else '0 or 1' if bool in kinds else 'number'
 
 
-def _missing(kind, values):
-    "Which columns a table lacks, in words."
-    lacking = [name for name in columns(kind)[:1] if name not in values] or ['a column']
-    return f'{", ".join(lacking)} is missing; keep the columns {", ".join(columns(kind))}'
+
 
 
 def rounded(record, # any record

@@ -9,10 +9,10 @@ __all__ = ['FAILED', 'BAD_USAGE', 'app', 'REMEDIES', 'MENDABLE', 'PANELS', 'Conf
            'Talk', 'say', 'complain', 'one_line', 'common', 'stopped', 'plain_errors', 'progress_bars', 'parse_tuple',
            'option_type', 'option_help', 'shown_default', 'option_of', 'parse_set', 'build_settings', 'checked_option',
            'settings_options', 'locked_output', 'with_settings', 'same_name', 'output_folders', 'make_folder',
-           'for_each', 'print_table', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run',
-           'run', 'segment', 'segment_one', 'labels_of', 'connect_with', 'connect', 'surface', 'refuse_input_as_target',
-           'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo',
-           'PatientStream', 'patient_output', 'old_option', 'main']
+           'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
+           'segment_one', 'labels_of', 'connect_with', 'connect', 'surface', 'refuse_input_as_target', 'store_phantom',
+           'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo', 'PatientStream',
+           'patient_output', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import errno
@@ -46,6 +46,10 @@ from .signals import Stop
 from .signals import catching
 from .signals import handling
 from .signals import stop_if_asked
+from .console import draw_table
+from .console import plain_help
+from .console import safe_console
+from .console import stage_bars
 from .settings import OLD_OPTIONS
 from .settings import RunSettings
 from .settings import SettingInfo
@@ -142,23 +146,11 @@ def plain_errors(): # a block whose errors are told in one line
 def progress_bars(insist:bool=True, # stop at the next step where a library has swallowed an interrupt
                   ): # yields a function progress(stage, done, total)
     "Draw a bar with the time left for each stage, on stderr."
-    from rich.console import Console
-    from rich.progress import BarColumn
-    from rich.progress import MofNCompleteColumn
-    from rich.progress import Progress
-    from rich.progress import TextColumn
-    from rich.progress import TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn
-    columns = (TextColumn('{task.description:>10}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TextColumn('left'), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=Talk.level < 0) as bars:
-        tasks = {}
+    with stage_bars(Talk.level >= 0) as draw:
         def progress(stage, done, total):
             if insist:
                 stop_if_asked()
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+            draw(stage, done, total)
         yield progress
 
 # %% ../../nbs/2_run/02b_cli.ipynb #bb34462b
@@ -169,7 +161,7 @@ def parse_tuple(text:str, # 'A:B' or '1,2'
     values = [part.strip() for part in parts]
     if ':' in text:
         values = [value or '0' for value in values]
-    return tuple(int(value) if value.lstrip('-').isdigit() else value for value in values)
+    return tuple(int(value) if value.removeprefix('-').isdecimal() else value for value in values)
 
 
 def option_type(info:SettingInfo): # the type that the command line converts to
@@ -181,7 +173,7 @@ def option_type(info:SettingInfo): # the type that the command line converts to
 def option_help(info:SettingInfo)->str: # a line
     "The help of an option: what it does, and its unit."
     told = f'{info.help} [{info.unit}]' if info.unit else info.help
-    return told.replace('\n', '\n\n')         # of one newline typer makes a space
+    return plain_help(told.replace('\n', '\n\n'))       # of one newline typer makes a space
 
 
 def shown_default(info:SettingInfo)->str: # a line
@@ -403,19 +395,7 @@ def _with_error(value, sd, scale):
     return f'{text} ± {_number(sd, scale)}' if text and sd is not None else text
 
 
-def print_table(heads:tuple, # names of columns
-                rows:list, # of tuples of str
-                left:tuple=('status', 'why'), # columns of words
-                )->None:
-    "Print a table that fits the terminal."
-    from rich.console import Console
-    from rich.table import Table
-    table = Table(box=None, header_style='bold')
-    for name in heads:
-        table.add_column(name, justify='left' if name in left else 'right')
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, emoji=False, markup=False).print(table)
+
 
 
 def print_membranes(table:list, # of Membrane
@@ -426,7 +406,7 @@ def print_membranes(table:list, # of Membrane
     rows = [(str(m.id), m.status, str(m.n_voxels), _with_error(m.area_A2, m.area_sd_A2, units.long_A**2),
              _with_error(m.volume_A3, m.volume_sd_A3, units.long_A**3), _number(m.mean_sigma_A), m.reason or m.joined)
             for m in table]
-    print_table(heads, rows)
+    draw_table(heads, rows)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #c564b45a
 def print_sections(sections:list, # of Section
@@ -438,7 +418,7 @@ def print_sections(sections:list, # of Section
     rows = [(str(s.membrane_id), s.status, str(s.n_pixels), '' if s.seen is None else f'{s.seen:.0%}',
              _with_error(s.area_A2, s.area_sd_A2, scale**2), _with_error(s.perimeter_A, s.perimeter_sd_A, scale),
              _number(s.mean_sigma_A), s.reason) for s in sections]
-    print_table(heads, rows)
+    draw_table(heads, rows)
 
 
 MAX_LEFT_OUT = 10       # regions that are named
@@ -890,6 +870,7 @@ def main(words:list|None=None, # the command line; that of the process where not
          )->None:
     "The command `cryoseg`."
     words = sys.argv[1:] if words is None else words
+    safe_console()
     renamed = old_option(words)
     if renamed:
         complain(renamed)
