@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'LOOKED_AT', 'BLOCK', 'MIN_BORDER_PX', 'MIN_BORDER_COARSE_PX', 'COARSE',
-           'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'MIN_LINE_PX', 'SOLID', 'MIN_SOLID', 'MIN_VALID',
+           'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX', 'SOLID', 'MIN_SOLID', 'MIN_VALID',
            'SAID_VALUES', 'FADE_PX', 'step_tolerance', 'constant_regions', 'Padding', 'find_padding', 'valid_box',
            'filled']
 
@@ -62,6 +62,7 @@ MIN_CONTACT = .5                # of the root of the area: contact of such a reg
 MIN_INSIDE_PX = 1024            # area of a region inside
 CORE = np.ones((9, 9), np.uint8)    # what is left of a region inside after this erosion is its core
 MIN_CORE = .25                  # of its area
+TIP = np.ones((5, 5), np.uint8) # reach of the growth into tips of corners
 MIN_LINE_PX = 16                # shorter rows are constant by chance
 
 
@@ -108,6 +109,12 @@ def _is_padding(labels, number, area, contact, least):
     return area >= MIN_INSIDE_PX and _is_solid(labels, number)
 
 
+def _with_tips(marked, image, tolerance):
+    "Marked regions with the pixels of the same value beside them: tips that no block reaches."
+    value = cv2.dilate(np.where(marked, image, -np.inf).astype(np.float32), TIP)
+    return marked | (np.abs(image - value) <= tolerance)
+
+
 def constant_regions(image:np.ndarray, # (Y,X) float32, finite
                      tolerance:float=0., # by which equal neighbours may differ
                      )->np.ndarray: # (Y,X) bool
@@ -122,7 +129,7 @@ def constant_regions(image:np.ndarray, # (Y,X) float32, finite
         contacts = _border_contact(labels, n)
         areas = stats[:, cv2.CC_STAT_AREA]
         kept = [k for k in range(1, n) if _is_padding(labels, k, areas[k], contacts[k], least)]
-        marked = np.isin(labels, kept)
+        marked = _with_tips(np.isin(labels, kept), image, tolerance)
     _mark_rim(marked, image, tolerance)
     return marked
 
