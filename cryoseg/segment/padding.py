@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'LOOKED_AT', 'BLOCK', 'MIN_BORDER_PX', 'MIN_BORDER_COARSE_PX', 'COARSE',
            'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX', 'SOLID', 'MIN_SOLID', 'MIN_VALID',
-           'SAID_VALUES', 'FADE_PX', 'step_tolerance', 'constant_regions', 'Padding', 'find_padding', 'valid_box',
-           'filled']
+           'SAID_VALUES', 'FADE_PX', 'step_tolerance', 'constant_regions', 'Padding', 'find_padding', 'warn_of_padding',
+           'valid_box', 'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
@@ -17,6 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..base.files import VolumeError
+from ..base.files import warn_user
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #14edd1ea
 STEP_FRACTION = 1e-3            # of the median step between neighbours: less is no step
@@ -246,6 +247,15 @@ def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
         values = (np.nan,)
     n_left_out = sum(int(np.unpackbits(image).sum()) for image in bits)
     return Padding(n_left_out/data.size, values, bits, data.shape[2])
+
+# %% ../../nbs/4_segment/04a1_padding.ipynb #632c26b3
+def warn_of_padding(padding:Padding, # of a volume
+                    name:str='', # of its file
+                    )->None:
+    "Say how much holds no image, where anything is left out."
+    if padding.bits is not None:
+        start = f'{name}: ' if name else ''
+        warn_user(f'{start}{padding}: left out, nothing is labelled there')
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #888e3fbc
 FADE_PX = 8.                    # over which the mirror image fades into noise
