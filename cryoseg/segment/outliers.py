@@ -81,6 +81,11 @@ class Cleaned(NamedTuple):
     "A slice on the common scale."
     image: np.ndarray           # (Y,X) float32, spread about 1; filled where it is not trusted
     trusted: np.ndarray         # (Y,X) bool: what may be measured
+    scale: Scale                # of the slice, in its own unit
+
+    def restored(self)->np.ndarray: # (Y,X) float64
+        "The slice in its own unit, clean."
+        return self.scale.centre + self.scale.spread*self.image.astype(np.float64)
 
 
 def cleaned(image:np.ndarray, # (Y,X) any real dtype
@@ -90,10 +95,10 @@ def cleaned(image:np.ndarray, # (Y,X) any real dtype
     image = np.asarray(image)
     finite = np.isfinite(image)
     valid = finite if valid is None else valid & finite
-    centre, spread = robust_scale(image[valid])
-    standard = np.where(valid, image, centre).astype(np.float64) - centre
-    if spread > 0:
-        standard /= spread
+    scale = robust_scale(image[valid])
+    standard = np.where(valid, image, scale.centre).astype(np.float64) - scale.centre
+    if scale.spread > 0:
+        standard /= scale.spread
     trusted = valid & ~untrusted(standard, valid)
     clipped = np.clip(standard, -CLIP, CLIP).astype(np.float32)
-    return Cleaned(filled(clipped, trusted) if trusted.any() else np.zeros_like(clipped), trusted)
+    return Cleaned(filled(clipped, trusted) if trusted.any() else np.zeros_like(clipped), trusted, scale)

@@ -144,7 +144,7 @@ def prepare(image:np.ndarray, # (Y,X) intensities, any scale, membranes dark
 
     Padding and outliers are measured nowhere; they are filled (notebooks 04a1 and 04a2).
     """
-    image, trusted = cleaned(image, valid)
+    image, trusted, _ = cleaned(image, valid)
     if not trusted.any():
         return np.zeros_like(image)
     counted = None if trusted.all() else trusted
