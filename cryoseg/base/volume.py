@@ -17,6 +17,7 @@ import numpy as np
 
 from .files import VolumeError
 from .files import six_digits
+from .files import warn_user
 
 # %% ../../nbs/9_base/09b_volume.ipynb #07fce19b
 def check_voxel_size(voxel_size_A:float, # Å
@@ -146,13 +147,17 @@ def _voxel_range(data):
 # %% ../../nbs/9_base/09b_volume.ipynb #e91e5c95
 def check_voxels(volume:Volume, # an image
                  )->None:
-    "Read a volume slab by slab. Raises VolumeError where voxels are NaN or infinite, or all the same."
+    """Read a volume slab by slab. Warns of voxels that are NaN or infinite: some programs write them for padding.
+
+    Raises VolumeError where all voxels are such, or all the same."""
     low, high, n_bad = _voxel_range(volume.data)
     name = volume.path or 'volume'
     n = volume.data.size
+    if n_bad == n:
+        raise VolumeError(f'{name}: all {n} voxels are NaN or infinite; is it the right file?')
     if n_bad:
-        raise VolumeError(f'{name}: {n_bad} of {n} voxels are NaN or infinite; '
-                          'cut them off, or fill them: numpy.nan_to_num(data, nan=numpy.nanmean(data))')
+        warn_user(f'{name}: {n_bad} of {n} voxels are NaN or infinite: they count as padding; to fill them instead: '
+                  'numpy.nan_to_num(data, nan=numpy.nanmean(data))')
     if low >= high:
         raise VolumeError(f'{name}: all {n} voxels are {low:g}, a constant image; '
                           'is it the right file (and --z-range)?')

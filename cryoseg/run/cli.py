@@ -478,7 +478,7 @@ def segment_one(path:Path, # a tomogram
     make_folder(target.parent)
     with progress_bars() as progress:
         tell = partial(progress, target.stem[:10])
-        labels, probability = label_tomogram(volume, settings, tell)
+        labels, probability, _ = label_tomogram(volume, settings, tell)
     if settings.segment.probabilities:
         name = target.with_name(f'{target.stem}_probability.mrc')
         write_volume(name, volume.with_data(probability.astype(np.float32)))

@@ -6,7 +6,7 @@
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'LOOKED_AT', 'BLOCK', 'MIN_BORDER_PX', 'MIN_BORDER_COARSE_PX', 'COARSE',
            'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX', 'SOLID', 'MIN_SOLID', 'MIN_VALID',
            'SAID_VALUES', 'FADE_PX', 'step_tolerance', 'constant_regions', 'Padding', 'find_padding', 'warn_of_padding',
-           'valid_box', 'filled']
+           'valid_box', 'inner_box', 'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
@@ -266,6 +266,26 @@ def valid_box(valid:np.ndarray, # (Y,X) bool, some of it True
     "Find the smallest box of a slice that holds all valid pixels."
     rows, columns = (np.flatnonzero(valid.any(axis)) for axis in (1, 0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def inner_box(valid:np.ndarray, # (Y,X) bool, some of it True
+              )->tuple: # of two slices, y and x
+    "Find a large box of a slice that holds nothing but valid pixels: the side with least image is cut off, again and again."
+    y, x = valid_box(valid)
+    while not valid[y, x].all():
+        inside = valid[y, x]
+        sides = {(0, 0): inside[0], (0, 1): inside[-1], (1, 0): inside[:, 0], (1, 1): inside[:, -1]}
+        axis, end = min(sides, key=lambda side: sides[side].mean())
+        if axis == 0:
+            y = _shorter(y, end)
+        else:
+            x = _shorter(x, end)
+    return y, x
+
+
+def _shorter(part, end):
+    "A slice without its first (0) or last (1) index."
+    return slice(part.start + 1 - end, part.stop - end)
 
 
 def _reflected(index, n):

@@ -8,9 +8,9 @@ __all__ = ['FINEST_A', 'COARSEST_A', 'HALF', 'SCALES', 'SCALE_TOLERANCE', 'MIN_S
            'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'receptive_radius', 'Tile', 'tile_starts', 'working_scale',
            'has_bf16', 'use_bf16', 'to_device', 'Symmetry', 'flipped_copies', 'predict_tiled', 'resized',
            'resized_back', 'prepared_at', 'segment_slice', 'MembraneEvidence', 'membrane_evidence', 'spread_indices',
-           'middle_of', 'Sample', 'sample_slices', 'measured_scale', 'net_scale', 'looks_bright', 'average_neighbours',
-           'calibrated', 'single_threads', 'Plan', 'Probabilities', 'Segmentation', 'plan', 'probabilities',
-           'segment_volume']
+           'middle_of', 'Sample', 'slices_with_image', 'sample_slices', 'measured_scale', 'net_scale', 'looks_bright',
+           'average_neighbours', 'calibrated', 'single_threads', 'Plan', 'Probabilities', 'Segmentation', 'plan',
+           'probabilities', 'segment_volume']
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #5ba02a08
 import os
@@ -247,6 +247,14 @@ class MembraneEvidence(NamedTuple):
     amount: float               # how much membrane, times its darkness
 
 
+def _at_scale(image, valid, scale):
+    "A slice and what of it is valid, at the net's scale."
+    if scale == 1:
+        return image, valid
+    clean = cleaned(image, valid)
+    return resized(clean.image, scale), None if valid is None else resized(valid, scale) > HALF
+
+
 def membrane_evidence(slices:list, # of (Y,X) intensities
                       net:UNet, # in evaluation mode
                       scale:float, # at which it sees them
@@ -256,8 +264,9 @@ def membrane_evidence(slices:list, # of (Y,X) intensities
     "How sure the net is of the membranes that it sees at a scale, and how much it sees."
     probability, darkness = [], []
     for image, inside in zip(slices, valid or [None] * len(slices)):
+        image, inside = _at_scale(image, inside, scale)
         counted = np.ones(image.shape, bool) if inside is None else inside
-        p = segment_slice(image, net, scale=scale, bf16=bf16, valid=inside)[1]
+        p = segment_slice(image, net, bf16=bf16, valid=inside)[1]
         probability.append(p[counted])
         darkness.append(-prepare(image, valid=inside)[counted])
     p, darkness = np.concatenate(probability), np.concatenate(darkness)
@@ -291,8 +300,10 @@ class Sample(NamedTuple):
     valid: list                 # of (Y,X) bool, or None where all holds an image
 
 
-def _with_image(padding, n_slices):
-    "Indices of the slices that hold at least half as much image as the fullest one."
+def slices_with_image(padding:Padding|None, # what holds no image
+                      n_slices:int, # of the volume
+                      )->np.ndarray: # (n,) ascending
+    "Find the slices that hold at least half as much image as the fullest one."
     if padding is None or padding.bits is None:
         return np.arange(n_slices)
     valid = (padding.valid(z) for z in range(n_slices))
@@ -306,7 +317,7 @@ def sample_slices(data:np.ndarray, # (Z,Y,X) intensities
                   padding:Padding|None=None, # what holds no image
                   )->Sample: # the middle of slices spread over the volume
     "Cut the middle out of some slices, of what is image there."
-    full = _with_image(padding, len(data))
+    full = slices_with_image(padding, len(data))
     chosen = np.unique(full[spread_indices(len(full), n)])
     images, valid = [], []
     for z in chosen:
