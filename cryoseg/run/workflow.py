@@ -300,8 +300,10 @@ def known_voxel_size(volume:Volume)->float|None: # Å; None where nobody knows
 def warn_of_polarity(invert:bool, # whether the image was inverted
                      )->None:
     "Say that membranes look bright."
-    remedy = 'leave --invert out' if invert else 'add --invert'
-    words = f'membranes look bright here, the net wants them dark: {remedy} if that is so'
+    found, remedy = 'look bright', 'add --invert (invert=True)'
+    if invert:
+        found, remedy = 'look bright after --invert, so they were dark before', 'leave --invert out'
+    words = f'membranes {found}; the net wants them dark and what it finds now is not to be trusted: {remedy}'
     warnings.warn(words, VolumeWarning, stacklevel=3)
 
 
@@ -311,16 +313,20 @@ def label_tomogram(volume:Volume, # (Z,Y,X) the image
                    )->tuple: # cryoseg.segment.predict.Segmentation: labels and membrane probability, (Z,Y,X) each
     "Label every voxel: 0 background, 1 membrane, 2 protein (§3, §4.3)."
     from cryoseg.segment.contrast import enhance
+    from cryoseg.segment.padding import find_padding
+    from cryoseg.segment.padding import warn_of_padding
     from cryoseg.segment.predict import looks_bright
     from cryoseg.segment.predict import segment_volume
     from cryoseg.segment.unet import load_weights
     mask = settings.input.mask
     outside = ~read_mask(mask, volume, settings.input) if mask else None
     net, size_A = load_weights(settings.segment.weights), known_voxel_size(volume)
-    data = enhance(volume.data, settings.contrast) if settings.input.enhance else volume.data
-    if looks_bright(data, net, settings.segment, size_A):
+    padding = find_padding(volume.data)
+    warn_of_padding(padding, str(volume.path or ''))
+    data = enhance(volume.data, settings.contrast, padding) if settings.input.enhance else volume.data
+    if looks_bright(data, net, settings.segment, size_A, padding=padding):
         warn_of_polarity(settings.input.invert)
-    found = segment_volume(data, net, settings.segment, size_A, progress)
+    found = segment_volume(data, net, settings.segment, size_A, progress, padding)
     if outside is not None:
         found.labels[outside] = 0
         found.probability[outside] = 0

@@ -34,7 +34,8 @@ from ..base.options import shown
 from .settings import TrainSettings
 from .noise import IGNORE
 from .noise import blur
-from .noise import standardise
+from .outliers import cleaned
+from .padding import filled
 
 # %% ../../nbs/4_segment/04d_unet.ipynb #d9665cf7
 LABEL_NAMES = 'background', 'membrane', 'protein'
@@ -129,18 +130,36 @@ def dice_loss(activations:torch.Tensor, # (N,K,Y,X) a_k(x)
 WINDOW_PX = 20.                 # standard deviation of the local window: several membranes wide
 VARIANCE_FLOOR = .1             # of the mean variance; quieter places are not amplified further
 TINY = 1e-8                     # keeps a constant image from 0/0
+TINY_SD = 1e-6
+
+
+def _local_mean(image, trusted, window_px):
+    "The mean round each pixel of what is trusted; None = all."
+    if trusted is None:
+        return blur(image, window_px)
+    weight = trusted.astype(np.float32)
+    return blur(image * weight, window_px) / np.maximum(blur(weight, window_px), TINY)
 
 
 def prepare(image:np.ndarray, # (Y,X) intensities, any scale, membranes dark
             window_px:float=WINDOW_PX, # standard deviation of the local window, pixels
+            valid:np.ndarray|None=None, # (Y,X) bool, False = padding; None = all that are numbers
             )->np.ndarray: # (Y,X) float32
-    "Normalise a slice locally: the same answer whatever the offset, the gain and slow gradients."
-    image = standardise(np.asarray(image, np.float32))
-    detail = image - blur(image, window_px)
+    """Normalise a slice locally: the same answer whatever the offset, the gain and slow gradients.
+
+    Padding and outliers are measured nowhere; they are filled (notebooks 04a1 and 04a2).
+    """
+    image, trusted, _ = cleaned(image, valid)
+    if not trusted.any():
+        return np.zeros_like(image)
+    counted = None if trusted.all() else trusted
+    detail = image - _local_mean(image, counted, window_px)
     square = detail * detail
-    floor = VARIANCE_FLOOR * square.mean()
-    deviation = np.sqrt(blur(square, window_px) + floor + TINY)
-    return standardise(detail / deviation).astype(np.float32)
+    floor = VARIANCE_FLOOR * square[trusted].mean()
+    detail = detail / np.sqrt(_local_mean(square, counted, window_px) + floor + TINY)
+    centred = detail - detail[trusted].mean()
+    standard = centred / (detail[trusted].std() + TINY_SD)
+    return filled(standard, trusted).astype(np.float32)
 
 # %% ../../nbs/4_segment/04d_unet.ipynb #f344154a
 WARM_UP_STEPS = 15              # the rate rises over so many steps: Adam's first averages are poor

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryoseg.base.files import VolumeError
+from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base import volume as volume_room
 from cryoseg.base.volume import Volume, as_dtype, bin_volume, check_voxels, cut_slices, guess_polarity, invert_polarity, unit_in_A, voxel_edge
 
@@ -61,8 +61,22 @@ def test_inverting_twice_is_nothing(dtype):
 def test_nan_and_infinity_are_counted(image, bad, dtype):
     data = image.astype(dtype)
     data[3, 4, 5:8] = bad
-    with pytest.raises(VolumeError, match='3 of 3840 voxels.*nan_to_num'): check_voxels(Volume(data, 10.))
+    with pytest.warns(VolumeWarning, match='3 of 3840 voxels.*nan_to_num'): check_voxels(Volume(data, 10.))
+    data[:] = bad
+    with pytest.raises(VolumeError, match='all 3840 voxels are NaN or infinite'): check_voxels(Volume(data, 10.))
     check_voxels(Volume(image.astype(dtype), 10.))
+
+
+def test_polarity_is_that_of_the_image_and_not_of_padding_spikes_or_noise():
+    z, y, x = np.indices((5, 96, 96))
+    ring = 100 + 10*np.random.default_rng(0).normal(size=z.shape) - 40*(abs(np.hypot(y - 48, x - 48) - 25) < 2)
+    for value in (0, 100, 255, 1e6):
+        padded = np.where((x < 12) | (y > 80), value, ring)
+        spiked = ring.copy()
+        spiked[:, ::20, ::20] = value
+        for image in (padded, spiked, padded.astype(np.float32)):
+            assert (guess_polarity(image), guess_polarity(-image)) == ('dark', 'bright')
+    assert {guess_polarity(np.random.default_rng(seed).normal(size=(5, 96, 96))) for seed in range(10)} == {'unsure'}
 
 
 def test_polarity_follows_inversion():
