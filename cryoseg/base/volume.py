@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'UNITS_A', 'LETTER_CODE', 'PER_VOXEL', 'MIN_PLURAL', 'MEANING_PART',
-           'LABEL_MEANING', 'SLAB_BYTES', 'MIN_SKEWNESS', 'GROUND_FACTOR', 'check_voxel_size', 'Volume', 'RawVolume',
-           'voxel_edge', 'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels',
-           'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'guess_polarity']
+           'LABEL_MEANING', 'SLAB_BYTES', 'MIN_SKEWNESS', 'GROUND_FACTOR', 'RANGE_PERCENTILES', 'RANGE_TO_SD',
+           'MAX_SDS', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume', 'voxel_edge', 'unit_in_A', 'named_labels',
+           'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels', 'cut_slices', 'bin_volume', 'invert_polarity',
+           'as_dtype', 'guess_polarity']
 
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib

@@ -532,7 +532,7 @@ def segment_one(path:Path, # a tomogram
     check_image(volume.data, str(path))
     with progress_bars() as progress:
         tell = partial(progress, target.stem[:10])
-        labels, probability = label_tomogram(volume, settings, tell)
+        labels, probability, _ = label_tomogram(volume, settings, tell)
     names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
     with staged(target.parent, names) as fresh:
         if settings.segment.probabilities:

@@ -337,7 +337,7 @@ def segment_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
     "Write labels.mrc, and probabilities.mrc where it is asked for."
-    labels, probability = label_tomogram(job.volume, job.settings, job.tell('segment'))
+    labels, probability, _ = label_tomogram(job.volume, job.settings, job.tell('segment'))
     write_volume(fresh/'labels.mrc', job.volume.with_data(labels.astype(np.int8), LABEL_MEANING))
     if job.settings.segment.probabilities:
         write_volume(fresh/'probabilities.mrc', job.volume.with_data(probability.astype(np.float32)))
