@@ -7,13 +7,17 @@ __all__ = ['MIN_EPSILON_VOX', 'MIN_LENGTH_VOX', 'PLANE_A', 'MIN_PLANE_VOX', 'MIN
            'THICKNESS_SUPPORT', 'THICKNESS_PLACES', 'THICKNESS_RADII', 'MIN_IN_BALL', 'MIN_CHOSEN_IN_BALL',
            'MAX_THICKNESS', 'CLOSED_FRACTION', 'MAX_NORMAL_Z', 'SHELL_POINTS', 'MIN_VISIBLE', 'MIN_BODY_CELLS',
            'FIT_POINTS', 'SHAPE_PENALTY', 'MIN_CELL_VOX', 'MOST_CELLS', 'MIN_SUPPORT', 'BLOB', 'MAX_PLANE_THICKNESS',
-           'MIN_FLATNESS', 'MIN_NEAR', 'Scale', 'sheet_thickness', 'Piece', 'is_upright', 'shell_seen', 'fit_body',
-           'with_body', 'plane_radius', 'describe_piece']
+           'MIN_FLATNESS', 'MIN_NEAR', 'MAX_BOX', 'HOLE_FILLED', 'DEEPEST', 'HALF_PERCENTILE', 'DISC', 'LAYER_PLACES',
+           'LAYER_STEP', 'STEADY', 'Scale', 'sheet_thickness', 'Piece', 'is_upright', 'shell_seen', 'fit_body',
+           'with_body', 'plane_radius', 'Middle', 'depths', 'keep_deepest', 'find_middle', 'count_layers',
+           'describe_piece']
 
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #3ced1d8d
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt, maximum_filter, uniform_filter
 from scipy.spatial import cKDTree
 
 from ..base.files import VolumeError
@@ -108,6 +112,7 @@ class Piece:
     body:Ellipsoid|None = None # that fits it best
     body_fraction:float = 0. # of it on the shell of that body
     seen_fraction:float = 0. # of the visible shell that has voxels
+    note:str = '' # what was peculiar about it; empty for most
 
     @property
     def area(self)->float: # voxels²
@@ -199,20 +204,140 @@ def plane_radius(thickness:float, # of the sheet, voxels
     return max(scale.plane, 2*min(thickness, MAX_PLANE_THICKNESS))
 
 
-def describe_piece(voxels:np.ndarray, # (n,3) z,y,x of one region
-                   scale:Scale, # the settings in voxels
-                   seed:int=0, # of the voxels that are looked at
-                   )->Piece: # lengths in voxels
-    "Say what the shape of a region is: its thickness, its planes, its body."
-    thickness = sheet_thickness(voxels, seed)
+def _cells_of(voxels, thickness):
+    "The cells of a region, the fraction of it in each, and their edge."
     cell = max(MIN_CELL_VOX, (len(voxels)/MOST_CELLS)**.5)
     cells, counts = average_in_cells(voxels, cell)
-    weights = counts/counts.sum()
+    return cells, counts/counts.sum(), cell
+
+
+def _by_planes(voxels, scale, seed):
+    "A region as its local planes show it; no body yet."
+    thickness = sheet_thickness(voxels, seed)
+    cells, weights, cell = _cells_of(voxels, thickness)
     if len(voxels) < BLOB*thickness**3:
         return Piece(voxels, cells, weights, np.full_like(cells, np.nan), 0., thickness, cell)
     shuffled = np.random.default_rng(seed).permutation(voxels)
     support = shuffled[:max(MIN_SUPPORT, len(voxels)//3)]
     normals, flatness, near = local_planes(cells, plane_radius(thickness, scale), support)
     flat = (flatness > MIN_FLATNESS) & (near >= MIN_NEAR)
-    piece = Piece(voxels, cells, weights, normals, float(weights[flat].sum()), thickness, cell)
+    return Piece(voxels, cells, weights, normals, float(weights[flat].sum()), thickness, cell)
+
+# %% ../../nbs/5_connect/05c2_pieces.ipynb #6c5fa58e
+MAX_BOX = 3e7                   # voxels of the box in which a middle is looked for; larger ones are binned
+HOLE_FILLED = .5                # of the 27 voxels round a hole that are labelled, and it is filled
+DEEPEST = .5                    # of the depth of the deepest voxel near: so deep is the middle
+HALF_PERCENTILE = 90            # of the depths: half the typical wall
+DISC = .3                       # of a disc one voxel thick that a plane of the middle must hold: a thread holds less
+
+
+class Middle(NamedTuple):
+    "The middle of a wall, in voxels."
+    voxels:np.ndarray # (n,3) z,y,x
+    bin:int # edge of the cubes, voxels, by which they were binned
+
+
+def depths(mask:np.ndarray, # (Z,Y,X) bool
+           )->np.ndarray: # (Z,Y,X) float32, 0 outside
+    "How deep each voxel lies in a mask; the border of the array counts as outside."
+    return distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1].astype(np.float32)
+
+
+def keep_deepest(mask:np.ndarray, # (Z,Y,X) bool
+                 depth:np.ndarray, # (Z,Y,X) of each voxel
+                 half:float, # of the typical wall, voxels
+                 )->np.ndarray: # (Z,Y,X) bool
+    "Keep of walls what lies at least half as deep as the deepest voxel near it."
+    deepest = maximum_filter(depth, 2*int(np.ceil(half)) + 1)
+    return mask & (depth >= DEEPEST*deepest)
+
+
+def _closed(mask, reach):
+    "The mask with all gaps filled that are narrower than twice `reach`."
+    grown = distance_transform_edt(~mask) <= reach
+    return mask | (distance_transform_edt(grown) > reach)
+
+
+def find_middle(voxels:np.ndarray, # (n,3) z,y,x of a wall
+                gap:float=0., # what lies between sheets no farther apart than this is filled, voxels
+                )->Middle: # of the wall
+    "Find the middle of a wall, its holes and narrow gaps filled."
+    low = voxels.min(0)
+    side = np.ptp(voxels, axis=0) + 1
+    bin_ = int(np.ceil((np.prod(side, dtype=float)/MAX_BOX)**(1/3)))
+    margin = int(np.ceil(gap/2)) + 2
+    box = np.zeros(side//bin_ + 1 + 2*margin, bool)
+    box[tuple(((voxels - low)//bin_ + margin).T)] = True
+    box |= uniform_filter(box.astype(np.float32), 3) >= HOLE_FILLED
+    if gap:
+        box = _closed(box, gap/2/bin_)
+    depth = depths(box)
+    half = float(np.percentile(depth[box], HALF_PERCENTILE))
+    middle = np.argwhere(keep_deepest(box, depth, half))
+    return Middle((middle - margin)*bin_ + low + (bin_ - 1)/2, bin_)
+
+
+def _by_middle(voxels, scale, seed, gap=0.):
+    "A region as the middle of its wall shows it; no body yet."
+    middle, bin_ = find_middle(voxels, gap)
+    thin = sheet_thickness(middle/bin_, seed)*bin_
+    cells, weights, cell = _cells_of(middle, thin)
+    radius = max(plane_radius(thin, scale), MIN_PLANE_VOX*bin_)
+    normals, flatness, near = local_planes(cells, radius, middle)
+    flat = (flatness > MIN_FLATNESS) & (near >= DISC*np.pi*(radius/bin_)**2)
+    area = len(middle)*bin_**3/thin
+    return Piece(voxels, cells, weights, normals, float(weights[flat].sum()), len(voxels)/area, cell)
+
+# %% ../../nbs/5_connect/05c2_pieces.ipynb #7ed77a7d
+LAYER_PLACES = 200              # where layers are counted
+LAYER_STEP = .5                 # voxels
+STEADY = .5                     # of the places where the count is the same, or there are no layers
+
+
+def count_layers(piece:Piece, # of sheets that are too close to be told apart
+                 seed:int=0, # of the places looked at
+                 )->int: # 0 where the count differs from place to place
+    "Count the layers of a region along its normals."
+    known = np.flatnonzero(np.isfinite(piece.normals).all(1))
+    if len(known) == 0:
+        return 0
+    chosen = np.random.default_rng(seed).choice(known, min(LAYER_PLACES, len(known)), replace=False)
+    reach = np.arange(-3*piece.thickness, 3*piece.thickness, LAYER_STEP)[:, None, None]
+    places = piece.cells[chosen] + reach*piece.normals[chosen]
+    low = piece.voxels.min(0) - 1
+    box = np.zeros(np.ptp(piece.voxels, axis=0) + 3, bool)
+    box[tuple((piece.voxels - low).T)] = True
+    inside = box[tuple((np.round(places).astype(int) - low).clip(0, np.array(box.shape) - 1).T)].T
+    entered = (inside[1:] & ~inside[:-1]).sum(0)
+    counts = np.bincount(entered[entered > 0], minlength=1)
+    return int(counts.argmax()) if counts.max() >= STEADY*len(chosen) else 0
+
+
+def _stack(voxels, scale, seed):
+    "Sheets that touch here and there as one piece with a note; None where there are no layers."
+    piece = _by_middle(voxels, scale, seed, gap=scale.bilayer)
+    if piece.sheet_fraction < scale.settings.min_sheet_fraction:
+        return None
+    n = count_layers(piece, seed)
+    if n == 0:
+        return None
+    note = {1: '', 2: 'two leaflets that touch'}.get(n, f'{n} sheets too close to be told apart')
+    return replace(piece, note=note)
+
+
+def describe_piece(voxels:np.ndarray, # (n,3) z,y,x of one region
+                   scale:Scale, # the settings in voxels
+                   seed:int=0, # of the voxels that are looked at
+                   )->Piece: # lengths in voxels
+    "Say what the shape of a region is: its thickness, its planes, its body."
+    least = scale.settings.min_sheet_fraction
+    piece = _by_planes(voxels, scale, seed)
+    if piece.sheet_fraction < least and len(voxels) >= scale.min_piece:
+        middle = _by_middle(voxels, scale, seed)
+        if middle.sheet_fraction >= least:
+            piece = middle
+        else:
+            piece = _stack(voxels, scale, seed) or piece
+    if piece.sheet_fraction == 0:
+        return piece
     return with_body(piece, scale, seed)
