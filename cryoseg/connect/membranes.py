@@ -28,7 +28,7 @@ from .trace import trace_slice
 from .link import fragment_ends, link_fragments
 from .pieces import Piece, Scale
 from .split import find_pieces, nearest_approach
-from .joins import CONTACT, Join, joined
+from .joins import CONTACT, LEAFLETS, Join, joined
 from .candidates import find_joins, join_probability
 
 # %% ../../nbs/5_connect/05c6_membranes.ipynb #c336778f
@@ -317,10 +317,17 @@ def _membrane(number, piece, links, reasons, scale):
                     seen_fraction=piece.seen_fraction)
 
 # %% ../../nbs/5_connect/05c6_membranes.ipynb #cdfc7a02
+def _whole_of(group, pieces, links, scale, seed):
+    "One piece of all fragments of a group; of two leaflets the larger shows its shape."
+    pairs = [(link.fragment_a, link.fragment_b) for link in links if link.rule == LEAFLETS]
+    second = {min(pair, key=lambda n: len(pieces[n - 1].voxels)) for pair in pairs}
+    return joined([pieces[n - 1] for n in group], scale, seed, {k for k, n in enumerate(group) if n in second})
+
+
 def _assemble(found, links, fragment_ids, unfit, scale, seed):
     "Groups of joined pieces become membranes, the largest first."
     groups = _groups(len(found.pieces), links)
-    whole = [joined([found.pieces[n - 1] for n in group], scale, seed) for group in groups]
+    whole = [_whole_of(group, found.pieces, _links_inside(group, links), scale, seed) for group in groups]
     member = np.zeros(len(found.pieces) + 1, np.uint16)
     table, dropped = [], []
     if found.specks.n_regions:
