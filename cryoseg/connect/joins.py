@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['BODY', 'PATCH', 'SLICES', 'CONTACT', 'LEAFLET', 'LEAFLETS', 'LEAFLET_SLACK', 'MIN_ALONG_LEAFLET', 'MAX_SPREAD',
            'MIN_BETWEEN', 'CLEARLY_NEARER', 'MIN_ALONG', 'LARGE_BODY', 'QUADRIC_CELLS', 'BODY_CELLS', 'MIN_ON_QUADRIC',
-           'TINY', 'SMALL_PIECE', 'MIN_TRUSTED', 'MIN_TRUSTED_SEEN', 'MAX_BODY_RATIO', 'MIN_ON_SHELL', 'MIN_SHELL_SEEN',
-           'BESIDE', 'MIN_BESIDE', 'RIVAL', 'MAX_ON_BODIES', 'MAX_AWAY', 'RIM_REACH', 'MIN_OFF_CENTRE', 'MAX_RIM',
-           'MIN_FACING', 'MIN_NORMALS', 'PATCH_GAPS', 'PATCH_SIZE', 'MIN_PATCH', 'MIN_SIDE', 'N_TERMS', 'NO_PATCH',
-           'REACH_BOTH', 'REACH_SMALL', 'MIN_VOTES', 'MIN_AGREED', 'MIN_WIDTH', 'Join', 'joined', 'join_leaflets',
-           'OnShell', 'on_shell', 'quadric_misses', 'one_body_cost', 'side_by_side', 'join_on_bodies', 'Rim',
-           'rim_cells', 'RimCell', 'HeightFit', 'height_terms', 'fit_height', 'curvature_along', 'PatchFit',
-           'patch_cost', 'Bridges', 'list_bridges', 'join_across_gaps']
+           'TINY', 'SMALL_PIECE', 'MIN_TRUSTED', 'MIN_TRUSTED_SEEN', 'MAX_BODY_RATIO', 'MIN_BESIDE', 'LONGEST_BODY',
+           'MIN_ON_SHELL', 'MIN_SHELL_SEEN', 'FACING', 'BEND', 'BESIDE', 'RIVAL', 'MAX_ON_BODIES', 'MAX_AWAY',
+           'RIM_REACH', 'MIN_OFF_CENTRE', 'MAX_RIM', 'MIN_FACING', 'MIN_NORMALS', 'PATCH_GAPS', 'PATCH_SIZE',
+           'MIN_PATCH', 'MIN_SIDE', 'N_TERMS', 'NO_PATCH', 'REACH_BOTH', 'REACH_SMALL', 'MIN_VOTES', 'MIN_AGREED',
+           'MIN_WIDTH', 'Join', 'joined', 'join_leaflets', 'OnShell', 'on_shell', 'quadric_misses', 'two_faces',
+           'too_flat', 'one_body_cost', 'side_by_side', 'join_on_bodies', 'Rim', 'rim_cells', 'RimCell', 'HeightFit',
+           'height_terms', 'fit_height', 'curvature_along', 'PatchFit', 'patch_cost', 'Bridges', 'list_bridges',
+           'join_across_gaps']
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #425720b2
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..base.geometry import Ellipsoid, farthest_points
-from .pieces import Piece, Scale, fit_body, shell_seen, with_body
+from .pieces import Piece, Scale, fit_body, is_plate, shell_seen, with_body
 from .split import nearest_approach, run_along
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #e30855b7
@@ -93,13 +94,11 @@ def _on_each_side(views):
 
 def _farther_side(piece, views):
     "The distance from which on another sheet is no leaflet of this one (voxels): that of a stack is 0."
-    sides = _on_each_side(views)
-    between = np.isfinite(sides).all(0)
+    between = np.isfinite(_on_each_side(views)).all(0)
     if piece.weights[between].sum() < MIN_BETWEEN:
         return np.inf
-    near, far = np.sort(sides[:, between], axis=0)
-    typical = np.median(near), np.median(far)
-    return float(np.mean(typical)) if typical[0] < CLEARLY_NEARER*typical[1] else 0.
+    nearest, second = np.sort([view.distance for view in views])[:2]
+    return float(nearest + second)/2 if nearest < CLEARLY_NEARER*second else 0.
 
 
 def _are_leaflets(view, limits, pair):
@@ -192,6 +191,8 @@ def quadric_misses(a:Piece, # a piece
 SMALL_PIECE = .1                # of the area of the other: it must lie on the other's body
 MIN_TRUSTED, MIN_TRUSTED_SEEN = .7, .35     # fractions of a body that can be trusted
 MAX_BODY_RATIO = 3.             # of the axes
+MIN_BESIDE = .5                 # of a piece that runs along another
+LONGEST_BODY = 2.               # diagonals of the volume: no body is longer
 MIN_ON_SHELL = .8               # of each piece
 MIN_SHELL_SEEN = .35            # of the common shell that must have cells
 
@@ -212,10 +213,32 @@ def _common_body(a, b, scale, seed):
 
 def _is_plausible(body, scale):
     "Whether an ellipsoid may be a membrane of this volume."
-    longest = min(MAX_BODY_RATIO*body.axes[2], 2*np.linalg.norm(scale.shape))
+    longest = min(MAX_BODY_RATIO*body.axes[2], LONGEST_BODY*np.linalg.norm(scale.shape))
     return body.radius >= scale.min_radius and body.axes[0] <= longest
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #ec655845
+FACING = 1.5                    # faces of a body are no farther apart than its extent over this and MAX_BODY_RATIO
+
+
+def two_faces(small:Piece, # a piece
+              large:Piece, # another, not smaller
+              )->bool: # True: no body can carry both
+    "Whether two pieces face each other so closely that only a body flatter than any membrane would carry both."
+    beside = run_along(small, large, small.extent/(FACING*MAX_BODY_RATIO))
+    return beside.fraction > MIN_BESIDE
+
+
+BEND = 12.                      # a plate of extent E that bends by less than a voxel has a radius above E²/12
+
+
+def too_flat(piece:Piece, # a sheet
+             scale:Scale, # the settings in voxels
+             )->bool: # True: no plausible body can carry it
+    "Whether a sheet is flatter than the flattest side of the largest body of this volume."
+    flattest = MAX_BODY_RATIO*LONGEST_BODY*np.linalg.norm(scale.shape)
+    return piece.extent**2 > BEND*flattest and is_plate(piece)
+
+
 def one_body_cost(a:Piece, # a piece
                   b:Piece, # another
                   scale:Scale, # the settings in voxels
@@ -223,6 +246,8 @@ def one_body_cost(a:Piece, # a piece
                   )->float: # 0 perfect, below 1 accepted, inf refused
     "How badly one ellipsoid carries both pieces."
     small, large = sorted((a, b), key=lambda p: len(p.voxels))
+    if too_flat(small, scale) or too_flat(large, scale) or two_faces(small, large):
+        return np.inf
     if small.area < SMALL_PIECE*large.area or large.closed:
         body, asked = _trusted_body(large), (small,)
     else:
@@ -238,7 +263,7 @@ def one_body_cost(a:Piece, # a piece
     return max(f.rms for f in found)/scale.tolerance
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #9bec3858
-BESIDE, MIN_BESIDE = 2.5, .5    # bilayers: so near most of a piece must be to another to run along it
+BESIDE = 2.5                    # bilayers: so near most of a piece must be to another to run along it
 RIVAL = 1.25                    # a rival costs no more than this times as much
 MAX_ON_BODIES = 150             # pieces that are tried on common bodies, the largest
 MAX_AWAY = 2.5                  # extents of the larger: pieces farther apart have no common body

@@ -7,10 +7,11 @@ __all__ = ['MIN_EPSILON_VOX', 'MIN_LENGTH_VOX', 'PLANE_A', 'MIN_PLANE_VOX', 'MIN
            'UNKNOWN_AREA_VOX2', 'UNKNOWN_LINE_PX', 'UNKNOWN_RADIUS_VOX', 'SURE_VOX', 'THICKNESS_SUPPORT',
            'THICKNESS_PLACES', 'THICKNESS_RADII', 'MIN_IN_BALL', 'MIN_CHOSEN_IN_BALL', 'MAX_THICKNESS',
            'CLOSED_FRACTION', 'MAX_NORMAL_Z', 'SHELL_POINTS', 'MIN_VISIBLE', 'MIN_BODY_CELLS', 'FIT_POINTS',
-           'SHAPE_PENALTY', 'MIN_CELL_VOX', 'MOST_CELLS', 'MIN_SUPPORT', 'BLOB', 'MAX_PLANE_THICKNESS', 'MIN_FLATNESS',
-           'MIN_NEAR', 'MAX_BOX', 'HOLE_FILLED', 'DEEPEST', 'HALF_PERCENTILE', 'DISC', 'LAYER_PLACES', 'LAYER_STEP',
-           'STEADY', 'Scale', 'sheet_thickness', 'Piece', 'is_upright', 'shell_seen', 'fit_body', 'with_body',
-           'plane_radius', 'Middle', 'depths', 'keep_deepest', 'find_middle', 'count_layers', 'describe_piece']
+           'SHAPE_PENALTY', 'MAX_PLATE', 'MIN_CELL_VOX', 'MOST_CELLS', 'MIN_SUPPORT', 'BLOB', 'MAX_PLANE_THICKNESS',
+           'MIN_FLATNESS', 'MIN_NEAR', 'MAX_BOX', 'HOLE_FILLED', 'DEEPEST', 'HALF_PERCENTILE', 'DISC', 'LAYER_PLACES',
+           'LAYER_STEP', 'STEADY', 'Scale', 'sheet_thickness', 'Piece', 'is_upright', 'shell_seen', 'fit_body',
+           'is_plate', 'with_body', 'plane_radius', 'describe_planes', 'Middle', 'depths', 'keep_deepest',
+           'find_middle', 'count_layers', 'describe_piece']
 
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #3ced1d8d
 from dataclasses import dataclass, field, replace
@@ -218,11 +219,24 @@ def fit_body(cells:np.ndarray, # (m,3) z,y,x voxels
         return None
 
 
+MAX_PLATE = 1.5                 # voxels that a plate may be thicker than its wall: it bends less, and lies on no body
+
+
+def is_plate(piece:Piece, # a sheet
+             )->bool: # True where no body need be looked for
+    "Whether a sheet is flat as a whole."
+    away = piece.cells - piece.weights @ piece.cells
+    across = np.linalg.eigvalsh((away*piece.weights[:, None]).T @ away)[0]
+    return bool(np.sqrt(12*max(across, 0.) + 1) < piece.thickness + MAX_PLATE)
+
+
 def with_body(piece:Piece, # its cells are fitted
               scale:Scale, # the settings in voxels
               seed:int=0, # of the fit
               )->Piece: # the same where no body fits
     "The piece with its best ellipsoid."
+    if is_plate(piece):
+        return piece
     body = fit_body(piece.cells, scale, seed=seed)
     if body is None or body.axes[2] < piece.thickness:      # no room for a lumen: a flat strip, no shell
         return piece
@@ -253,8 +267,11 @@ def _cells_of(voxels):
     return cells, counts/counts.sum(), cell
 
 
-def _by_planes(voxels, scale, seed):
-    "A region as its local planes show it; no body yet."
+def describe_planes(voxels:np.ndarray, # (n,3) z,y,x of one region
+                    scale:Scale, # the settings in voxels
+                    seed:int=0, # of the voxels that are looked at
+                    )->Piece: # lengths in voxels
+    "Say how thick a region is and where it is flat; no body is fitted."
     thickness = sheet_thickness(voxels, seed)
     cells, weights, cell = _cells_of(voxels)
     if len(voxels) < BLOB*thickness**3:
@@ -375,7 +392,7 @@ def describe_piece(voxels:np.ndarray, # (n,3) z,y,x of one region
                    )->Piece: # lengths in voxels
     "Say what the shape of a region is: its thickness, its planes, its body."
     least = scale.settings.min_sheet_fraction
-    piece = _by_planes(voxels, scale, seed)
+    piece = describe_planes(voxels, scale, seed)
     if piece.sheet_fraction < least and len(voxels) >= scale.min_piece:
         middle = _by_middle(voxels, scale, seed)
         if middle.sheet_fraction >= least:

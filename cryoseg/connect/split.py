@@ -24,7 +24,8 @@ from scipy.spatial import cKDTree
 from ..base.geometry import Ellipsoid, connected_groups, fibonacci_sphere
 from .merge import ROUNDING, merge_by_plane, merge_union_find
 from .pieces import CLOSED_FRACTION, MIN_CELL_VOX, MIN_EPSILON_VOX, Piece, Scale
-from .pieces import describe_piece, find_middle, fit_body, is_upright, plane_radius, shell_seen
+from .pieces import describe_piece, describe_planes, find_middle, fit_body, is_plate, is_upright, plane_radius
+from .pieces import shell_seen
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #f45b5091
 PATCHES = .7, 1.2, 2.5, 5.      # radii of the patches, in radii of the smallest body
@@ -262,6 +263,8 @@ def split_piece(piece:Piece, # the region
     "Cut a region into the bodies that touch in it, or leave it whole."
     if piece.body_fraction > CLOSED_FRACTION:
         return _whole(piece, f'one ellipsoid holds {piece.body_fraction:.2f} of it')
+    if is_plate(piece):
+        return _whole(piece, 'flat')
     bodies, signed = _bodies_that_hold(piece, scale, seed)
     if not bodies:
         return _whole(piece, 'no closed body found')
@@ -428,7 +431,7 @@ def split_layers(piece:Piece, # the region
     large = np.flatnonzero(counts >= max(MIN_LAYER*len(voxels), MIN_REGION))
     if not 2 <= len(large) <= MAX_LAYERS:
         return _whole(piece, '')
-    parts = [describe_piece(voxels[part == k], scale, seed) for k in large]
+    parts = [describe_planes(voxels[part == k], scale, seed) for k in large]
     if min(p.sheet_fraction for p in parts) < least:
         return _whole(piece, '')
     layer = _layers(parts, scale)
