@@ -113,7 +113,8 @@ def join_in_slices(pieces:list, # of Piece
     votes, corner_A = {}, low*scale.pitch_A
     for z, image in enumerate(owner):
         for pair, link in _slice_votes(image, scale, seed).items():
-            placed = replace(link, x_A=link.x_A + corner_A[2], y_A=link.y_A + corner_A[1], z_A=z*scale.pitch_A + corner_A[0])
+            z_A = z*scale.pitch_A + corner_A[0]
+            placed = replace(link, x_A=link.x_A + corner_A[2], y_A=link.y_A + corner_A[1], z_A=z_A)
             votes.setdefault(pair, []).append(placed)
     return [_elected(pair, links, scale) for pair, links in votes.items()]
 

@@ -139,7 +139,8 @@ class ConnectSettings:
     min_fragment_A2:float = setting(8_000., 'Smaller regions are specks; never below 40 voxels², which is also the '
                                             'limit where the voxel size is not known.', unit='Å²', low=0)
     min_area_A2:float = setting(100_000., 'Membranes of a smaller area are dropped; a vesicle of 30 nm has 283,000. '
-                                          'Never below 200 voxels². In a single slice its root is the smallest length. '
+                                          'Never below 200 voxels². '
+                                          'In a single slice its root is the smallest length. '
                                           'Where the voxel size is not known: 300 voxels², and 30 pixels.',
                                 unit='Å²', low=0, option='--min-area-A2')
     min_radius_A:float = setting(150., 'Smaller closed bodies and tubes are dropped: '

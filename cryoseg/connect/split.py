@@ -341,7 +341,7 @@ ACROSS = 1.5                    # voxels: sheets whose middles are nearer than t
 @dataclass(frozen=True)
 class Beside:
     "Where one sheet runs along another."
-    offset:np.ndarray # (m,) of the other sheet along the normal of each cell of the one, voxels; nan where it is not near
+    offset:np.ndarray # (m,) of the other along the normals of the one's cells, voxels; nan where it is not near
     fraction:float # of the one that has the other beside it
 
     @property
@@ -453,12 +453,14 @@ class Specks(NamedTuple):
     "What is too small or too solid to be looked at."
     n_regions:int = 0
     n_voxels:int = 0
+    n_blocks:int = 0 # of those regions, the solid ones
+    block_voxels:int = 0
 
     def and_more(self,
                  other:'Specks', # found elsewhere
                  )->'Specks': # both
         "Add up."
-        return Specks(self.n_regions + other.n_regions, self.n_voxels + other.n_voxels)
+        return Specks(*(a + b for a, b in zip(self, other)))
 
 
 def is_solid(region:np.ndarray, # (Z,Y,X) bool
@@ -487,16 +489,19 @@ def find_regions(mask:np.ndarray, # (Z,Y,X) bool
     large = np.flatnonzero(counts >= max(scale.min_piece, MIN_REGION))
     large = large[np.argsort(-counts[large], kind='stable')][:MAX_REGIONS]
     boxes = find_objects(labels)
-    regions, kept = [], []
+    regions, kept, solid = [], [], []
     for k in large:
         box = boxes[k - 1]
         region = labels[box] == k
-        if not is_solid(region):
-            low = np.array([s.start for s in box], np.int32)
-            regions.append(np.argwhere(region).astype(np.int32) + low)
-            kept.append(k)
+        if is_solid(region):
+            solid.append(k)
+            continue
+        low = np.array([s.start for s in box], np.int32)
+        regions.append(np.argwhere(region).astype(np.int32) + low)
+        kept.append(k)
     n_others = int(np.count_nonzero(counts) - len(kept))
-    return Regions(regions, Specks(n_others, int(counts.sum() - counts[kept].sum())))
+    n_voxels = int(counts.sum() - counts[kept].sum())
+    return Regions(regions, Specks(n_others, n_voxels, len(solid), int(counts[solid].sum())))
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #bbc74c72
 class Approach(NamedTuple):
@@ -530,6 +535,8 @@ class Pieces:
     separate:frozenset # of (a, b), a < b: pieces of two bodies, which no join may bring together
     contacts:tuple # of Contact
     specks:Specks
+    given:tuple = () # of int: the id that another tool gave to each; empty where none did
+    lost:tuple = () # of int: such ids of which no piece is left
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #799c47f8
 class _Parts(NamedTuple):
@@ -612,12 +619,13 @@ def _contacts(pieces, first, scale):
 def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
                 scale:Scale, # the settings in voxels
                 seed:int=0, # of everything that draws
+                corner:tuple=(0, 0, 0), # z,y,x of the mask in the volume of `scale`, voxels
                 )->Pieces: # of the whole mask
     "Merge a mask by distance and cut what touches."
     regions, specks = find_regions(mask, scale)
     pieces, reasons, contacts, separate = [], [], [], set()
     for voxels in regions:
-        parts = _split_region(describe_piece(voxels, scale, seed), scale, seed)
+        parts = _split_region(describe_piece(voxels + np.array(corner, np.int32), scale, seed), scale, seed)
         first = len(pieces)
         pieces += parts.pieces
         n = len(parts.pieces)
