@@ -71,9 +71,6 @@ from ..connect.labels import INSTANCES
 from ..connect.labels import LabelReading
 
 
-from ..connect.labels import OWN_MEMBRANE
-
-
 from ..connect.labels import PROBABILITY
 
 
@@ -478,7 +475,7 @@ def membrane_mask(job:Job)->np.ndarray|None: # (Z,Y,X) bool; None where there ar
         return labels
     if job.instances:
         return labels != 0
-    return np.isin(labels, job.settings.connect.membrane_values or OWN_MEMBRANE)
+    return np.isin(labels, job.settings.connect.values)
 
 
 def write_surfaces(folder, # where to
