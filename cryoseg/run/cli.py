@@ -425,15 +425,12 @@ MAX_LEFT_OUT = 10       # regions that are named
 
 
 def say_dropped(dropped:tuple, # of Dropped
-                found:bool, # something was kept: then the reasons are for those who ask with -v
                 )->None:
-    "Say what was labelled and yet is no membrane, and why."
-    if found and Talk.level < 1:
-        return
+    "Say with -v all that was labelled and yet is no membrane, and why."
     for d in dropped[:MAX_LEFT_OUT]:
-        say(f'left out: {d.n_voxels} voxels in {d.n_regions} fragments: {d.reason}')
+        say(f'left out: {d.n_voxels} voxels in {d.n_regions} pieces: {d.reason}', 1)
     if len(dropped) > MAX_LEFT_OUT:
-        say(f'and {len(dropped) - MAX_LEFT_OUT} more, see run.toml')
+        say(f'and {len(dropped) - MAX_LEFT_OUT} more, see run.toml', 1)
 
 
 def say_again(run, # Run
@@ -466,8 +463,10 @@ def show_run(run, # Run
         elif table:
             print_membranes(table, units)
         else:
-            print('no membranes found')
-    say_dropped(run.record.dropped, bool(table))
+            print(run.record.why_none or 'no membranes found')
+    for words in run.record.left_out[:MAX_LEFT_OUT]:
+        say(words)
+    say_dropped(run.record.dropped)
     say(f'results in {run.folder}, to look at: {report}')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #157a8b08
