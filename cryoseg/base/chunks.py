@@ -26,6 +26,7 @@ import numpy as np
 from .files import VolumeError
 from .files import absolute_path
 from .limits import check_memory
+from .limits import check_packing
 from .limits import check_regular
 from .limits import in_words
 
@@ -277,6 +278,8 @@ def check_chunk(file:Path, # of one chunk
                 )->None:
     "Raise VolumeError where a chunk is longer than its place, or would be when unpacked."
     limit = 2*n_bytes + SLACK
+    if packing:
+        check_packing(n_bytes, size, path)
     try:
         with open(file, 'rb') as opened:
             length = _unpacked_length(opened, packing, limit) if packing and size else 0
