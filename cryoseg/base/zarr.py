@@ -59,7 +59,7 @@ def _axis(entry):
     name = entry['name'].lower()
     if entry.get('type') == 'space' and name not in EARLY_AXES: # some call a channel space
         raise ValueError(f'an axis of space called {name!r}, where x, y or z is needed')
-    return Axis(name, entry.get('unit'))
+    return Axis(name, entry.get('unit') or None) # some write an empty text
 
 
 def _axes(image, n_axes=None):
