@@ -52,8 +52,8 @@ class VolumeFormat:
     wishes:tuple=() # names of the keywords that `read` takes: some of labels, allow_missing, follow_links
 
 
-MRC = VolumeFormat('cryoseg.base.mrc:read_mrc', 'cryoseg.base.mrc:write_mrc')
-READ_ONLY_MRC = VolumeFormat('cryoseg.base.mrc:read_mrc')
+MRC = VolumeFormat('cryoseg.base.mrc:read_mrc', 'cryoseg.base.mrc:write_mrc', 'cryoseg.base.mrc:read_mrc_meaning')
+READ_ONLY_MRC = VolumeFormat('cryoseg.base.mrc:read_mrc', meaning='cryoseg.base.mrc:read_mrc_meaning')
 TIFF = VolumeFormat('cryoseg.base.tiff:read_tiff', 'cryoseg.base.tiff:write_tiff')
 NPY = VolumeFormat('cryoseg.base.arrays:read_npy', 'cryoseg.base.arrays:write_npy')
 NPZ = VolumeFormat('cryoseg.base.arrays:read_npz', 'cryoseg.base.arrays:write_npz',

@@ -9,6 +9,7 @@ __all__ = ['coarsen_mesh', 'Mesh', 'clip_mesh', 'Camera', 'camera', 'shade', 'bl
 # %% ../../nbs/8_show/08b_scene.ipynb #113c4542
 import io
 import re
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple
 
@@ -490,11 +491,25 @@ window.parent.postMessage('scene is ready', '*');"""
 _COMPRESSION = 9
 
 
+@contextmanager
+def _counted(plot):
+    "Number the objects of a plot 1, 2, 3 for a while: k3d takes their addresses in memory, another each time."
+    own = [item.id for item in plot.objects]
+    try:
+        for number, item in enumerate(plot.objects, 1):
+            item.id = number
+        yield
+    finally:
+        for number, item in zip(own, plot.objects):
+            item.id = number
+
+
 def snapshot_html(plot, # k3d.Plot, as `scene` makes
                   title:str='cryoseg', # title of the page
                   )->str: # a complete HTML document; it listens to messages {name or group: true or false}
-    "Turn a scene into one HTML page that works without a network and without Python."
+    "Turn a scene into one HTML page that works without a network and without Python; equal scenes give equal pages."
     plot.snapshot_type = 'full'
-    page = plot.get_snapshot(_COMPRESSION, additional_js_code=_SWITCH)
+    with _counted(plot):
+        page = plot.get_snapshot(_COMPRESSION, additional_js_code=_SWITCH)
     head = f'<title>{title}</title><meta http-equiv="Content-Security-Policy" content="{_OFFLINE}">'
     return re.sub(r'<title>.*?</title>', lambda _: head, page, count=1)

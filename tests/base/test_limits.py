@@ -6,7 +6,7 @@ import pytest
 
 from cryoseg.base import limits
 from cryoseg.base.files import VolumeError
-from cryoseg.base.limits import check_memory, check_packing, check_regular, free_memory, in_words
+from cryoseg.base.limits import check_memory, check_packing, check_regular, check_unpacked, free_memory, in_words
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch):
@@ -23,6 +23,14 @@ def test_a_group_of_processes_limits_too(monkeypatch, tmp_path):
     assert free_memory() == 48_576
     (tmp_path/'max').write_text('max\n')
     assert free_memory() > 48_576
+
+
+def test_what_is_packed_is_refused_where_it_is_much_out_of_nothing(monkeypatch):
+    monkeypatch.setattr(limits, 'free_memory', lambda: 2.**40)
+    check_unpacked(2**29, 10, 'a.mrc.gz')
+    check_unpacked(2**35, 2**28, 'a.mrc.gz')
+    with pytest.raises(VolumeError, match='a.mrc.gz: 1 kB unpack to 1 GB, nearly all of one value'): check_unpacked(2**30, 2**10, 'a.mrc.gz')
+    with pytest.raises(VolumeError, match='needs'): check_unpacked(2**40, 2**39, 'a.mrc.gz')
 
 
 def test_sizes_in_words():

@@ -1,15 +1,21 @@
 """The folder of a run: keys that know all that matters, records that come back, results that are whole."""
+import datetime
 import hashlib
+import os
+import shutil
+import tomllib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tomli_w
 
 from cryoseg.base.files import VolumeError
 from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
-from cryoseg.result.folder import (RunRecord, StageRecord, changed_file, checksum, read_record, record_path, remove_results,
-                                   setting_changes, stage_key, staged, why_again, write_record)
+from cryoseg.result.folder import (RunRecord, StageRecord, _to_toml, changed_file, check_space, checksum, input_settings, read_record, record_path,
+                                   setting_changes, stage_key, staged, usable_record, why_again, write_record)
+from cryoseg.result.lock import LOCK_NAME, Locked, locked_folder
 from cryoseg.result.records import Dropped
 from cryoseg.show.report import read_run
 
@@ -109,8 +115,64 @@ def test_results_that_no_longer_belong_are_removed(tmp_path):
     (tmp_path/'surfaces').mkdir()
     (tmp_path/'surfaces/m').write_text('x')
     (tmp_path/'a.csv').write_text('x')
-    remove_results(tmp_path, ['surfaces', 'a.csv', 'never.csv'])
+    with staged(tmp_path, ['surfaces', 'a.csv', 'never.csv']): pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('stuck', ['a.csv', 'surfaces', 'c.csv'])
+@pytest.mark.parametrize('trouble', [PermissionError(13, 'open in another program'), KeyboardInterrupt()], ids=['open', 'stopped'])
+def test_all_or_none_are_put_in_place(tmp_path, monkeypatch, stuck, trouble):
+    "Whichever of them cannot be replaced, and whether it is its older or its newer file that cannot be moved."
+    names = ['a.csv', 'surfaces', 'gone.csv', 'c.csv', 'new.csv']
+    real, real_link = os.replace, os.link
+    for older in (True, False):
+        folder = tmp_path/str(older)
+        (folder/'surfaces').mkdir(parents=True)
+        for name in ('a.csv', 'surfaces/m', 'gone.csv', 'c.csv'): (folder/name).write_text('older')
+        failed = []
+
+        def move(source, target):
+            if not failed and (source if older else target) == folder/stuck:
+                failed.append(1)        # once: what is put back can be moved
+                raise trouble
+            real(source, target)
+        def link(source, target):
+            if older and source == folder/stuck and not isinstance(trouble, OSError): raise trouble
+            if older and source == folder/stuck: raise OSError(95, 'no second names here')
+            real_link(source, target)
+        monkeypatch.setattr(os, 'replace', move)
+        monkeypatch.setattr(os, 'link', link)
+        with pytest.raises((VolumeError, KeyboardInterrupt)), staged(folder, names) as fresh:
+            (fresh/'surfaces').mkdir()
+            for name in ('a.csv', 'surfaces/n', 'c.csv', 'new.csv'): (fresh/name).write_text('newer')
+        monkeypatch.undo()
+        assert {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob('*') if p.is_file()} == dict.fromkeys(
+            ('a.csv', 'surfaces/m', 'gone.csv', 'c.csv'), 'older')
+
+
+def test_results_are_not_put_into_a_folder_that_another_has_taken(tmp_path):
+    (tmp_path/'a.csv').write_text('older')
+    with pytest.raises(Locked), locked_folder(tmp_path), staged(tmp_path, ['a.csv']) as fresh:
+        (fresh/'a.csv').write_text('newer')
+        (tmp_path/LOCK_NAME).write_text('{}')
+    assert (tmp_path/'a.csv').read_text() == 'older'
+
+
+def test_a_folder_that_was_removed_during_the_run_is_said(tmp_path):
+    with pytest.raises(VolumeError, match='removed'), locked_folder(tmp_path/'o'), staged(tmp_path/'o', ['a.csv']) as fresh:
+        shutil.rmtree(tmp_path/'o')
+        fresh.mkdir(parents=True)       # as a writer does that makes its folder
+        (fresh/'a.csv').write_text('newer')
+    assert not (tmp_path/'o/a.csv').exists()
+
+
+@pytest.mark.parametrize('free, total, enough', [(10**9, 10**12, True), (10**6, 10**12, False), (0, 0, True)])
+def test_space_is_counted_before(tmp_path, monkeypatch, free, total, enough):
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage(total, total - free, free))
+    if enough: check_space(tmp_path, 10**8, 'surface')
+    else:
+        with pytest.raises(VolumeError, match='surface needs 111 MB, the disk has 977 kB free'): check_space(tmp_path, 10**8, 'surface')
 
 
 def test_the_image_behind_a_run_is_binned_once(tmp_path):
@@ -126,3 +188,46 @@ def test_the_image_behind_a_run_is_binned_once(tmp_path):
         assert image.shape == (4, 6, 5) and image.voxel_size_A == 20.
     assert image_behind(input=str(tmp_path/'gone.mrc')) is None
     assert image_behind(input=str(tmp_path/'a.mrc'), kind='labels') is None
+
+
+def change(where, value):
+    "The text of RECORD with one value changed."
+    values = tomllib.loads(tomli_w.dumps(_to_toml(RECORD)))
+    *tables, name = where.split('.')
+    here = values
+    for table in tables: here = here[table]
+    here[name] = value
+    return tomli_w.dumps(values)
+
+
+@pytest.mark.parametrize('where, value', [
+    ('format', [1]), ('format', {'a': 1}), ('format', 2.5), ('run', 3), ('run.kind', 'moon'), ('run.kind', [1]), ('run.shape_zyx', [4, 5]), ('run.shape_zyx', [4, 5, -6]), ('run.shape_zyx', [True, 5, 6]),
+    ('run.shape_zyx', 'abc'), ('run.shape_zyx', [4., 5., 6.]), ('run.voxel_size_A', float('nan')), ('run.voxel_size_A', float('inf')), ('run.voxel_size_A', -1.), ('run.voxel_size_A', '10'),
+    ('run.seed', 'x'), ('run.seed', True), ('run.colour', 'red'), ('run.input', 3), ('settings', [1]), ('stages', 1), ('stages.connect', 5), ('stages.moon', {}), ('stages.connect.wrote', ['a']),
+    ('stages.connect.wrote', {'a': 1}), ('stages.connect.read', {'a': 1}), ('stages.connect.key', 1), ('dropped', 1), ('dropped', [1]), ('dropped', [{'n_voxels': 'x'}]),
+    ('dropped', [{'n_voxels': 1, 'n_regions': 1, 'reason': 'x', 'fragments': ['a']}]), ('unfit', [1]), ('unfit', 'abc'), ('run.shape_zyx', [datetime.date(2026, 1, 1)]),
+    *(('stages.connect.wrote', {name: 'sha256:1'}) for name in ('../a', '/etc/passwd', '..', '.', 'a/b', 'a\\b', 'C:a', '', 'a b\n', 'x'*200))], ids=str)
+def test_a_record_of_wrong_values_is_one_line_and_can_be_passed_over(where, value, tmp_path):
+    record_path(tmp_path).write_text(change(where, value), encoding='utf-8')
+    with pytest.raises(VolumeError) as error: read_record(tmp_path)
+    assert 'run.toml' in str(error.value) and '--overwrite' in str(error.value) and '\n' not in str(error.value) and len(str(error.value)) < 500 + len(str(tmp_path))
+    assert usable_record(tmp_path, overwrite=True) is None
+    with pytest.raises(VolumeError): usable_record(tmp_path, overwrite=False)
+
+
+def test_a_good_record_is_usable_either_way(tmp_path):
+    assert usable_record(tmp_path, False) is None
+    write_record(tmp_path, RECORD)
+    assert usable_record(tmp_path, True) == usable_record(tmp_path, False) == RECORD
+
+
+@pytest.mark.parametrize('text', [b'\xff\xfe\x00', b'format = 2\n[' + b'a.'*5000 + b'b]\n', b'x = ' + b'['*5000, b'#'*(2 << 20), b'x = ' + b'9'*5000, b'\x00'*100])
+def test_a_record_of_any_bytes_is_one_line(text, tmp_path):
+    record_path(tmp_path).write_bytes(text)
+    with pytest.raises(VolumeError, match='run.toml.*--overwrite'): read_record(tmp_path)
+
+
+def test_settings_of_the_input_are_held_to_their_types():
+    assert input_settings({'bin': 2, 'z_range': [1, 3]}).z_range == (1, 3)
+    for wrong in ({'bin': 'x'}, {'colour': 1}, {'z_range': 3}, 3, {'z_range': [3, 1]}, {'invert': 1}):
+        with pytest.raises(VolumeError): input_settings(wrong)
