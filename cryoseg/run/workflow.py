@@ -256,7 +256,8 @@ class Job:
 # %% ../../nbs/2_run/02a_workflow.ipynb #e0f7fe08
 def _mask_volume(path, like, settings):
     "A mask as it fits a volume: turned, cut and binned like the file of the volume, or made for the volume as it is."
-    as_is = read_volume(path, voxel_size_A=like.voxel_size_A, labels=True)
+    as_is = read_volume(path, voxel_size_A=like.voxel_size_A, labels=True, allow_missing=settings.allow_missing,
+                        follow_links=settings.follow_links)
     changed = settings.beam_axis not in (None, 'z') or settings.z_range or settings.bin != 1
     if not changed:
         return as_is
