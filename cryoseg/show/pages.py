@@ -144,8 +144,8 @@ Membrane {{ row.id }} has no surface because {{ row.reason or 'no reason was giv
 {% endif %}
 {% endif %}
 {% if left_out %}
-Left out though as large as a membrane that was kept:
-{% for words in left_out %}{{ words }}{{ '. ' if not loop.last else '.' }}{% endfor %}
+Left out, though as large as a membrane that was kept:
+{% for words in left_out %}{{ words }}{{ '; ' if not loop.last else '.' }}{% endfor %}
 {% endif %}
 {% if proteins and proteins.clumps %}
 {{ clumps }} of protein ({{ protein_voxels }} voxels) {{ 'is' if proteins.clumps == 1 else 'are' }} marked; a clump need

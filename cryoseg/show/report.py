@@ -127,9 +127,11 @@ def _quietly(read, notes):
     return volume
 
 # %% ../../nbs/8_show/08d_report.ipynb #7fe9e827
-def _read_result(path, notes):
-    "A volume that the run wrote, or None with a note."
-    return _quietly(lambda: read_volume(path, check=False), notes)
+def _read_result(path, run):
+    "A volume that a run wrote, or None with a note; its voxel size is that of the record, known or not."
+    size_A = run.record.get('run', {}).get('voxel_size_A')
+    good = isinstance(size_A, float) and 0 < size_A < math.inf
+    return _quietly(lambda: read_volume(path, voxel_size_A=size_A if good else None, labels=True), run.notes)
 
 # %% ../../nbs/8_show/08d_report.ipynb #bb337cea
 MISSING = {'labels.mrc': 'the labels', 'membranes.mrc': 'which membrane each voxel belongs to',
@@ -233,9 +235,9 @@ def read_run(folder:str|Path, # what `cryoseg run -o` wrote
     missing = {name: what for name, what in MISSING.items() if not (folder / name).exists()}
     run.notes += [f'{name} is missing: {what} cannot be shown.' for name, what in missing.items()]
     if 'labels.mrc' not in missing:
-        run.labels = _read_result(folder / 'labels.mrc', run.notes)
+        run.labels = _read_result(folder / 'labels.mrc', run)
     if 'membranes.mrc' not in missing:
-        run.membranes = _read_result(folder / 'membranes.mrc', run.notes)
+        run.membranes = _read_result(folder / 'membranes.mrc', run)
     run.image = _read_image(run.record, folder, run.notes, run.frame)
     if 'membranes.csv' not in missing:
         run.rows = read_rows(folder / 'membranes.csv', Membrane)
