@@ -1,6 +1,7 @@
 """What faults of the intensities cost: `python benchmarks/robustness.py`.
 
 Phantoms of 32x128x128 voxels are labelled as they are, and again with padding, spikes, NaN, other units and other kinds of numbers.
+A last table is about voxel sizes.
 Membrane IoU is taken where the fault left an image, of the faulty volume and of the clean one: the clean value is the limit.
 """
 import warnings
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import rotate
 
+from cryoseg.base.formats import read_volume
 from cryoseg.base.metrics import iou
+from cryoseg.base.volume import Volume, bin_volume
 from cryoseg.phantom.phantom import simulate_phantom
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.segment.contrast import enhance
@@ -126,8 +129,43 @@ def few(data, rng):
         if name in kept: yield name, faulty, valid
 
 
+SEEN_A = 8., 10., 13., 16., 20.  # voxel sizes to which slices are scaled for the net
+
+
+def scale_row(what, size_A, cases, net):
+    "IoU at several scales and at the one that `cryoseg segment` takes, mean over cases."
+    def score(scale):
+        chosen = SegmentSettings(workers=1, scale=scale)
+        return float(np.mean([iou(segment_volume(c.data, net, chosen, size_A).labels, c.truth.astype(np.uint8), 1) for c in cases]))
+    return dict(volume=what, voxel_A=size_A, **{f'seen_at_{seen:g}_A': score(size_A / seen) for seen in SEEN_A}, default=score(None))
+
+
+def sized_phantoms(size_A, cnr=1.4):
+    "Two phantoms of one voxel size."
+    chosen = PhantomSettings(shape=(32, 144, 144), n_vesicles=2, n_ribosomes=0, radius_A=(150., 220.), voxel_size_A=size_A, cnr=cnr)
+    made = [simulate_phantom(chosen, seed) for seed in (11, 12)]
+    return [Case(np.asarray(m.tomogram.data), m.labels == 1) for m in made]
+
+
+def binned_polnet(data, snr, bins):
+    "A PolNet volume and its truth, averaged over blocks; half of a block must be membrane."
+    known = np.load(data / 'polnet' / 'liposomes_truth.npz')
+    volume = read_volume(data / 'polnet' / f'liposomes_snr{snr}.mrc')
+    truth = Volume(np.isin(known['labels'], known['membrane_labels']).astype(np.float32), volume.voxel_size_A)
+    volume, truth = bin_volume(volume, bins), bin_volume(truth, bins)
+    return Case(np.asarray(volume.data), truth.data >= .5)
+
+
+def scale_rows(data, net):
+    "Where the net wants slices to be scaled to."
+    rows = [scale_row('phantom', size, sized_phantoms(size), net) for size in (5., 8., 10., 13., 16., 20., 25., 30.)]
+    if data.is_dir():
+        rows += [scale_row(f'PolNet, SNR {snr}', 10. * n, [binned_polnet(data, snr, n)], net) for snr in ('1.0', '0.3') for n in (2, 3)]
+    return rows
+
+
 def main():
-    args = arguments(__doc__).parse_args()
+    args = arguments(__doc__, data=True).parse_args()
     net, tables = load_weights(), []
     warnings.simplefilter('ignore')
     for title, faults, enhanced in (('padding', lambda data, rng: padded(data), False), ('outliers', spiked, False),
@@ -135,6 +173,8 @@ def main():
         made = rows(faults, net, enhanced)
         tables.append((f'{title}: membrane IoU where there is an image, and voxels labelled where there is none', made))
         print_table(*tables[-1])
+    tables.append(('scale: membrane IoU where slices are scaled so that the net sees voxels of so many Å', scale_rows(args.data, net)))
+    print_table(*tables[-1])
     finish(tables, args.json)
 
 
