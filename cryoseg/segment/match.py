@@ -360,9 +360,10 @@ def _common_box(padding, z, shape):
         of_slice = padding.valid(k)
         if of_slice is not None:
             valid &= of_slice
-    if not valid.any():
+    box = inner_box(valid) if valid.any() else None
+    if box is None or not valid[box].size:
         raise VolumeError('the chosen slices have no place in common that is no padding; choose fewer (--z-range)')
-    return inner_box(valid)
+    return box
 
 
 def flip_agreement(net:UNet, # in evaluation mode

@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.segment import predict as room
+from cryoseg.segment.padding import find_padding
 from cryoseg.segment.predict import (MembraneEvidence, Plan, Symmetry, average_neighbours, calibrated, flipped_copies, has_bf16, looks_bright,
                                      measured_scale, membrane_evidence, middle_of, net_scale, plan, predict_tiled, probabilities,
                                      receptive_radius, resized, resized_back, sample_slices, segment_slice, segment_volume, single_threads,
@@ -80,13 +81,13 @@ def test_tiles_leave_no_seams():
 # scale, precision, device
 
 def test_unknown_is_none_and_one_angstrom_is_a_size():
-    assert working_scale(None) == 1 and working_scale(1.) == 1 / 8 and working_scale(4.) == .5 and working_scale(30.) == 1
-    assert working_scale(5., finest_A=10.) == .5
+    assert working_scale(None) == 1 and working_scale(1.) == 1 / 10 and working_scale(5.) == .5
+    assert working_scale(10.) == working_scale(12.) == 1 and 1.5 <= working_scale(20.) <= 1.6 and 2 <= working_scale(30.) <= 2.5
 
 
-@pytest.mark.parametrize('size, scale', [(1., 1 / 8), (4., .5), (None, .45)])
+@pytest.mark.parametrize('size, scale', [(1., 1 / 10), (5., .5), (None, .45)])
 def test_the_scale_is_measured_only_where_the_size_is_unknown(monkeypatch, size, scale):
-    monkeypatch.setattr(room, 'measured_scale', lambda data, net, settings: .45)
+    monkeypatch.setattr(room, 'measured_scale', lambda data, net, settings, padding: .45)
     assert net_scale(noise(2, 8, 8), None, SegmentSettings(), size) == scale
     assert net_scale(noise(2, 8, 8), None, SegmentSettings(scale=.7), size) == .7
 
@@ -245,11 +246,17 @@ def test_segmenting_leaves_the_threads_alone(two_threads):
 
 def test_what_is_open_is_decided_once():
     data, net = noise(4, 16, 16), small_net()
-    assert plan(data, net, SegmentSettings(), 8.) == Plan(1, (1.,))
-    single = plan(data[:1], net, SegmentSettings(), 8.)
+    assert plan(data, net, SegmentSettings(), 10.) == Plan(1, (1.,))
+    single = plan(data[:1], net, SegmentSettings(), 10.)
     assert single.flips == 4 and single.scales == pytest.approx((2 / 3, 1., 4 / 3))
     assert plan(data[:1], net, SegmentSettings(flips=2, scale_spread=0., scale=.5), None) == Plan(2, (.5,))
-    assert plan(data, net, SegmentSettings(scale_spread=.25), 4.) == Plan(1, (.375, .5, .625))
+    assert plan(data, net, SegmentSettings(scale_spread=.25), 5.) == Plan(1, (.375, .5, .625))
+
+
+def test_an_unknown_size_takes_three_scales_and_says_so():
+    for n, flips in ((1, 4), (3, 1)):
+        with pytest.warns(VolumeWarning, match='voxel size is not known: the net sees slices at 1, 1.5, 2 times'):
+            assert plan(noise(n, 16, 16), small_net(), SegmentSettings(), None) == Plan(flips, (1., 1.5, 2.))
 
 
 def test_only_an_unknown_size_is_warned_about():
@@ -285,7 +292,94 @@ def test_proteins_win_over_membranes_only_where_they_are_likelier(monkeypatch):
     membrane, protein = np.array([[[.9, .6, .2, .8]]], np.float16), np.array([[[.1, .7, .6, .6]]], np.float16)
     monkeypatch.setattr(room, 'probabilities', lambda *a: room.Probabilities(membrane, protein))
     chosen = SegmentSettings(calibration=(1, 0), threshold=.5)
-    assert segment_volume(np.zeros((1, 1, 4)), None, chosen).labels.ravel().tolist() == [1, 2, 2, 1]
+    assert segment_volume(np.arange(4.)[None, None], None, chosen).labels.ravel().tolist() == [1, 2, 2, 1]
+
+
+# padding and outliers
+
+def volume_of_rings(n=4, side=128):
+    "A volume of mean 100 and sd 10 or so, and its membranes."
+    made = [ring(side, 40, seed=s) for s in range(n)]
+    return (100 + 10 * np.stack([m[0] for m in made])).astype(np.float32), np.stack([m[1] for m in made])
+
+
+def agreement(found, other, where): return (found & other & where).sum() / ((found | other) & where).sum()
+
+
+@pytest.mark.parametrize('value', [0, 100, 255, np.nan])
+def test_padding_is_never_labelled_and_changes_little_beside_it(net, value):
+    data, truth = volume_of_rings()
+    y, x = np.indices(data.shape[1:])
+    chosen = SegmentSettings(precision='float32', workers=1)
+    clean = segment_volume(data, net, chosen, 10.).labels == 1
+    for valid in (np.minimum.reduce([y, x, 127 - y, 127 - x]) >= 12, (x < 100) & (y > 20), abs(y - 64) + abs(x - 64) < 90):
+        padded = np.where(valid, data, np.float32(value))
+        with pytest.warns(VolumeWarning, match='left out'): found = segment_volume(padded, net, chosen, 10.)
+        assert not found.labels[:, ~valid].any() and not found.probability[:, ~valid].any()
+        member, inside = found.labels == 1, np.broadcast_to(valid, data.shape)
+        assert agreement(member, truth, inside) > agreement(clean, truth, inside) - .03
+        assert found.padding.fraction == pytest.approx((~valid).mean(), abs=.01)
+
+
+def test_missing_slices_do_not_thin_their_neighbours(net):
+    data, _ = volume_of_rings(5)
+    data[2] = 0
+    chosen = SegmentSettings(precision='float32', workers=1)
+    with pytest.warns(VolumeWarning, match='20 % of the voxels are constant'): found = segment_volume(data, net, chosen, 10.)
+    alone = segment_volume(data[:2], net, chosen, 10.)
+    assert not found.labels[2].any()
+    np.testing.assert_array_equal(found.labels[:2], alone.labels)
+
+
+@pytest.mark.parametrize('size', [1e2, 1e4, 1e7, 1e30])
+@pytest.mark.parametrize('scale', [None, .7, 1.5])
+def test_hot_pixels_change_nothing_else(net, size, scale):
+    data, _ = volume_of_rings(2)
+    chosen = SegmentSettings(precision='float32', workers=1, scale=scale)
+    clean = segment_volume(data, net, chosen, 10.).labels == 1
+    rng = np.random.default_rng(0)
+    for image in data: image[rng.integers(0, 128, 6), rng.integers(0, 128, 6)] += size
+    assert agreement(segment_volume(data, net, chosen, 10.).labels == 1, clean, True) > .97
+
+
+@pytest.mark.parametrize('change', [lambda v: v * 1e-8, lambda v: v * 1e12, lambda v: v.astype(float) + 1e12, lambda v: v.astype(np.float16),
+                                    lambda v: (v + 20).clip(0, 255).astype(np.uint8), lambda v: (200 * v - 20000).astype(np.int16), lambda v: v.astype('>f4')])
+def test_units_and_kinds_of_numbers_change_nothing(net, change):
+    data, _ = volume_of_rings(2)
+    chosen = SegmentSettings(precision='float32', workers=1)
+    one, other = (segment_volume(v, net, chosen, 10.).labels == 1 for v in (data, change(data)))
+    assert agreement(one, other, True) > .95
+
+
+@pytest.mark.parametrize('shape', [(1, 1, 2), (1, 3, 5), (3, 5, 7), (2, 1, 40), (1, 17, 9)])
+@pytest.mark.parametrize('size', [None, 2., 10., 40.])
+def test_tiny_volumes_are_labelled(shape, size):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', VolumeWarning)
+        found = segment_volume(noise(*shape), small_net(), SegmentSettings(workers=1), size)
+    assert found.labels.shape == shape and np.isfinite(found.probability).all()
+
+
+@pytest.mark.parametrize('data', [np.zeros((1, 1, 1)), np.full((3, 32, 32), 7, np.int16), np.full((2, 8, 8), np.nan)])
+def test_volumes_of_one_value_are_refused(data):
+    with pytest.raises(VolumeError, match='no voxel holds an image'): segment_volume(data, small_net(), PLAIN)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_polarity_is_right_with_padding_gold_and_spikes_and_silent_about_noise(net, seed):
+    data, _ = volume_of_rings(3)
+    y, x = np.indices(data.shape[1:])
+    rng = np.random.default_rng(seed)
+    padded = np.where(x < 30, np.float32(rng.choice([0, 100, 255, 1e5])), data)
+    gold = data - 300 * (np.hypot(y - rng.integers(20, 100), x - rng.integers(20, 100)) < 6)
+    spiked = data.copy()
+    spiked[:, rng.integers(0, 128, 9), rng.integers(0, 128, 9)] = 1e6
+    for image in (data, padded, gold, spiked):
+        for sign in (1, -1):
+            image = sign * image
+            assert looks_bright(image, net, PLAIN, 10., padding=find_padding(image)) == (sign < 0)
+    empty = noise(3, 128, 128, seed=seed)
+    assert not looks_bright(empty, net, PLAIN, 10.) and not looks_bright(-empty, net, PLAIN, 10.)
 
 
 def test_only_volumes_are_labelled(net):

@@ -1,0 +1,155 @@
+"Padding: what is found, what is not, and what the net sees in its place."
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from cryoseg.base.files import VolumeError, VolumeWarning
+from cryoseg.segment.padding import (Padding, constant_regions, filled, find_padding, inner_box, step_tolerance, valid_box,
+                                     warn_of_padding)
+
+
+def noise(*shape, seed=0): return (100 + 10*np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+def shapes(side=96):
+    "Valid parts (Y,X) of a slice."
+    y, x = np.indices((side, side))
+    edge = np.minimum.reduce([y, x, side - 1 - y, side - 1 - x])
+    return {'rim 1': edge >= 1, 'rim 2': edge >= 2, 'rim 20': edge >= 20, 'corners': abs(y - 48) + abs(x - 48) < 66,
+            'strip': x < 70, 'band': (x < 30) | (x > 50), 'circle': np.hypot(y - 48, x - 48) < 46, 'block': (abs(y - 50) > 18) | (abs(x - 40) > 18)}
+
+
+@pytest.mark.parametrize('value', [0, 100, 255, -1, 1e6])
+@pytest.mark.parametrize('name', list(shapes()))
+def test_every_shape_and_value_is_found(name, value):
+    valid = shapes()[name]
+    data = np.where(valid, noise(4, 96, 96), np.float32(value))
+    padding = find_padding(data)
+    mask = padding.mask
+    assert (mask[:, ~valid].mean() > .97) and mask[:, valid].mean() < 1e-3
+    assert padding.values[0] == value and padding.fraction == pytest.approx(mask.mean())
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'int8', 'int16', 'uint16', 'float16', 'float32', 'float64', '>i2'])
+def test_every_kind_of_number(dtype):
+    valid = shapes()['rim 20']
+    data = np.where(valid, noise(3, 96, 96).round().clip(1, 127), 0).astype(dtype)
+    assert (find_padding(data).mask == ~valid).mean() > .999
+
+
+def test_nan_and_infinity_are_left_out_where_they_are():
+    data = noise(5, 40, 40)
+    data[:, :, :7], data[2, 20, 20] = np.nan, -np.inf
+    mask = find_padding(data).mask
+    np.testing.assert_array_equal(mask, ~np.isfinite(data))
+    assert 'NaN or infinite' in str(find_padding(data))
+
+
+def test_whole_slices_at_the_ends_and_in_the_middle():
+    data = noise(9, 32, 32)
+    data[[0, 4, 5, 8]] = [[[0]], [[3]], [[np.nan]], [[-1]]]
+    padding = find_padding(data)
+    assert padding.mask.all((1, 2)).tolist() == [True, False, False, False, True, True, False, False, True]
+    assert padding.fraction == pytest.approx(4/9) and padding.valid(1) is None and not padding.valid(4).any()
+
+
+def test_interpolated_padding_is_constant_but_for_rounding():
+    valid = shapes()['rim 20']
+    data = np.where(valid, noise(2, 96, 96), 100).astype(np.float32)
+    data[:, ~valid] *= 1 + 1e-7*np.random.default_rng(1).normal(size=(2, (~valid).sum())).astype(np.float32)
+    assert (find_padding(data).mask == ~valid).mean() > .999
+    turned = ndimage.rotate(noise(2, 96, 96), 12, (1, 2), reshape=False, order=1, cval=37.3)
+    reached = ndimage.rotate(np.ones((96, 96)), 12, reshape=False, order=1) > 0
+    assert (find_padding(turned).mask == ~reached).mean() > .98
+
+
+@pytest.mark.parametrize('levels', [4, 8, 16, 250])
+@pytest.mark.parametrize('blur', [0, 1, 2])
+def test_few_grey_levels_are_no_padding(levels, blur):
+    image = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(3, 128, 128)), (0, blur, blur))
+    coarse = np.rint(levels*(image - image.min())/np.ptp(image)).astype(np.uint8)
+    assert find_padding(coarse).fraction < .01
+
+
+def test_saturated_things_are_no_padding():
+    y, x = np.indices((96, 96))
+    data = noise(3, 96, 96)
+    data[:, np.hypot(y - 40, x - 40) < 9] = 255                             # a bead
+    data[:, abs(np.hypot(y - 60, x - 95) - 30) < 3] = 0                     # a membrane that reaches the border
+    assert find_padding(data).mask is None
+
+
+def test_mirrored_and_repeated_borders_are_image():
+    for mode, most in (('reflect', 0), ('edge', 4*13*13)):                  # repeated rows and columns meet in the corners
+        data = np.stack([np.pad(s, 12, mode=mode) for s in noise(2, 64, 64)])
+        assert find_padding(data).fraction*data[0].size <= most
+
+
+def test_drawings_without_noise_are_images():
+    y, x = np.indices((96, 96))
+    ring = abs(np.hypot(y - 48, x - 48) - 30) < 2
+    for data in (ring, 1. - ring, np.where(ring, 50, 200).astype(np.uint8)): assert find_padding(data[None]*1).mask is None
+
+
+@pytest.mark.parametrize('data', [np.full((3, 8, 8), 5.), np.zeros((1, 1, 1)), np.full((2, 5, 5), np.nan), np.arange(4.)[:, None, None]*np.ones((4, 9, 9))])
+def test_volumes_of_one_value_are_refused(data):
+    with pytest.raises(VolumeError, match='no voxel holds an image'): find_padding(data)
+
+
+def test_an_empty_array_is_refused():
+    with pytest.raises(VolumeError, match='no voxels'): find_padding(np.zeros((0, 4, 4)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)), st.integers(0, 99))
+def test_tiny_noise_is_image(shape, seed):
+    data = noise(*shape, seed=seed)
+    if data.size > shape[0] and all(np.ptp(s) > 0 for s in data): assert find_padding(data).mask is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-6, 12), st.floats(-3, 3))
+def test_the_unit_does_not_matter(log_gain, offset):
+    valid = shapes()['corners']
+    data = np.where(valid, noise(2, 96, 96).astype(float), 0.)
+    np.testing.assert_array_equal(find_padding((data + offset)*10.**log_gain).mask, find_padding(data).mask)
+
+
+def test_the_warning_is_one_line_and_only_where_something_is_left_out(recwarn):
+    warn_of_padding(Padding(0.))
+    assert not recwarn.list
+    data = noise(2, 96, 96)
+    data[:, :12] = 0
+    with pytest.warns(VolumeWarning, match=r'^a.mrc: 12 % of the voxels are constant \(0\): left out'): warn_of_padding(find_padding(data), 'a.mrc')
+
+
+# filling
+
+@pytest.mark.parametrize('name', list(shapes()))
+def test_what_is_filled_looks_like_the_rest_and_the_rest_stays(name):
+    valid = shapes()[name]
+    image = np.where(valid, np.random.default_rng(0).normal(size=valid.shape), 50).astype(np.float32)
+    out = filled(image, valid)
+    np.testing.assert_array_equal(out[valid], image[valid])
+    assert abs(out[~valid].mean()) < .3 and .7 < out[~valid].std() < 1.3
+    np.testing.assert_array_equal(out, filled(image, valid))
+    assert filled(image, None) is image
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 999))
+def test_boxes(height, width, seed):
+    valid = np.random.default_rng(seed).random((height, width)) < .6
+    valid[seed % height, seed % width] = True
+    outside = np.ones_like(valid)
+    outside[valid_box(valid)] = False
+    assert not (valid & outside).any() and valid[inner_box(valid)].all()
+
+
+def test_the_tolerance_follows_the_noise_and_ends_where_it_is_rounding():
+    sample = noise(1, 64, 64).astype(float)
+    assert step_tolerance(3*sample) == pytest.approx(3*step_tolerance(sample), rel=.01)
+    assert step_tolerance(np.zeros((1, 4, 4))) == 0 and step_tolerance(np.full((1, 4, 4), np.nan)) == 0
+    assert not constant_regions(sample[0].astype(np.float32), step_tolerance(sample)).any()
