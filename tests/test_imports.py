@@ -11,10 +11,11 @@ from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
-    'base': 'files register options limits text sheets volume mrc tiff arrays zarr amira formats geometry mesh metrics',
+    'base': 'files register options limits text sheets chunks volume mrc tiff arrays zarr amira formats geometry mesh '
+            'metrics',
     'result': 'settings records tables meshes lock folder',
     'phantom': 'settings bodies imaging phantom',
-    'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
+    'segment': 'settings padding outliers contrast noise motifs unet scenes slabs train predict match',
     'connect': 'settings trace link merge pieces split joins candidates membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',

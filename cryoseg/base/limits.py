@@ -99,7 +99,7 @@ def check_regular(path:str|Path, # a file, or a folder
 
 # %% ../../nbs/9_base/09a3_limits.ipynb #a6c060c7
 FREELY_UNPACKED = 2**29 # bytes that may come out of any packed file: half a gigabyte, two seconds
-MAX_RATIO = 250 # unpacked bytes for one packed byte; DEFLATE reaches 1000 where all is one value
+MAX_RATIO = 200 # unpacked bytes for one packed byte; DEFLATE reaches 230 to 1000 where all is one value
 
 
 def check_unpacked(n_bytes:int, # that unpacking will take at its peak

@@ -251,9 +251,10 @@ class StackSign(NamedTuple):
 
 def _correlation(first, second):
     "The correlation of two images; 0 where one is constant or not finite."
-    deviations = [image - image.mean(dtype=float) for image in (first, second)]
-    norm = math.prod(math.sqrt(float((image**2).sum(dtype=float))) for image in deviations)
-    product = float((deviations[0]*deviations[1]).sum(dtype=float))
+    with np.errstate(all='ignore'): # NaN and infinite voxels are the business of others
+        deviations = [image - image.mean(dtype=float) for image in (first, second)]
+        norm = math.prod(math.sqrt(float((image**2).sum(dtype=float))) for image in deviations)
+        product = float((deviations[0]*deviations[1]).sum(dtype=float))
     return product/norm if norm > 0 and math.isfinite(product) else 0.
 
 
@@ -364,9 +365,11 @@ def _says_signed(header, sample):
 
 
 def _says_unsigned(header, sample):
-    "Whether bytes without a flag have the maximum of unsigned ones or, where there is no maximum, their voxels."
-    if header['dmin'] < header['dmax']:
-        return header['dmin'] >= 0 and LARGEST_SIGNED < header['dmax'] < N_BYTES
+    "Whether bytes without a flag have the maximum of unsigned ones or, where it says nothing, their voxels."
+    if header['dmin'] < 0:
+        return False
+    if LARGEST_SIGNED < header['dmax'] < N_BYTES:
+        return True
     return _steepness(sample) > STEEPER*_steepness(sample.view(np.uint8))
 
 
@@ -382,7 +385,8 @@ def _bytes_as_meant(start, data, path):
         warn_user(f'{path}: IMOD’s flag says unsigned bytes, but minimum and voxels are those of signed ones: '
                   'read as signed')
     elif _says_unsigned(start.header, sample):
-        warn_user(f'{path}: mode 0 with a maximum of {start.header["dmax"]:g}: read as unsigned bytes')
+        warn_user(f'{path}: mode 0, which does not say whether bytes are signed: read as unsigned bytes, '
+                  f'as its maximum ({start.header["dmax"]:g}) or its voxels say')
         return data.view(np.uint8)
     return data
 
@@ -554,8 +558,10 @@ def read_mrc(path:Path, # perhaps compressed
     if mode == 0:
         data = _bytes_as_meant(start, data, path)
     axes = _axes(start.header, path)
-    return RawVolume(data, f'MRC mode {mode}', _voxel(start, axes, path), _origin(start.header, path),
-                     _nstart(start.header, axes, path), axes, _what_it_says(start.header))
+    voxel = _voxel(start, axes, path)
+    said = '' if all(voxel) else _what_it_says(start.header)
+    return RawVolume(data, f'MRC mode {mode}', voxel, _origin(start.header, path), _nstart(start.header, axes, path),
+                     axes, said)
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #139a3581
 WRITTEN_AS = {'bool': 'int8', 'int8': 'int8', 'int16': 'int16', 'uint8': 'uint16', 'uint16': 'uint16',
@@ -617,8 +623,8 @@ def read_mrc_meaning(path:Path, # a file
     "Read what the header of an MRC file says about its labels."
     opener = PACKED.get(path.suffix.lower(), open)
     with opener(path, 'rb') as file:
-        header = np.frombuffer(file.read(HEADER_BYTES), HEADER_DTYPE)[0]
-    lines = [bytes(line).decode('latin-1').strip() for line in header['label']]
+        header = _parse_header(file.read(HEADER_BYTES), path).header
+    lines = [bytes(line).decode('latin-1').strip('\0 ') for line in header['label']]
     for line in lines:
         if line.startswith(MEANING):
             return named_labels(line.removeprefix(MEANING))

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['NOT_SAID', 'MAX_PLACE', 'PITCH_TAGS', 'CM_PER_UNIT', 'A_PER_CM', 'LIKELY_TAG_A', 'TAG_DOUBT', 'LUMINANCE', 'N_GRAYS',
            'BLACK', 'MAX_PAGES', 'CLASSIC', 'BIG', 'ORDERS', 'CLEARLY_LARGER', 'COLOURS', 'MAX_CHANNELS', 'AXIS_NAMES',
-           'SAVE_ONE', 'COLOUR_MODES', 'WHITE_IS_ZERO', 'INDEXED', 'UNPACKERS', 'MAX_EXPANSION', 'SAFE_BYTES',
-           'MISSING_CODEC', 'PICTURE_FORMATS', 'PICTURE_BYTES', 'COLOUR_BYTES', 'MAX_UINT8', 'TiffVoxel', 'tiff_voxel',
-           'to_gray', 'check_pages', 'choose_series', 'as_sections', 'read_tiff', 'read_picture', 'write_tiff',
-           'write_png']
+           'SAVE_ONE', 'COLOUR_MODES', 'UPRIGHT', 'WHITE_IS_ZERO', 'INDEXED', 'UNPACKERS', 'MAX_EXPANSION',
+           'SAFE_BYTES', 'MISSING_CODEC', 'PICTURE_FORMATS', 'PICTURE_BYTES', 'COLOUR_BYTES', 'MAX_UINT8', 'TiffVoxel',
+           'tiff_voxel', 'to_gray', 'check_pages', 'choose_series', 'as_sections', 'read_tiff', 'read_picture',
+           'write_tiff', 'write_png']
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #96d73df7
 import contextlib
@@ -18,7 +18,6 @@ import math
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,6 @@ import numpy as np
 
 from .files import VolumeError
 from .files import warn_user
-from .limits import check_memory
 from .limits import check_regular
 from .limits import check_unpacked
 from .volume import RawVolume
@@ -261,9 +259,28 @@ def _chain(first, path):
                       'give it the suffix of what it is')
 
 
+def _truncated(path, why):
+    "The error of a file that holds less than it promises."
+    return VolumeError(f'{path}: truncated: {why}; copy it again')
+
+
+def _next_page(file, chain, place, path):
+    "Where the page after the one at `place` is described; 0 after the last."
+    size = path.stat().st_size
+    if place >= size:
+        raise _truncated(path, f'a page is described at byte {place}, the file has {size}')
+    file.seek(place)
+    n_tags = int.from_bytes(file.read(chain.count_bytes), chain.order)
+    end = place + chain.count_bytes + n_tags*chain.tag_bytes + chain.offset_bytes
+    if end > size:
+        raise _truncated(path, f'the description of a page ends at byte {end}, the file has {size}')
+    file.seek(end - chain.offset_bytes)
+    return int.from_bytes(file.read(chain.offset_bytes), chain.order)
+
+
 def check_pages(path:Path, # a file
                 )->None:
-    "Follow the chain of pages of a TIFF. Raises VolumeError where it is none, goes in a circle or does not end."
+    "Follow the chain of pages of a TIFF. Raises VolumeError where it is none, a circle, endless or cut off."
     seen = set()
     with open(path, 'rb') as file:
         chain = _chain(file.read(16), path)
@@ -273,10 +290,7 @@ def check_pages(path:Path, # a file
                 why = 'go round in a circle' if place in seen else f'are more than {MAX_PAGES}'
                 raise VolumeError(f'{path}: its pages {why}; is it damaged? Save it again')
             seen.add(place)
-            file.seek(place)
-            n_tags = int.from_bytes(file.read(chain.count_bytes), chain.order)
-            file.seek(place + chain.count_bytes + n_tags*chain.tag_bytes)
-            place = int.from_bytes(file.read(chain.offset_bytes), chain.order)
+            place = _next_page(file, chain, place, path)
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #860686e9
 CLEARLY_LARGER = 2 # times the voxels of the next image
@@ -292,7 +306,7 @@ def choose_series(tif, # an open tifffile.TiffFile
                   )->int: # which of its images
     "Choose the image of a TIFF. Raises VolumeError where several are about as large."
     series = tif.series
-    if not series:
+    if not any(math.prod(one.shape) for one in series):
         raise VolumeError(f'{path}: no image in it; is it the right file?')
     ranked = sorted(range(len(series)), key=lambda k: -math.prod(series[k].shape))
     if len(series) == 1:
@@ -352,6 +366,7 @@ def as_sections(data:np.ndarray, # with these axes
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #515301ca
 COLOUR_MODES = ('PA', 'CMYK', 'YCbCr', 'LAB', 'HSV') # Pillow's names of pictures that become RGB first
+UPRIGHT = 1 # of the tag Orientation
 WHITE_IS_ZERO = 0 # of the tag PhotometricInterpretation
 INDEXED = 3
 # tag Compression: what undoes it
@@ -388,13 +403,15 @@ def _one_line(path):
                           'is it damaged, or another format under this name?') from error
 
 
-def _truncated(path, why):
-    "The error of a file that holds less than it promises."
-    return VolumeError(f'{path}: truncated: {why}; copy it again')
+def _stored_bytes(pages):
+    "Bytes that the pieces of pages take in their file, or files: OME spreads an image over several."
+    sizes = {id(page.parent): page.parent.filehandle.size for page in pages}
+    return min(sum(sum(page.databytecounts) for page in pages), sum(sizes.values()))
 
 
-def _check_segments(page, size, path):
+def _check_segments(page, path):
     "Raise VolumeError where pieces of a page are missing or end beyond the file."
+    size = page.parent.filehandle.size
     n = math.prod(page.keyframe.chunked)
     there = sum(count > 0 for count in page.databytecounts)
     if there < n:
@@ -409,7 +426,7 @@ def _check_bombs(page, tif, path):
     unpacker = UNPACKERS.get(int(page.keyframe.compression))
     expected = math.prod(page.keyframe.chunks)*page.keyframe.dtype.itemsize
     for start, count in zip(page.dataoffsets, page.databytecounts):
-        if unpacker is None or count*MAX_EXPANSION <= max(SAFE_BYTES, expected):
+        if unpacker is None or page.parent is not tif or count*MAX_EXPANSION <= max(SAFE_BYTES, expected):
             continue
         tif.filehandle.seek(start)
         unpacked = unpacker().decompress(tif.filehandle.read(count), expected + 1)
@@ -429,19 +446,28 @@ def _pages(series, path):
 def _decoded(series, tif, path):
     "The voxels of a packed image, page by page, by tifffile."
     pages = _pages(series, path)
+    for page in pages:
+        _check_segments(page, path)
     data = np.empty((len(pages), *pages[0].keyframe.shape), series.dtype)
     for k, page in enumerate(pages):
-        _check_segments(page, path.stat().st_size, path)
         _check_bombs(page, tif, path)
-        data[k] = page.asarray(maxworkers=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # that the other files of OME are opened once more
+            data[k] = page.asarray(maxworkers=1)
     return data.reshape(series.shape)
+
+
+def _picture_data(picture):
+    "The numbers of a picture that Pillow has opened; Pillow's one-bit pictures are 0 and 255 under the name of bool."
+    data = np.asarray(picture.convert('RGB') if picture.mode in COLOUR_MODES else picture)
+    return data.astype(np.uint8) if data.dtype == bool else data
 
 
 def _frames(picture, indices) -> Iterator[np.ndarray]:
     "Some frames of a file that Pillow has opened."
     for index in indices:
         picture.seek(index)
-        yield np.asarray(picture.convert('RGB') if picture.mode in COLOUR_MODES else picture)
+        yield _picture_data(picture)
 
 
 def _by_pillow(series, path):
@@ -450,8 +476,8 @@ def _by_pillow(series, path):
     pages = _pages(series, path)
     with Image.open(path, formats=['TIFF']) as picture:
         data = np.stack(list(_frames(picture, [page.index for page in pages])))
-    if int(series.keyframe.photometric) == WHITE_IS_ZERO:
-        data = invert_polarity(data)
+    if int(series.keyframe.photometric) == WHITE_IS_ZERO and data.dtype == np.uint8: # of the others it turns none round
+        data = (2**min(series.keyframe.bitspersample, 8) - 1) - data
     stacked = [axis for axis in series.axes if axis not in 'YXS']
     shape = [n for n, axis in zip(series.shape, series.axes) if axis in stacked]
     colour = 'S' if data.ndim > 3 else ''
@@ -480,7 +506,7 @@ def _check_promise(tif, series, path):
     if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
         raise _truncated(path, f'its image ends at byte {series.dataoffset + series.nbytes}, the file has {size}')
     if series.dataoffset is None:
-        check_unpacked(series.nbytes + series.keyframe.nbytes, size, path)
+        check_unpacked(series.nbytes + series.keyframe.nbytes, _stored_bytes(_pages(series, path)), path)
 
 
 def _pixels(tif, series, path):
@@ -510,6 +536,14 @@ def _palette(tif, series, data):
     return None
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #c3b6c92b
+def _warn_of_orientation(page, path):
+    "Say that an image is stored turned or mirrored."
+    orientation = page.tags['Orientation'].value if 'Orientation' in page.tags else UPRIGHT
+    if orientation != UPRIGHT:
+        warn_user(f'{path}: its orientation tag ({orientation}) asks for a turn or a mirror image; '
+                  'read as stored, as ImageJ does')
+
+
 def _opened_tiff(tif, path):
     "The `RawVolume` of an open TIFF."
     own = _own_text(tif)
@@ -518,9 +552,10 @@ def _opened_tiff(tif, path):
     origin = _own_triple(own, 'origin_A', path)
     nstart = tuple(int(n) for n in _own_triple(own, 'nstart', path))
     pixels = _pixels(tif, series, path)
+    _warn_of_orientation(series.keyframe, path)
     data = as_sections(pixels.data, pixels.axes, pixels.axes.endswith('S') or _is_colour(series), path)
     if data.dtype == bool:
-        data = data.view(np.uint8)
+        data = data.astype(np.uint8)
     palette = _palette(tif, series, data)
     if palette is None and int(series.keyframe.photometric) == WHITE_IS_ZERO:
         data = invert_polarity(data)
@@ -557,7 +592,7 @@ def _check_picture(picture, path):
 def _picture_volume(picture, path):
     "The `RawVolume` of an open picture."
     _check_picture(picture, path)
-    data = np.asarray(picture.convert('RGB') if picture.mode in COLOUR_MODES else picture)
+    data = _picture_data(picture)
     if data.ndim == 3:
         data = to_gray(data)
     kind = path.suffix[1:].upper()

@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'UNITS_A', 'LETTER_CODE', 'PER_VOXEL', 'MIN_PLURAL', 'MEANING_PART',
-           'LABEL_MEANING', 'SLAB_BYTES', 'MIN_SKEWNESS', 'GROUND_FACTOR', 'check_voxel_size', 'Volume', 'RawVolume',
-           'voxel_edge', 'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels',
-           'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'guess_polarity']
+           'LABEL_MEANING', 'SLAB_BYTES', 'MIN_SKEWNESS', 'GROUND_FACTOR', 'RANGE_PERCENTILES', 'RANGE_TO_SD',
+           'MAX_SDS', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume', 'voxel_edge', 'unit_in_A', 'named_labels',
+           'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels', 'cut_slices', 'bin_volume', 'invert_polarity',
+           'as_dtype', 'guess_polarity']
 
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib
 import html
+import mmap
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ import numpy as np
 
 from .files import VolumeError
 from .files import six_digits
+from .files import warn_user
 
 # %% ../../nbs/9_base/09b_volume.ipynb #07fce19b
 def check_voxel_size(voxel_size_A:float, # Å
@@ -192,6 +195,15 @@ def _slabs(data):
     return [(start, min(start + step, len(data))) for start in range(0, len(data), step)]
 
 
+def _release(data):
+    "Let go of the pages of a memory map that were read; the file still has them."
+    while isinstance(data, np.ndarray):
+        writable = isinstance(data, np.memmap) and data.mode == 'c' # a private copy would be lost
+        data = None if writable else data.base
+    if isinstance(data, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):
+        data.madvise(mmap.MADV_DONTNEED)
+
+
 class VoxelRange(NamedTuple):
     "What a look at all voxels found."
     low:float # of the finite voxels; infinite where there are none
@@ -211,6 +223,7 @@ def _voxel_range(data):
         if finite.size:
             low = min(low, finite.min())
             high = max(high, finite.max())
+        _release(data)
         if data.dtype.kind != 'f' and low < high:
             break
     return VoxelRange(low, high, n_bad)
@@ -218,13 +231,17 @@ def _voxel_range(data):
 # %% ../../nbs/9_base/09b_volume.ipynb #e91e5c95
 def check_voxels(volume:Volume, # an image
                  )->None:
-    "Read a volume slab by slab. Raises VolumeError where voxels are NaN or infinite, or all the same."
+    """Read a volume slab by slab. Warns of voxels that are NaN or infinite: some programs write them for padding.
+
+    Raises VolumeError where all voxels are such, or all the same."""
     low, high, n_bad = _voxel_range(volume.data)
     name = volume.path or 'volume'
     n = volume.data.size
+    if n_bad == n:
+        raise VolumeError(f'{name}: all {n} voxels are NaN or infinite; is it the right file?')
     if n_bad:
-        raise VolumeError(f'{name}: {n_bad} of {n} voxels are NaN or infinite; '
-                          'cut them off, or fill them: numpy.nan_to_num(data, nan=numpy.nanmean(data))')
+        warn_user(f'{name}: {n_bad} of {n} voxels are NaN or infinite: they count as padding; to fill them instead: '
+                  'numpy.nan_to_num(data, nan=numpy.nanmean(data))')
     if low >= high:
         raise VolumeError(f'{name}: all {n} voxels are {low:g}, a constant image; '
                           'is it the right file (and --z-range)?')
@@ -306,6 +323,25 @@ MIN_SKEWNESS = .15 # of smoothed noise it stays below this
 GROUND_FACTOR = 10 # the ground is the image smoothed by this many times the membrane's scale
 
 
+RANGE_PERCENTILES = (5, 50, 95)
+RANGE_TO_SD = 1/3.29 # standard deviation of a Gaussian in the distance of its percentiles 5 and 95
+MAX_SDS = 5 # beyond lie gold, charge and hot pixels
+EQUAL = 1e-3 # of the standard deviation: what differs by less is constant
+
+
+def _without_extremes(image):
+    "An image with padding at its median and outliers clipped, in standard deviations; and what of it is no padding."
+    from scipy.ndimage import maximum_filter, minimum_filter
+    block = (1,)*(image.ndim - 2) + (3, 3)
+    span = maximum_filter(image, block) - minimum_filter(image, block)
+    low, centre, high = np.percentile(image[span > 0], RANGE_PERCENTILES) if (span > 0).any() else (0, 0, 0)
+    spread = (high - low)*RANGE_TO_SD
+    counted = ~maximum_filter(span <= EQUAL*spread, block)
+    if spread > 0:
+        image = np.clip((image - centre)/spread, -MAX_SDS, MAX_SDS)
+    return np.where(counted, image, 0).astype(np.float32), counted
+
+
 def _smoothed(image, sigma):
     "An image with each of its slices smoothed by a Gaussian of `sigma` voxels."
     from scipy.ndimage import gaussian_filter
@@ -323,10 +359,12 @@ def guess_polarity(image:np.ndarray, # (Y,X) or (Z,Y,X), any unit
                    sigmas_vox:tuple=(1.5, 3.), # scales of a membrane, the finer first
                    )->str: # 'dark', 'bright' or 'unsure'
     "Guess whether membranes and proteins are dark, from the skewness of the smoothed slices; the first scale decides."
-    image = np.asarray(image, np.float32)
+    image, counted = _without_extremes(np.asarray(image, np.float64))
+    if not counted.any():
+        return 'unsure'
     for sigma in sigmas_vox:
         smooth = _smoothed(image, sigma)
-        skewness = _skewness(smooth - _smoothed(smooth, GROUND_FACTOR*sigma))
+        skewness = _skewness((smooth - _smoothed(smooth, GROUND_FACTOR*sigma))[counted])
         if abs(skewness) > MIN_SKEWNESS:
             return 'dark' if skewness < 0 else 'bright'
     return 'unsure'

@@ -11,8 +11,8 @@ __all__ = ['FAILED', 'BAD_USAGE', 'app', 'REMEDIES', 'MENDABLE', 'PANELS', 'Conf
            'settings_options', 'locked_output', 'with_settings', 'same_name', 'output_folders', 'make_folder',
            'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
            'segment_one', 'labels_of', 'connect_with', 'connect', 'surface', 'refuse_input_as_target', 'store_phantom',
-           'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo', 'old_option',
-           'main']
+           'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo', 'PatientStream',
+           'patient_output', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import errno
@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from contextlib import nullcontext
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -118,7 +119,7 @@ def stopped()->typer.Exit: # to be raised
     "Clear up and say that the command was interrupted."
     remove_unfinished()                     # where the interrupt fell into the clearing up
     Stop.told = True
-    sys.stderr.write(WORDS)
+    print(WORDS, end='', file=sys.stderr)
     return typer.Exit(INTERRUPTED)
 
 
@@ -531,7 +532,7 @@ def segment_one(path:Path, # a tomogram
     check_image(volume.data, str(path))
     with progress_bars() as progress:
         tell = partial(progress, target.stem[:10])
-        labels, probability = label_tomogram(volume, settings, tell)
+        labels, probability, _ = label_tomogram(volume, settings, tell)
     names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
     with staged(target.parent, names) as fresh:
         if settings.segment.probabilities:
@@ -798,6 +799,63 @@ def demo(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     show_run(result, write_report(output))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #ecda6a31
+class PatientStream:
+    "A stream whose loss stops no work: what cannot be written is dropped."
+
+    def __init__(self,
+                 stream, # stdout or stderr
+                 ):
+        self._stream = stream
+        self.lost = None        # the error that ended it
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='replace')        # a console of another code page shows ? for an arrow
+
+    def _try(self, action, *args):
+        "Write or flush; where that fails, let what waits and what comes go nowhere."
+        if self.lost is None:
+            try:
+                action(*args)
+            except OSError as error:
+                self.lost = error
+                with suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def write(self,
+              text:str, # any
+              )->int: # its length
+        "Write a text, or drop it."
+        self._try(self._stream.write, text)
+        return len(text)
+
+    def flush(self)->None:
+        "Write what waits, or drop it."
+        self._try(self._stream.flush)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def patient_output():
+    "Let a command finish its work when nobody takes what it says: `| head`, a full disk. The latter gives exit code 1."
+    streams, code = (sys.stdout, sys.stderr), 0
+    sys.stdout, sys.stderr = [stream and PatientStream(stream) for stream in streams]
+    try:
+        yield
+    except SystemExit as end:
+        code = end.code
+    finally:
+        said = sys.stdout
+        if said:
+            said.flush()
+        sys.stdout, sys.stderr = streams
+    lost = said and said.lost
+    if lost and lost.errno != errno.EPIPE:          # a reader that goes away has read enough
+        complain(f'not all could be said ({one_line(lost)}); the work itself was done')
+        code = code or FAILED
+    raise SystemExit(code)
+
+
 def old_option(words:list, # of the command line
                )->str: # a line; empty where there is none
     "Say what an option is called now."
@@ -817,5 +875,5 @@ def main(words:list|None=None, # the command line; that of the process where not
     if renamed:
         complain(renamed)
         raise SystemExit(BAD_USAGE)
-    with handling():
+    with handling(), patient_output():
         app(words, prog_name='cryoseg')

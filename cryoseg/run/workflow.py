@@ -8,9 +8,9 @@ __all__ = ['MAPPED_IS_FREE', 'MAX_UINT16', 'MAX_DROPPED', 'STAGES', 'BYTES_A_VOX
            'write_connection', 'connect_stage', 'wants_contours', 'contour_stage', 'fit_one', 'measure_one',
            'measure_surfaces', 'fit_surfaces', 'voxels_to_fit', 'membrane_mask', 'write_surfaces', 'known_membranes',
            'surface_stage', 'Stage', 'segment_reads', 'connect_reads', 'contour_reads', 'stages_of', 'stage_settings',
-           'stage_reads', 'bytes_to_write', 'whole_words', 'do_stage', 'do_stages', 'Run', 'read_run', 'refuse_loss',
-           'start_record', 'settings_of_stages', 'precision_of', 'run_tomogram', 'finish', 'own_result', 'reading_of',
-           'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
+           'stage_reads', 'bytes_to_write', 'results_of_another', 'whole_words', 'do_stage', 'do_stages', 'Run',
+           'read_run', 'refuse_loss', 'start_record', 'settings_of_stages', 'precision_of', 'run_tomogram', 'finish',
+           'own_result', 'reading_of', 'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import os
@@ -300,8 +300,10 @@ def known_voxel_size(volume:Volume)->float|None: # Å; None where nobody knows
 def warn_of_polarity(invert:bool, # whether the image was inverted
                      )->None:
     "Say that membranes look bright."
-    remedy = 'leave --invert out' if invert else 'add --invert'
-    words = f'membranes look bright here, the net wants them dark: {remedy} if that is so'
+    found, remedy = 'look bright', 'add --invert (invert=True)'
+    if invert:
+        found, remedy = 'look bright after --invert, so they were dark before', 'leave --invert out'
+    words = f'membranes {found}; the net wants them dark and what it finds now is not to be trusted: {remedy}'
     warnings.warn(words, VolumeWarning, stacklevel=3)
 
 
@@ -311,16 +313,20 @@ def label_tomogram(volume:Volume, # (Z,Y,X) the image
                    )->tuple: # cryoseg.segment.predict.Segmentation: labels and membrane probability, (Z,Y,X) each
     "Label every voxel: 0 background, 1 membrane, 2 protein (§3, §4.3)."
     from cryoseg.segment.contrast import enhance
+    from cryoseg.segment.padding import find_padding
+    from cryoseg.segment.padding import warn_of_padding
     from cryoseg.segment.predict import looks_bright
     from cryoseg.segment.predict import segment_volume
     from cryoseg.segment.unet import load_weights
     mask = settings.input.mask
     outside = ~read_mask(mask, volume, settings.input) if mask else None
     net, size_A = load_weights(settings.segment.weights), known_voxel_size(volume)
-    data = enhance(volume.data, settings.contrast) if settings.input.enhance else volume.data
-    if looks_bright(data, net, settings.segment, size_A):
+    padding = find_padding(volume.data)
+    warn_of_padding(padding, str(volume.path or ''))
+    data = enhance(volume.data, settings.contrast, padding) if settings.input.enhance else volume.data
+    if looks_bright(data, net, settings.segment, size_A, padding=padding):
         warn_of_polarity(settings.input.invert)
-    found = segment_volume(data, net, settings.segment, size_A, progress)
+    found = segment_volume(data, net, settings.segment, size_A, progress, padding)
     if outside is not None:
         found.labels[outside] = 0
         found.probability[outside] = 0
@@ -331,7 +337,7 @@ def segment_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
     "Write labels.mrc, and probabilities.mrc where it is asked for."
-    labels, probability = label_tomogram(job.volume, job.settings, job.tell('segment'))
+    labels, probability, _ = label_tomogram(job.volume, job.settings, job.tell('segment'))
     write_volume(fresh/'labels.mrc', job.volume.with_data(labels.astype(np.int8), LABEL_MEANING))
     if job.settings.segment.probabilities:
         write_volume(fresh/'probabilities.mrc', job.volume.with_data(probability.astype(np.float32)))
@@ -610,6 +616,18 @@ def bytes_to_write(stage:Stage, # an entry of STAGES
     return a_voxel*job.volume.data.size
 
 
+def results_of_another(job:Job)->list: # names of files and folders
+    "Name what the folder holds of a run that is given up: of another input, with --overwrite."
+    try:
+        old = read_record(job.folder)
+    except VolumeError:                 # damaged, and nobody wants it any more
+        return []
+    left = [made for name, made in old.stages.items() if name not in job.record.stages] if old else []
+    ours = {name for stage in STAGES for name in stage.files}       # whatever the record says, nothing else is touched
+    names = [name for made in left for name in made.wrote if name in ours and (job.folder/name).exists()]
+    return [name for name in names if not (job.folder/name).samefile(job.path)]
+
+
 def whole_words(job:Job, # the run in the making
                 stage:Stage, # that could not be written
                 )->str: # a part of a sentence
@@ -627,7 +645,8 @@ def do_stage(stage:Stage, # an entry of STAGES
     "Do one stage, replace its files and the record, and remove what later stages made of the older ones: all or none."
     names = [s.name for s in STAGES]
     later = STAGES[names.index(stage.name) + 1:]
-    replaced = record_path(job.folder).name, *stage.files, *(name for s in later for name in s.files)
+    files = [*stage.files, *(name for s in later for name in s.files), *results_of_another(job)]
+    replaced = dict.fromkeys([record_path(job.folder).name, *files])
     check_space(job.folder, bytes_to_write(stage, job), stage.name)
     with staged(job.folder, replaced) as fresh:
         stage.run(job, fresh)

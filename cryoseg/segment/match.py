@@ -38,6 +38,11 @@ from .noise import describe_profile, membrane_profile
 from .noise import coloured_noise, noise_spectrum_2d, noise_variation
 from .motifs import IntensityModel
 from .motifs import fit_intensities
+from .padding import Padding
+from .padding import find_padding
+from .padding import inner_box
+from .padding import warn_of_padding
+from .outliers import cleaned
 from .unet import UNet
 from .unet import fit_net
 from .unet import predict
@@ -51,6 +56,7 @@ from .train import draw_crop
 from .predict import net_scale
 from .predict import resized
 from .predict import segment_slice
+from .predict import slices_with_image
 from .predict import spread_indices
 from .predict import use_bf16
 
@@ -325,18 +331,38 @@ def choose_slices(data:np.ndarray, # (Z,Y,X) intensities
                   marked:np.ndarray|None, # (Z,Y,X) labels set by hand
                   scale:float, # of the net for this volume
                   n:int, # how many at most
+                  padding:Padding|None=None, # what holds no image: it is not learnt; None = all holds one
                   )->ChosenSlices: # at the net's pixel size
-    "Take slices evenly along z (of those that are marked, where some are). Raises VolumeError where none is marked."
-    z = np.arange(len(data)) if marked is None else np.flatnonzero((marked != IGNORE).any((1, 2)))
+    """Take slices evenly along z (of those that are marked, where some are), outliers filled and padding cut off.
+
+    Raises VolumeError where none is marked, or where the slices have no place in common that is no padding."""
+    padding = Padding(0.) if padding is None else padding
+    z = slices_with_image(padding, len(data))
+    if marked is not None:
+        z = z[(marked[z] != IGNORE).any((1, 2))]
     if len(z) == 0:
         raise VolumeError('no voxel is marked; mark some with a [[box]] or a mask, or leave --regions out')
     if len(z) > n:
         z = z[spread_indices(len(z), n)]
-    images = np.stack([resized(data[k], scale) for k in z])
+    box = _common_box(padding, z, data.shape)
+    images = np.stack([resized(cleaned(data[k][box]).restored(), scale) for k in z])
     if marked is None:
         return ChosenSlices(images, None)
-    marks = [cv2.resize(marked[k], None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) for k in z]
+    size = images.shape[:0:-1]
+    marks = [cv2.resize(marked[k][box], size, interpolation=cv2.INTER_NEAREST) for k in z]
     return ChosenSlices(images, np.stack(marks))
+
+
+def _common_box(padding, z, shape):
+    "The part (y, x) of some slices where none has padding."
+    valid = np.ones(shape[1:], bool)
+    for k in z:
+        of_slice = padding.valid(k)
+        if of_slice is not None:
+            valid &= of_slice
+    if not valid.any():
+        raise VolumeError('the chosen slices have no place in common that is no padding; choose fewer (--z-range)')
+    return inner_box(valid)
 
 
 def flip_agreement(net:UNet, # in evaluation mode
@@ -540,8 +566,10 @@ def train_on_tomogram(volumes:list, # of (Z,Y,X) intensities
     net = copy.deepcopy(net).eval()
     groups = []
     for data, size, marks_of_one in zip(volumes, sizes, marks):
-        scale = net_scale(data, net, voxel_size_A=size)
-        groups.append(choose_slices(data, marks_of_one, scale, n_slices))
+        padding = find_padding(data)
+        warn_of_padding(padding)
+        scale = net_scale(data, net, voxel_size_A=size, padding=padding)
+        groups.append(choose_slices(data, marks_of_one, scale, n_slices, padding))
     matching = _Matching(net, groups, seed, n_scenes, workers, progress)
     again = steps >= MIN_STEPS_FOR_TWO and marked is None
     passes = [steps // 3, steps - steps // 3] if again else [steps]

@@ -78,6 +78,8 @@ def test_unsigned_images_without_flag_and_without_maximum(tmp_path):
     smooth = 128 + np.cumsum(np.random.default_rng(0).integers(-3, 4, (4, 20, 60)), -1)
     path = mrc(tmp_path/'a.mrc', smooth.astype(np.uint8).view(np.int8), dmin=0, dmax=-1)
     with pytest.warns(VolumeWarning, match='unsigned'): np.testing.assert_array_equal(read_volume(path).data, smooth)
+    with pytest.warns(VolumeWarning, match='unsigned'): read_volume(mrc(tmp_path/'c.mrc', smooth.astype(np.uint8).view(np.int8), dmin=0, dmax=1))
+    np.testing.assert_array_equal(quiet(mrc(tmp_path/'d.mrc', (smooth - 128).astype(np.int8), dmin=np.nan, dmax=np.nan)).data, smooth - 128)
     labels = np.random.default_rng(0).choice([0, -1], (4, 20, 60)).astype(np.int8)
     np.testing.assert_array_equal(quiet(mrc(tmp_path/'b.mrc', labels, dmin=0, dmax=-1), check=False).data, labels)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryoseg.base.files import VolumeError
+from cryoseg.segment.padding import find_padding
 from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
 from cryoseg.segment import match as room
@@ -211,6 +212,17 @@ def test_slices_are_spread_scaled_and_where_marks_are():
     with pytest.raises(VolumeError, match='no voxel is marked'): choose_slices(data, np.full_like(marks, IGNORE), 1., 8)
 
 
+def test_padding_and_spikes_are_not_learnt():
+    rng = np.random.default_rng(0)
+    data = rng.normal(100, 10, (6, 64, 64))
+    data[2, 30, 30] = 1e9
+    data[0], data[:, :8], data[:, :, 50:] = 0, 0, np.nan
+    images, _ = choose_slices(data, None, 1., 8, find_padding(data))
+    assert images.shape == (5, 56, 50) and images.min() > 40 and images.max() < 160
+    marks = np.zeros(data.shape, np.uint8)
+    assert choose_slices(data, marks, .5, 8, find_padding(data)).marked.shape == (5, 28, 25)
+
+
 def test_agreement_is_full_for_what_knows_no_sides(answer):
     slices = np.random.default_rng(0).normal(size=(3, 16, 16)).astype(np.float32)
     answer(lambda image: np.stack([image < 0, image > 0, image < -9]).astype(np.float32))
@@ -230,11 +242,11 @@ def test_agreement_is_full_for_what_knows_no_sides(answer):
 
 def test_each_volume_has_its_own_voxel_size(monkeypatch):
     asked, chosen = [], []
-    monkeypatch.setattr(room, 'net_scale', lambda data, net, voxel_size_A=None: asked.append((len(data), voxel_size_A)) or .1 * len(data))
-    monkeypatch.setattr(room, 'choose_slices', lambda data, marked, scale, n: chosen.append((len(data), scale, n)))
+    monkeypatch.setattr(room, 'net_scale', lambda data, net, voxel_size_A=None, padding=None: asked.append((len(data), voxel_size_A)) or .1 * len(data))
+    monkeypatch.setattr(room, 'choose_slices', lambda data, marked, scale, n, padding: chosen.append((len(data), scale, n)))
     monkeypatch.setattr(room, '_Matching', lambda net, *args: SimpleNamespace(
         train=lambda passes: False, appearance=None, race=SimpleNamespace(best=SimpleNamespace(state=net.state_dict(), iou=1., agreement=1., steps=0), iou_before=1., agreement=1.)))
-    volumes = [np.zeros((n, 4, 4)) for n in (2, 3, 4)]
+    volumes = [np.random.default_rng(0).normal(size=(n, 4, 4)) for n in (2, 3, 4)]
     train_on_tomogram(volumes, small_net(), [8., None, 1.], n_slices=5)
     assert asked == [(2, 8.), (3, None), (4, 1.)]
     assert chosen == [(2, pytest.approx(.2), 5), (3, pytest.approx(.3), 5), (4, pytest.approx(.4), 5)]

@@ -1,0 +1,312 @@
+"""Mishaps: two runs at once, a kill, a full disk, a damaged file. What was whole stays whole, and what happened is said."""
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cryoseg.base.files import VolumeError, atomic_write
+from cryoseg.base.formats import write_volume
+from cryoseg.base.volume import Volume
+from cryoseg.result.lock import locked_file, locked_folder
+from cryoseg.run import cli, workflow
+from cryoseg.run.cli import app, one_line, output_folders, same_name
+from cryoseg.run.settings import RunSettings
+
+posix = pytest.mark.skipif(os.name != 'posix', reason='signals and limits of POSIX')
+SLOW = '''
+import sys, time
+import cryoseg.connect.membranes as room
+real = room.find_membranes
+def find_membranes(*args, **keywords):
+    print('at work', flush=True)
+    time.sleep({seconds})
+    return real(*args, **keywords)
+room.find_membranes = find_membranes
+from cryoseg.run.signals import main
+main()
+'''
+PLAIN = 'from cryoseg.run.signals import main; main()'
+
+
+def start(program, *words, **keywords):
+    "A command in a process of its own."
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, '-c', program, *map(str, words)], **pipes, **keywords)
+
+
+def end(process):
+    "Exit code and lines of stderr of a process, without those of progress bars."
+    said = process.communicate()[1]
+    assert 'Traceback' not in said, said
+    return process.returncode, [line for line in said.splitlines() if line.startswith('cryoseg: ')]
+
+
+def contents(folder):
+    "Name -> bytes of all files, hidden ones too."
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in Path(folder).rglob('*') if p.is_file()}
+
+
+@pytest.fixture(scope='module')
+def labels(tmp_path_factory):
+    "A shell, and the folder of a run on it that nothing disturbed."
+    folder = tmp_path_factory.mktemp('mishaps')
+    z, y, x = np.ogrid[-20:20, -24:24, -24:24]
+    write_volume(folder/'mask.mrc', Volume((abs(np.sqrt(z**2 + y**2 + x**2) - 15) < 1.2).astype(np.int8), 10.))
+    assert end(start(PLAIN, 'connect', folder/'mask.mrc', '-o', folder/'one/o', '-q'))[0] == 0
+    assert end(start(PLAIN, 'surface', folder/'one/o/membranes.mrc', '-o', folder/'one/o', '-q'))[0] == 0
+    assert (folder/'one/o/surfaces/membrane_0001.ply').exists()
+    return folder
+
+
+@pytest.fixture
+def done(labels, tmp_path):
+    "A copy of the finished run."
+    shutil.copytree(labels/'one/o', tmp_path/'o')
+    return tmp_path/'o'
+
+
+def test_equal_runs_give_equal_files(labels):
+    "In another folder, with other addresses in memory and another order of sets; the report too."
+    other = dict(os.environ, PYTHONHASHSEED='77')
+    assert end(start(PLAIN, 'connect', labels/'mask.mrc', '-o', labels/'two/o', '-q', env=other))[0] == 0
+    assert end(start(PLAIN, 'surface', labels/'two/o/membranes.mrc', '-o', labels/'two/o', '-q', env=other))[0] == 0
+    one, two = contents(labels/'one/o'), contents(labels/'two/o')
+    assert {'report.html', 'run.toml', 'surfaces.glb', 'membranes.csv', 'sigma.mrc'} <= one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+
+
+@posix
+def test_two_runs_on_one_folder(labels, done):
+    "One is told; the result of the other is whole."
+    shutil.rmtree(done)
+    first = start(SLOW.format(seconds=3), 'connect', labels/'mask.mrc', '-o', done, '-q')
+    assert first.stdout.readline() == 'at work\n'
+    code, said = end(start(PLAIN, 'connect', labels/'mask.mrc', '-o', done, '-q', '--set', 'connect.min_area_A2=1e9'))
+    assert code == 2 and len(said) == 1 and f'held by process {first.pid}' in said[0] and ' since 20' in said[0]
+    assert end(first)[0] == 0
+    names = 'membranes.mrc', 'fragments.mrc', 'fragments.csv', 'links.csv', 'connected.csv'
+    now, wanted = contents(done), contents(labels/'one/o')
+    assert all(now[name] == wanted[name] for name in names) and not [name for name in now if name.startswith('.')]
+
+
+@posix
+def test_killed_and_started_again(labels, done):
+    "The older results stay until the new ones are whole; what the dead run has left goes."
+    before = contents(done)
+    first = start(SLOW.format(seconds=60), 'connect', labels/'mask.mrc', '-o', done, '-q', '--overwrite')
+    first.stdout.readline()
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    left = [p.name for p in done.iterdir() if p.name.startswith('.')]
+    assert len(left) == 2 and {name: data for name, data in contents(done).items() if name[0] != '.'} == before
+    code, said = end(start(PLAIN, 'connect', labels/'mask.mrc', '-o', done, '-q'))
+    assert code == 0 and any('taken over' in line for line in said) and any('removed' in line for line in said)
+    assert not [p.name for p in done.iterdir() if p.name.startswith('.')]
+
+
+@posix
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM', 'SIGHUP'])
+def test_stopped_at_work(labels, done, name):
+    before = contents(done)
+    first = start(SLOW.format(seconds=60), 'connect', labels/'mask.mrc', '-o', done, '-q', '--overwrite')
+    first.stdout.readline()
+    first.send_signal(getattr(signal, name))
+    code, said = end(first)
+    assert code == 130 and 'what was finished is kept' in said[-1] and contents(done) == before
+
+
+def cryoseg(*words):
+    "Run a command line in this process."
+    return CliRunner().invoke(app, [str(w) for w in words])
+
+
+def refused(*words):
+    "The one line with which a command is refused."
+    result = cryoseg(*words)
+    lines = [line for line in result.stderr.splitlines() if line.startswith('cryoseg: ') and 'warning' not in line]
+    assert result.exit_code == 2 and len(lines) == 1, result.output + result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize('command, target', [('connect', 'o'), ('surface', 'o'), ('simulate', 'o'), ('demo', 'o'), ('run', 'o'),
+                                             ('segment', 'o/mask.mrc'), ('train', 'w.safetensors')])
+def test_every_command_that_writes_asks_for_the_lock(labels, tmp_path, command, target):
+    import threading
+    hold = locked_folder if target == 'o' else locked_file
+    held, free = threading.Event(), threading.Event()
+
+    def other():
+        with hold(tmp_path/target):
+            held.set()
+            free.wait()
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait()
+    output = tmp_path/('o' if target.startswith('o') else target)
+    inputs = () if command in ('simulate', 'demo') else (labels/'mask.mrc',)
+    try: assert 'held by process' in refused(command, *inputs, '-o', output, '-q')
+    finally:
+        free.set()
+        thread.join()
+
+
+# a full disk
+
+@posix
+def test_no_space_in_the_middle_says_what_is_whole(labels, done):
+    "A limit on the size of files is as a full disk to the writer."
+    before = contents(done)
+    import resource
+    few = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))      # noqa: E731
+    code, said = end(start(PLAIN, 'connect', labels/'mask.mrc', '-o', done, '-q', '--overwrite', preexec_fn=few))
+    assert code == 2 and len(said) == 1 and 'connect cannot be written (File too large)' in said[0] and 'nothing older was changed' in said[0]
+    assert contents(done) == before
+
+
+@pytest.fixture
+def two_stages(monkeypatch):
+    "A chain of two stages, the second of which finds the disk full."
+    def first(job, fresh): write_volume(fresh/'labels.mrc', job.volume.with_data(np.zeros(job.volume.shape, np.int8)))
+    def second(job, fresh):
+        with atomic_write(fresh/'membranes.mrc') as part:
+            part.write_bytes(b'half')
+            raise OSError(errno.ENOSPC, 'No space left on device')
+    stages = workflow.Stage('segment', ('input',), ('labels.mrc',), first), workflow.Stage('connect', ('connect',), ('membranes.mrc',), second)
+    monkeypatch.setattr(workflow, 'STAGES', stages)
+
+
+def test_what_is_whole_when_a_later_stage_finds_no_space(labels, tmp_path, two_stages):
+    with pytest.raises(VolumeError, match='No space left.*whole are labels.mrc; connect was not written, and nothing older was changed') as told:
+        workflow.run_tomogram(labels/'mask.mrc', tmp_path/'o', RunSettings())
+    assert '.new' not in str(told.value) and sorted(contents(tmp_path/'o')) == ['labels.mrc', 'run.toml']
+
+
+def test_space_is_asked_before_a_stage(labels, tmp_path, two_stages, monkeypatch):
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(VolumeError, match='segment needs .* MB, the disk has 1000 bytes free'):
+        workflow.run_tomogram(labels/'mask.mrc', tmp_path/'o', RunSettings())
+    assert not (tmp_path/'o').exists()
+
+
+def test_the_estimate_is_what_is_written(labels):
+    "Of every volume that the stages leave, but for the headers."
+    folder, n_voxels = labels/'one/o', 40*48*48
+    for stage in workflow.STAGES[1:]:
+        wrote = sum((folder/name).stat().st_size - 1024 for name in stage.files if name.endswith('.mrc'))
+        assert wrote == workflow.BYTES_A_VOXEL.get(stage.name, 0)*n_voxels
+
+
+# files that would be lost
+
+@pytest.mark.parametrize('command, name', [('run', 'labels.mrc'), ('run', 'sigma.mrc'), ('surface', 'sigma.mrc'), ('connect', 'fragments.mrc')])
+def test_an_input_is_never_written_over(labels, tmp_path, command, name):
+    shutil.copy(labels/'mask.mrc', tmp_path/name)
+    for more in ((), ('--overwrite',)):
+        assert 'would be written over' in refused(command, tmp_path/name, '-o', tmp_path, '-q', *more)
+    assert contents(tmp_path) == {name: (labels/'mask.mrc').read_bytes()}
+
+
+def test_files_that_no_run_has_written_are_not_replaced_unasked(labels, tmp_path):
+    (tmp_path/'o').mkdir()
+    (tmp_path/'o/membranes.mrc').write_text('of another program')
+    words = refused('connect', labels/'mask.mrc', '-o', tmp_path/'o', '-q')
+    assert 'membranes.mrc' in words and '--overwrite' in words and contents(tmp_path/'o') == {'membranes.mrc': b'of another program'}
+
+
+def test_results_of_a_run_that_is_given_up_do_not_stay(done, tmp_path):
+    "Membranes of one run beside the surfaces of another."
+    shutil.copy(done/'membranes.mrc', tmp_path/'given.mrc')
+    (done/'notes.txt').write_text('mine')
+    assert cryoseg('surface', tmp_path/'given.mrc', '-o', done, '-q', '--overwrite').exit_code == 0
+    names = {p.name for p in done.iterdir()}
+    assert not names & {'membranes.mrc', 'fragments.mrc', 'fragments.csv', 'links.csv', 'connected.csv'} and {'notes.txt', 'sigma.mrc'} <= names
+
+
+def test_a_record_names_nothing_outside_its_folder(done, tmp_path):
+    (tmp_path/'precious').write_text('mine')
+    text = (done/'run.toml').read_text()
+    (done/'run.toml').write_text(text.replace('"fragments.csv" = ', '"../precious" = ').replace('fragments.csv = ', '"../precious" = '))
+    shutil.copy(done/'membranes.mrc', tmp_path/'given.mrc')
+    assert 'precious' in (done/'run.toml').read_text()
+    cryoseg('surface', tmp_path/'given.mrc', '-o', done, '-q', '--overwrite')
+    assert (tmp_path/'precious').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('one, other', [('A.mrc', 'a.mrc'), ('a..mrc', 'a.mrc'), ('é.mrc', 'e\u0301.mrc'), ('a .mrc', 'a.mrc')])
+def test_names_that_some_disks_take_for_the_same(one, other):
+    with pytest.raises(VolumeError, match='would both go to'): output_folders([Path('x', one), Path('y', other)], Path('out'))
+    assert same_name('a.b') != same_name('ab')
+
+
+# damage
+
+@pytest.mark.parametrize('name', ['membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'surfaces.glb',
+                                  'surfaces/membrane_0001.ply', 'surfaces/membrane_0001.vtp'])
+@pytest.mark.parametrize('how', ['cut', 'changed', 'removed'])
+def test_a_damaged_file_is_made_again_with_a_word(done, name, how):
+    before, path = contents(done), done/name
+    data = bytearray(path.read_bytes())
+    data[len(data)//2] ^= 1
+    if how == 'removed': path.unlink()
+    else: path.write_bytes(data if how == 'changed' else data[:-1])
+    record = workflow.read_record(done)
+    assert workflow.changed_file(done, record.stages['surface']) == name.partition('/')[0]
+    if (name, how) in (('surfaces/membrane_0001.ply', 'cut'), ('membranes.csv', 'changed')):      # the others by the same way
+        result = cryoseg('surface', done/'membranes.mrc', '-o', done)
+        assert result.exit_code == 0 and f'surface: done again, {name.partition("/")[0]} is not what was written' in result.stdout
+        assert contents(done) == before
+
+
+def test_a_report_that_is_gone_is_written_again(done):
+    before = contents(done)
+    for damage in (Path.unlink, lambda path: path.write_text('<html>')):
+        damage(done/'report.html')
+        result = cryoseg('surface', done/'membranes.mrc', '-o', done)
+        assert result.exit_code == 0 and 'already done' in result.stdout and contents(done) == before
+
+
+@pytest.mark.parametrize('error, words', [(OSError(errno.EMFILE, 'Too many open files'), 'Too many open files; allow more files at a time (ulimit -n)'),
+                                          (PermissionError(errno.EACCES, 'Permission denied', 'a.mrc'), 'a.mrc: Permission denied; ask for permission'),
+                                          (OSError('odd\nthing'), 'odd thing'), (MemoryError(), 'MemoryError')])
+def test_errors_of_the_system_name_a_remedy(error, words):
+    assert one_line(error) == words
+
+
+@posix
+def test_a_reader_that_goes_away(labels):
+    "`cryoseg settings | head -1`: no traceback, nothing about exceptions that were ignored."
+    run = start(PLAIN, 'settings')
+    run.stdout.close()                          # before it says anything
+    said = run.stderr.read()
+    assert run.wait() == 0 and said == ''
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='Linux has a disk that is always full')
+def test_output_that_goes_to_a_full_disk_stops_no_work(labels, tmp_path):
+    with open('/dev/full', 'w') as full:
+        run = subprocess.run([sys.executable, '-c', PLAIN, 'connect', labels/'mask.mrc', '-o', tmp_path/'o'], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 1 and 'No space left' in run.stderr and 'Traceback' not in run.stderr
+    now, wanted = contents(tmp_path/'o'), contents(labels/'one/o')
+    assert now['membranes.mrc'] == wanted['membranes.mrc'] and 'report.html' in now
+
+
+@pytest.mark.parametrize('encoding', ['cp932', 'cp936', 'ascii', 'cp1252'])
+def test_a_console_of_another_code_page(done, encoding):
+    run = start(PLAIN, 'surface', done/'membranes.mrc', '-o', done, env=dict(os.environ, PYTHONIOENCODING=encoding), encoding=encoding)
+    said, complaints = run.communicate()
+    assert run.returncode == 0 and 'results in' in said and 'closed' in said and complaints.strip() == ''
+
+
+def test_locks_name_functions_that_there_are():
+    from cryoseg.result import lock
+    assert all(callable(getattr(lock, name)) for name in cli.LOCKS.values())
+    commands = {c.callback.__name__ for c in app.registered_commands}
+    assert cli.LOCKS.keys() <= commands
