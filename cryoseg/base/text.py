@@ -82,7 +82,7 @@ def read_text(path, # of a file
     return re.sub('\r\n?', '\n', decode_text(data, path, fallback))
 
 # %% ../../nbs/9_base/09a4_text.ipynb #21b02bce
-MAX_TOML_BYTES = 1 << 20        # read in a second or two; the record of a run with ten thousand fragments has a half
+MAX_TOML_BYTES = 1 << 20        # of settings; ours have ten thousand
 MAX_DEPTH = 16                  # tables in tables; ours have four
 MAX_WORDS = 120                 # characters of what the reader of TOML says
 PART = r'''[ \t]*\.[ \t]*(?:[\w-]{1,200}|"[^"\n]{0,200}"|'[^'\n]{0,200}')'''
@@ -125,6 +125,7 @@ def _words(error):
 
 def read_toml(path, # of a file
               kind:str='settings file', # what it should be, for errors
+              max_bytes:int=MAX_TOML_BYTES, # more is no such file
               )->dict: # its values
     "Read a TOML file in whatever encoding. Raises VolumeError where it is missing, no TOML, too large or too deep."
-    return parse_toml(read_text(path, kind, MAX_TOML_BYTES), path)
+    return parse_toml(read_text(path, kind, max_bytes), path)
