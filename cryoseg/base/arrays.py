@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['HEADER_READERS', 'MAX_WORDS', 'BAD_HEADER', 'LABEL_NAMES', 'IMAGE_NAMES', 'VOLUME_NAMES', 'LISTED', 'VOXEL_NAME',
-           'VOXEL_ENTRY', 'ORIGIN_NAMES', 'PLAIN_UNIT', 'UNSAID', 'SUFFIX', 'MAX_MEMBERS', 'SMALL_BYTES',
-           'MEANING_PART', 'ArrayHeader', 'read_array_header', 'read_npy', 'which_array', 'SaidSize', 'voxel_entry',
-           'Member', 'read_npz', 'read_npz_meaning', 'write_npy', 'write_npz']
+           'VOXEL_ENTRY', 'ORIGIN_NAMES', 'PLAIN_UNIT', 'UNSAID', 'SUFFIX', 'MAX_MEMBERS', 'SMALL_BYTES', 'ZIP_END',
+           'ZIP_END_BYTES', 'ZIP_LIST', 'MAX_LIST', 'MEANING_PART', 'ArrayHeader', 'read_array_header', 'read_npy',
+           'which_array', 'SaidSize', 'voxel_entry', 'Member', 'read_npz', 'read_npz_meaning', 'write_npy', 'write_npz']
 
 # %% ../../nbs/9_base/09c3_arrays.ipynb #9f3f5360
+import os
 import re
 import warnings
 import zipfile
@@ -224,6 +225,24 @@ class Member(NamedTuple):
         return self.header.ndim
 
 
+ZIP_END = b'PK\x05\x06' # begins the last record of a zip
+ZIP_END_BYTES = 2**16 + 22 # of that record with its comment, at most
+ZIP_LIST = slice(12, 16) # where that record has the length of the list of files
+MAX_LIST = 2**20 # bytes of that list
+
+
+def _open_archive(path):
+    "A zip whose list of files is not absurdly long. Raises VolumeError for others."
+    with open(path, 'rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - ZIP_END_BYTES))
+        end = file.read()
+    record = end[end.rfind(ZIP_END):] if ZIP_END in end else b''
+    if int.from_bytes(record[ZIP_LIST], 'little') > MAX_LIST:
+        raise VolumeError(f'{path}: holds far too many arrays; save the volume alone')
+    return zipfile.ZipFile(path)
+
+
 def _members(archive, path):
     "The arrays of an archive by their names, from their headers."
     infos = [info for info in archive.infolist() if info.filename.endswith(SUFFIX)]
@@ -277,7 +296,7 @@ def read_npz(path:Path, # a file
     """Read the one volume in an archive, with the voxel size and the origin that are stored beside it.
 
     Raises VolumeError where it could be several, and where an array promises more than is there."""
-    with zipfile.ZipFile(path) as archive:
+    with _open_archive(path) as archive:
         members = _members(archive, path)
         name = which_array(members, path, labels)
         _say_which(name, members, path)
@@ -293,7 +312,7 @@ MEANING_PART = r'\s*([\d/]*)[\s:=]*(.*?)\s*' # '2/3 lumen': labels, then their n
 def read_npz_meaning(path:Path, # a file
                      )->dict: # label: its name; empty where the file does not say
     "Read what the text `meaning` of an archive, such as '1 membrane, 2/3 lumen', says about its labels."
-    with zipfile.ZipFile(path) as archive:
+    with _open_archive(path) as archive:
         small = _load_small(archive, _members(archive, path), path)
     if 'meaning' not in small:
         return {}

@@ -26,6 +26,7 @@ import numpy as np
 from .files import VolumeError
 from .files import absolute_path
 from .limits import check_memory
+from .limits import check_packing
 from .limits import check_regular
 from .limits import in_words
 
@@ -275,11 +276,15 @@ def check_chunk(file:Path, # of one chunk
                 n_bytes:int, # that its place in the array holds
                 path:Path, # named in errors
                 )->None:
-    "Raise VolumeError where a chunk is longer than its place, or would be when unpacked."
+    "Raise VolumeError where a chunk is empty, longer than its place, or would be when unpacked."
+    if not size:
+        raise VolumeError(f'{path}: the chunk {file.name} is empty (0 bytes); copy the folder again')
     limit = 2*n_bytes + SLACK
+    if packing:
+        check_packing(n_bytes, size, path)
     try:
         with open(file, 'rb') as opened:
-            length = _unpacked_length(opened, packing, limit) if packing and size else 0
+            length = _unpacked_length(opened, packing, limit) if packing else 0
     except DAMAGED_CHUNK as error:
         raise VolumeError(f'{path}: cannot be read as zarr (chunk {file.name}: {error}); is it damaged?') from None
     if max(size, length) > limit:

@@ -59,7 +59,7 @@ def _axis(entry):
     name = entry['name'].lower()
     if entry.get('type') == 'space' and name not in EARLY_AXES: # some call a channel space
         raise ValueError(f'an axis of space called {name!r}, where x, y or z is needed')
-    return Axis(name, entry.get('unit'))
+    return Axis(name, entry.get('unit') or None) # some write an empty text
 
 
 def _axes(image, n_axes=None):
@@ -316,10 +316,12 @@ def _missing_words(pieces):
 
 def _check_missing(pieces, fill, reading, path):
     "Raise VolumeError where missing chunks cannot be empty ones."
-    if not pieces.missing or reading.allow_missing:
+    if not pieces.missing:
         return
-    if not pieces.there or not reading.labels or fill:
-        raise VolumeError(f'{path}: {_missing_words(pieces)}; copy the folder again, {ALLOW}')
+    empty_ones = reading.allow_missing or (reading.labels and not fill)
+    if not pieces.there or not empty_ones:
+        remedy = f', {ALLOW}' if pieces.there else ''
+        raise VolumeError(f'{path}: {_missing_words(pieces)}; copy the folder again{remedy}')
 
 
 def _check_empty_written(data, pieces, grid, reading, path):

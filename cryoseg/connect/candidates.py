@@ -20,7 +20,8 @@ from ..result.records import Link
 from .link import link_fragments
 from .pieces import Scale
 from .split import Pieces, nearest_approach
-from .joins import BODY, CONTACT, PATCH, SLICES, Join, join_across_gaps, join_on_bodies, joined
+from .joins import BODY, CONTACT, LEAFLET, PATCH, SLICES
+from .joins import Join, join_across_gaps, join_leaflets, join_on_bodies, joined
 
 # %% ../../nbs/5_connect/05c5_candidates.ipynb #5ddc7733
 MIN_VOTE = .05                  # a slice votes where it takes a link, or holds one for this probable
@@ -62,7 +63,7 @@ def _slice_votes(owner, scale, seed):
     "The best link between each two pieces in one slice (Y,X) of their numbers: dict (i, j) -> Link, i < j from 0."
     lines = trace_slice(owner, scale.settings.trace)
     piece_of = _piece_of_lines(lines, owner)
-    linked = link_fragments(lines, scale.voxel_size_A, scale.settings.linking, seed=seed)
+    linked = link_fragments(lines, scale.pitch_A, scale.settings.linking, seed=seed)
     best = {}
     for link in linked.links:
         a = piece_of[link.fragment_a - 1] - 1
@@ -86,7 +87,7 @@ def _elected(pair, links, scale):
 
     odds = float(np.mean([slice_odds(link) for link in used]))
 
-    a = scale.voxel_size_A
+    a = scale.pitch_A
     nearest = min(used, key=lambda link: link.distance_A)
     middle = nearest.z_A/a, nearest.y_A/a, nearest.x_A/a
     cost = 1 - odds if elected else len(links)/max(len(taken), 1) - 1
@@ -102,13 +103,19 @@ def join_in_slices(pieces:list, # of Piece
                    seed:int=0, # of Q-learning
                    )->list[Join]: # those refused too
     "Join pieces where at least half of the slices in which both end within reach link them (§5.1)."
-    owner = np.zeros(scale.shape, np.int32)
+    if not pieces:
+        return []
+    low = np.min([p.voxels.min(0) for p in pieces], axis=0)
+    high = np.max([p.voxels.max(0) for p in pieces], axis=0)
+    owner = np.zeros(high - low + 1, np.int32)
     for k, p in enumerate(pieces, 1):
-        owner[tuple(p.voxels.T)] = k
-    votes = {}
+        owner[tuple((p.voxels - low).T)] = k
+    votes, corner_A = {}, low*scale.pitch_A
     for z, image in enumerate(owner):
         for pair, link in _slice_votes(image, scale, seed).items():
-            votes.setdefault(pair, []).append(replace(link, z_A=z*scale.voxel_size_A))
+            z_A = z*scale.pitch_A + corner_A[0]
+            placed = replace(link, x_A=link.x_A + corner_A[2], y_A=link.y_A + corner_A[1], z_A=z_A)
+            votes.setdefault(pair, []).append(placed)
     return [_elected(pair, links, scale) for pair, links in votes.items()]
 
 # %% ../../nbs/5_connect/05c5_candidates.ipynb #adefa676
@@ -136,9 +143,10 @@ def _joins_in_space(pieces, separate, scale, seed):
     apart = {_sorted(number[i], number[j]) for i, j in asked}
     of_strips = range(len(sheets), len(chosen))
     apart |= set(combinations(of_strips, 2))                # two strips make no sheet
+    leaflets = join_leaflets([pieces[i] for i in sheets], scale)
     on_bodies = join_on_bodies([pieces[i] for i in sheets], scale, seed)
     across = join_across_gaps([pieces[i] for i in chosen], scale, apart)
-    return [replace(j, a=chosen[j.a], b=chosen[j.b]) for j in on_bodies + across]
+    return [replace(j, a=chosen[j.a], b=chosen[j.b]) for j in leaflets + on_bodies + across]
 
 # %% ../../nbs/5_connect/05c5_candidates.ipynb #0c33b8d0
 def _refuse(join):
@@ -216,6 +224,7 @@ LOG_ODDS = {                    # (cue, taken) -> (a, b): the table `the fit` of
     (PATCH, True): (-1.71, -1.54),
     (SLICES, False): (-3.58, 0.00),
     (SLICES, True): (-0.61, -1.32),
+    (LEAFLET, True): (4.00, 0.00),  # not counted: two sheets so near are hardly ever two membranes
 }
 
 

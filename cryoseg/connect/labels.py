@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base.files import VolumeError
-from .membranes import OWN_MEMBRANE
 from .membranes import membrane_values_of
 from .settings import ConnectSettings
 from ..result.records import NewNumber
@@ -347,7 +346,7 @@ def read_labels(data:np.ndarray, # (Z,Y,X) any real dtype
     if kind is None:
         kind = kind_of_labels(values, some_slices(data), name)
     if kind == CLASSES:
-        return _classes(data, values, OWN_MEMBRANE, name, '--labels-are classes')
+        return _classes(data, values, settings.values, name, '--labels-are classes')
     if kind == INSTANCES and not values.whole:
         raise VolumeError(f'{name}: holds fractions, so no ids; say --labels-are mask or probability')
     if kind == INSTANCES:

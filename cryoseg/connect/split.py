@@ -6,10 +6,12 @@
 __all__ = ['PATCHES', 'SPHERE_TRIALS', 'MAX_SPHERES', 'MIN_PATCH', 'PATCH_CELLS', 'MAX_BEND', 'SAME_SPHERE', 'START_BAND',
            'GROW_REACHES', 'MAX_GROWN_RATIO', 'MAX_BODIES', 'NEW_SHAPE_PENALTY', 'MIN_LEFT', 'MAX_BODY_RATIO',
            'MIN_COVERED', 'MIN_OWN', 'WALL_POINTS', 'MIN_DEEP', 'MIN_WALL', 'SHELL_NEIGHBOURS', 'DISPUTED', 'ASKED',
-           'MAX_BEYOND', 'MIN_AWAY', 'VOTERS', 'ROUNDS', 'SEAM_REACH', 'MIN_REGION', 'MAX_REGIONS', 'SOLID_LAYERS',
+           'MAX_BEYOND', 'MIN_AWAY', 'VOTERS', 'ROUNDS', 'SEAM_REACH', 'MIN_SIDEWAYS', 'ACROSS', 'MIN_LAYER',
+           'MAX_LAYERS', 'MIN_BESIDE', 'MIN_LAYERED', 'IN_LAYERS', 'MIN_REGION', 'MAX_REGIONS', 'SOLID_LAYERS',
            'MIN_FILLED', 'EPSILON_SLACK', 'Sphere', 'fit_sphere', 'likely_spheres', 'grow_body', 'find_bodies',
-           'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length', 'split_at_seams', 'Specks',
-           'is_solid', 'Regions', 'find_regions', 'Approach', 'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
+           'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length', 'split_at_seams', 'Beside',
+           'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions', 'find_regions', 'Approach', 'nearest_approach',
+           'Contact', 'Pieces', 'find_pieces']
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #3c87b051
 from dataclasses import dataclass
@@ -20,9 +22,10 @@ from scipy.ndimage import binary_erosion, find_objects
 from scipy.spatial import cKDTree
 
 from ..base.geometry import Ellipsoid, connected_groups, fibonacci_sphere
-from .merge import merge_by_plane, merge_union_find
-from .pieces import CLOSED_FRACTION, MIN_CELL_VOX, Piece, Scale
-from .pieces import describe_piece, fit_body, is_upright, plane_radius, shell_seen
+from .merge import ROUNDING, merge_by_plane, merge_union_find
+from .pieces import CLOSED_FRACTION, MIN_CELL_VOX, MIN_EPSILON_VOX, Piece, Scale
+from .pieces import describe_piece, describe_planes, find_middle, fit_body, is_plate, is_upright, plane_radius
+from .pieces import shell_seen
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #f45b5091
 PATCHES = .7, 1.2, 2.5, 5.      # radii of the patches, in radii of the smallest body
@@ -260,6 +263,8 @@ def split_piece(piece:Piece, # the region
     "Cut a region into the bodies that touch in it, or leave it whole."
     if piece.body_fraction > CLOSED_FRACTION:
         return _whole(piece, f'one ellipsoid holds {piece.body_fraction:.2f} of it')
+    if is_plate(piece):
+        return _whole(piece, 'flat')
     bodies, signed = _bodies_that_hold(piece, scale, seed)
     if not bodies:
         return _whole(piece, 'no closed body found')
@@ -325,8 +330,117 @@ def split_at_seams(piece:Piece, # the region, or a part of one
         else:
             contacts.append(length)
     part = np.unique(connected_groups(n_parts, folds)[part], return_inverse=True)[1]
-    seam_A = max(contacts, default=0.)*scale.voxel_size_A
-    return Split(part, f'smooth sheets that meet along a seam of {seam_A:.0f} Å' if part.max() else '')
+    seam = scale.length(max(contacts, default=0.))
+    return Split(part, f'smooth sheets that meet along a seam of {seam}' if part.max() else '')
+
+# %% ../../nbs/5_connect/05c3_split.ipynb #774d5e3b
+MIN_SIDEWAYS = .8               # cosine between the normals of two sheets, and of the way across with them
+ACROSS = 1.5                    # voxels: sheets whose middles are nearer than this are one
+
+
+@dataclass(frozen=True)
+class Beside:
+    "Where one sheet runs along another."
+    offset:np.ndarray # (m,) of the other along the normals of the one's cells, voxels; nan where it is not near
+    fraction:float # of the one that has the other beside it
+
+    @property
+    def distance(self)->float: # voxels; nan where they are nowhere beside each other
+        "Typical distance of the two."
+        near = np.abs(self.offset[np.isfinite(self.offset)])
+        return float(np.median(near)) if len(near) else np.nan
+
+    @property
+    def spread(self)->float: # voxels
+        "How much their distance varies: the range of its middle three fifths."
+        near = np.abs(self.offset[np.isfinite(self.offset)])
+        return float(np.ptp(np.quantile(near, (.2, .8)))) if len(near) else np.nan
+
+
+def run_along(one:Piece, # a sheet
+              other:Piece, # another
+              reach:float, # how far apart their middles may be, voxels
+              )->Beside: # of `one`
+    "Find where one sheet has another beside it: across its normal, and parallel to it."
+    step = 1.5*max(one.cell, other.cell)
+    offset = np.full(len(one.cells), np.nan)
+    apart = np.maximum(one.cells.min(0) - other.cells.max(0), other.cells.min(0) - one.cells.max(0))
+    if (apart > reach).any():
+        return Beside(offset, 0.)
+    distance, nearest = cKDTree(other.cells).query(one.cells, distance_upper_bound=np.hypot(reach, step))
+    near = np.flatnonzero(np.isfinite(distance))
+    way = other.cells[nearest[near]] - one.cells[near]
+    normals = one.normals[near]
+    across = (way*normals).sum(1)
+    along = np.linalg.norm(way - across[:, None]*normals, axis=1)
+    parallel = np.abs((normals*other.normals[nearest[near]]).sum(1)) >= MIN_SIDEWAYS
+    good = parallel & (along <= step) & (np.abs(across) > ACROSS) & (np.abs(across) <= reach)
+    offset[near[good]] = across[good]
+    return Beside(offset, float(one.weights[near[good]].sum()))
+
+# %% ../../nbs/5_connect/05c3_split.ipynb #d1705cf7
+MIN_LAYER = .02                 # of a region: a smaller part goes to the nearest layer
+MAX_LAYERS = 60                 # more parts than this are no layers
+MIN_BESIDE, MIN_LAYERED = .5, .5    # of a layer beside another one, and of a region in such layers
+IN_LAYERS = 'sheets nearer to each other than the merging distance'
+
+
+def _parts_by_touch(voxels):
+    "The part of each voxel (n,) when neighbours alone are merged, from 1, and how many voxels each part has."
+    low = voxels.min(0)
+    box = np.zeros(np.ptp(voxels, axis=0) + 1, bool)
+    at = tuple((voxels - low).T)
+    box[at] = True
+    part = merge_union_find(box, MIN_EPSILON_VOX)[at]
+    return part, np.bincount(part)
+
+
+def _layers(parts, scale):
+    "The layer of each part (k,), from 0: parts of one sheet are one layer; -1 for all where there is one layer."
+    reach = scale.epsilon + max(p.thickness for p in parts)
+    pairs = [(i, j) for j in range(len(parts)) for i in range(j)]
+    beside = {(i, j): run_along(*sorted((parts[i], parts[j]), key=lambda p: len(p.voxels)), reach) for i, j in pairs}
+    stacked = {pair for pair in pairs if beside[pair].fraction >= MIN_BESIDE}
+    sizes = np.array([len(p.voxels) for p in parts])
+    in_layers = sorted({i for pair in stacked for i in pair})
+    if sizes[in_layers].sum() < MIN_LAYERED*sizes.sum():
+        return np.full(len(parts), -1)
+    level = [pair for pair in pairs if beside[pair].fraction == 0]
+    together = connected_groups(len(parts), [pair for pair in level if _touch(parts[pair[0]], parts[pair[1]], scale)])
+    mixed = any(together[i] == together[j] for i, j in stacked)
+    return np.arange(len(parts)) if mixed else together
+
+
+def _touch(a, b, scale):
+    "Whether two parts are within merging distance."
+    return bool(np.isfinite(cKDTree(a.voxels).query(b.voxels, distance_upper_bound=scale.epsilon + ROUNDING)[0]).any())
+
+
+def split_layers(piece:Piece, # the region
+                 scale:Scale, # the settings in voxels
+                 seed:int=0, # of the description of its layers
+                 )->Split: # whole where there are no layers
+    "Cut a region into the sheets that run along each other in it without touching."
+    least = scale.settings.min_sheet_fraction
+    voxels = piece.voxels
+    if piece.sheet_fraction < least or piece.note:          # thick walls: their middles may be apart
+        voxels = find_middle(voxels).voxels
+    elif scale.epsilon < 2:                                 # neighbours alone were merged before
+        return _whole(piece, '')
+    part, counts = _parts_by_touch(np.round(voxels).astype(int))
+    large = np.flatnonzero(counts >= max(MIN_LAYER*len(voxels), MIN_REGION))
+    if not 2 <= len(large) <= MAX_LAYERS:
+        return _whole(piece, '')
+    parts = [describe_planes(voxels[part == k], scale, seed) for k in large]
+    if min(p.sheet_fraction for p in parts) < least:
+        return _whole(piece, '')
+    layer = _layers(parts, scale)
+    if layer.max() < 1:
+        return _whole(piece, '')
+    sure = np.isin(part, large)
+    nearest = cKDTree(voxels[sure]).query(piece.voxels)[1]
+    of_part = layer[np.searchsorted(large, part[sure])]
+    return Split(np.unique(of_part[nearest], return_inverse=True)[1], IN_LAYERS)
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #49654951
 MIN_REGION = 10                 # voxels
@@ -339,12 +453,14 @@ class Specks(NamedTuple):
     "What is too small or too solid to be looked at."
     n_regions:int = 0
     n_voxels:int = 0
+    n_blocks:int = 0 # of those regions, the solid ones
+    block_voxels:int = 0
 
     def and_more(self,
                  other:'Specks', # found elsewhere
                  )->'Specks': # both
         "Add up."
-        return Specks(self.n_regions + other.n_regions, self.n_voxels + other.n_voxels)
+        return Specks(*(a + b for a, b in zip(self, other)))
 
 
 def is_solid(region:np.ndarray, # (Z,Y,X) bool
@@ -373,16 +489,19 @@ def find_regions(mask:np.ndarray, # (Z,Y,X) bool
     large = np.flatnonzero(counts >= max(scale.min_piece, MIN_REGION))
     large = large[np.argsort(-counts[large], kind='stable')][:MAX_REGIONS]
     boxes = find_objects(labels)
-    regions, kept = [], []
+    regions, kept, solid = [], [], []
     for k in large:
         box = boxes[k - 1]
         region = labels[box] == k
-        if not is_solid(region):
-            low = np.array([s.start for s in box], np.int32)
-            regions.append(np.argwhere(region).astype(np.int32) + low)
-            kept.append(k)
+        if is_solid(region):
+            solid.append(k)
+            continue
+        low = np.array([s.start for s in box], np.int32)
+        regions.append(np.argwhere(region).astype(np.int32) + low)
+        kept.append(k)
     n_others = int(np.count_nonzero(counts) - len(kept))
-    return Regions(regions, Specks(n_others, int(counts.sum() - counts[kept].sum())))
+    n_voxels = int(counts.sum() - counts[kept].sum())
+    return Regions(regions, Specks(n_others, n_voxels, len(solid), int(counts[solid].sum())))
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #bbc74c72
 class Approach(NamedTuple):
@@ -416,12 +535,14 @@ class Pieces:
     separate:frozenset # of (a, b), a < b: pieces of two bodies, which no join may bring together
     contacts:tuple # of Contact
     specks:Specks
+    given:tuple = () # of int: the id that another tool gave to each; empty where none did
+    lost:tuple = () # of int: such ids of which no piece is left
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #799c47f8
 class _Parts(NamedTuple):
     "The pieces of one region."
     pieces:list
-    body:list # number of the body to which each belongs
+    body:list # of (layer, body in it) to which each belongs
     reason:str
     specks:Specks
 
@@ -444,9 +565,25 @@ def _pieces_of_parts(piece, split, scale, seed):
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #4c41e606
 def _split_region(region, scale, seed):
-    "Cut one described region into pieces, at bodies and then at seams."
+    "Cut one described region into pieces: into layers, then at bodies and at seams."
+    if not scale.settings.split or len(region.voxels) < scale.min_area:
+        return _Parts([region], [(0, 0)], '', Specks())
+    layers = split_layers(region, scale, seed)
+    sheets, _, specks = _pieces_of_parts(region, layers, scale, seed)
+    found, body, reasons = [], [], [layers.reason]
+    for n, sheet in enumerate(sheets):
+        parts = _split_sheet(sheet, scale, seed)
+        body += [(n, k) for k in parts.body]
+        found += parts.pieces
+        reasons.append(parts.reason)
+        specks = specks.and_more(parts.specks)
+    return _Parts(found, body, '; '.join(dict.fromkeys(filter(None, reasons))), specks)
+
+
+def _split_sheet(region, scale, seed):
+    "Cut one layer into pieces, at bodies and then at seams."
     s = scale.settings
-    if not s.split or region.area < scale.min_area or region.sheet_fraction < s.min_sheet_fraction:
+    if region.area < scale.min_area or region.sheet_fraction < s.min_sheet_fraction:
         return _Parts([region], [0], '', Specks())
     bodies = split_piece(region, scale, seed)
     sides, body_of, specks = _pieces_of_parts(region, bodies, scale, seed)
@@ -458,7 +595,13 @@ def _split_region(region, scale, seed):
         body += [k]*len(pieces)
         specks = specks.and_more(others)
         reasons += [split.reason for split in (bodies, seams) if not split.whole]
-    return _Parts(found, body, '; '.join(dict.fromkeys(reasons)) or bodies.reason, specks)
+    return _Parts(found, body, '; '.join(dict.fromkeys(reasons)), specks)
+
+
+def _two_bodies(parts, i, j):
+    "Whether two pieces of a region were cut apart as two bodies of one layer."
+    (layer_i, body_i), (layer_j, body_j) = parts.body[i], parts.body[j]
+    return layer_i == layer_j and body_i != body_j
 
 
 EPSILON_SLACK = 1e-9            # voxels; roundings of distances on the grid
@@ -476,17 +619,18 @@ def _contacts(pieces, first, scale):
 def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
                 scale:Scale, # the settings in voxels
                 seed:int=0, # of everything that draws
+                corner:tuple=(0, 0, 0), # z,y,x of the mask in the volume of `scale`, voxels
                 )->Pieces: # of the whole mask
     "Merge a mask by distance and cut what touches."
     regions, specks = find_regions(mask, scale)
     pieces, reasons, contacts, separate = [], [], [], set()
     for voxels in regions:
-        parts = _split_region(describe_piece(voxels, scale, seed), scale, seed)
+        parts = _split_region(describe_piece(voxels + np.array(corner, np.int32), scale, seed), scale, seed)
         first = len(pieces)
         pieces += parts.pieces
         n = len(parts.pieces)
         reasons += [parts.reason if n > 1 else '']*n
-        separate |= {(first + j, first + i) for i in range(n) for j in range(i) if parts.body[i] != parts.body[j]}
+        separate |= {(first + j, first + i) for i in range(n) for j in range(i) if _two_bodies(parts, i, j)}
         contacts += _contacts(pieces, first, scale)
         specks = specks.and_more(parts.specks)
     return Pieces(tuple(pieces), tuple(reasons), frozenset(separate), tuple(contacts), specks)

@@ -105,6 +105,8 @@ class RunRecord:
     unfit:tuple = () # of str: edits that were not applied
     voxel_size_known:bool = True # False: lengths are in voxels, and voxel_size_A is 1
     reading:str = '' # how the values of given labels were taken
+    why_none:str = '' # why no membrane was found; empty where some were
+    left_out:tuple = () # of str: what was left out though it is as large as a membrane that was kept
 
     def without(self, stages): # names -> RunRecord
         "The record with some stages struck off."
@@ -121,7 +123,7 @@ def _to_toml(record):
     "A record as plain values for TOML."
     own_tables = ('settings', 'stages', 'dropped', 'unfit')
     about = {name: value for name, value in asdict(record).items() if name not in own_tables}
-    about['shape_zyx'] = list(about['shape_zyx'])
+    about |= {name: list(value) for name, value in about.items() if isinstance(value, tuple)}
     return dict(format=FORMAT, unfit=list(record.unfit), dropped=[asdict(d) for d in record.dropped], run=about,
                 settings=record.settings, stages={name: asdict(stage) for name, stage in record.stages.items()})
 
@@ -191,6 +193,7 @@ def _as_about(values):
     "The record of a run without its stages. Raises VolumeError for what is none."
     about = _as_record(RunRecord, values, 'run')
     _require(about.kind in FIRST_STAGE, f'run.kind = {shown(about.kind)}')
+    _require(_are(str, about.left_out), 'run.left_out holds what is no text')
     shape = about.shape_zyx
     _require(len(shape) == 3 and _are(int, shape) and min(shape) > 0, f'run.shape_zyx = {shown(shape)}')
     _require(about.voxel_size_A is None or about.voxel_size_A > 0, f'run.voxel_size_A = {shown(about.voxel_size_A)}')

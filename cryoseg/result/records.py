@@ -93,16 +93,27 @@ class Membrane:
     sheet_fraction:float|None = None # of it that is locally a sheet
     body_fraction:float|None = None # of it on the shell of one ellipsoid
     seen_fraction:float|None = None # of the visible shell of that ellipsoid that has voxels
-    given_id:int|None = None # its number in the file that was given
+    given_id:int|None = None # that it had in the labels, where another tool had told the membranes apart
 
 
 @dataclass(frozen=True)
 class Dropped:
-    "What was labelled and is no membrane."
+    "What was labelled and is no membrane; `reason` says all that the other fields say, in a sentence."
     n_voxels:int
     n_regions:int
     reason:str
     fragments:tuple = () # of int, their numbers; specks are no fragments
+    setting:str = '' # that decided, 'connect.min_area_A2'; empty where none did
+    option:str = '' # that changes it on the command line, '--min-area-A2'
+    value:str = '' # what was measured, with its unit, '94,000 Å²'
+    limit:str = '' # what it was compared with, '100,000 Å²'
+    advice:str = '' # what to try
+    size:float = 0. # area in voxels², or length of a line in pixels; 0 for specks
+    given_ids:tuple = () # of int: the ids that it had in the labels, where another tool had given them
+
+    def __post_init__(self):
+        for name in ('fragments', 'given_ids'):             # lists in a file
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 # %% ../../nbs/9_result/09g1_records.ipynb #6dfffa99
 @dataclass(frozen=True)
@@ -213,6 +224,7 @@ class SurfaceModel(Protocol):
                   seed:int, # of the samples
                   )->Curvature: # at the vertices
         "The curvature of the surface and its standard deviation."
+
 
 
 # %% ../../nbs/9_result/09g1_records.ipynb #68846e00

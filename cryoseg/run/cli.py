@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['FAILED', 'BAD_USAGE', 'app', 'REMEDIES', 'MENDABLE', 'PANELS', 'Config', 'Set', 'Quiet', 'Verbose', 'COMMON', 'LOCKS',
-           'Inputs', 'Out', 'Overwrite', 'MAX_LEFT_OUT', 'VoxelSize', 'MaskThreshold', 'LabelsAre', 'Relink', 'Links',
-           'Labels', 'Membranes', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'Group', 'DEMO_PHANTOM',
-           'Talk', 'say', 'complain', 'one_line', 'common', 'stopped', 'plain_errors', 'progress_bars', 'parse_tuple',
-           'option_type', 'option_help', 'shown_default', 'option_of', 'parse_set', 'build_settings', 'checked_option',
-           'settings_options', 'locked_output', 'with_settings', 'same_name', 'output_folders', 'make_folder',
-           'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
-           'segment_one', 'labels_of', 'connect_with', 'connect', 'surface', 'refuse_input_as_target', 'store_phantom',
-           'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo', 'PatientStream',
-           'patient_output', 'old_option', 'main']
+           'Inputs', 'Out', 'Overwrite', 'MAX_LEFT_OUT', 'VoxelSize', 'MaskThreshold', 'LabelsAre', 'AllowMissing',
+           'FollowLinks', 'Relink', 'Links', 'Labels', 'Membranes', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth',
+           'AsJson', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'one_line', 'common', 'stopped',
+           'plain_errors', 'progress_bars', 'parse_tuple', 'option_type', 'option_help', 'shown_default', 'option_of',
+           'parse_set', 'build_settings', 'checked_option', 'settings_options', 'locked_output', 'with_settings',
+           'same_name', 'output_folders', 'make_folder', 'for_each', 'print_membranes', 'print_sections', 'say_dropped',
+           'say_again', 'show_run', 'run', 'segment', 'segment_one', 'labels_of', 'connect_with', 'connect', 'surface',
+           'refuse_input_as_target', 'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info',
+           'settings_command', 'demo', 'PatientStream', 'patient_output', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import errno
@@ -426,15 +426,12 @@ MAX_LEFT_OUT = 10       # regions that are named
 
 
 def say_dropped(dropped:tuple, # of Dropped
-                found:bool, # something was kept: then the reasons are for those who ask with -v
                 )->None:
-    "Say what was labelled and yet is no membrane, and why."
-    if found and Talk.level < 1:
-        return
+    "Say with -v all that was labelled and yet is no membrane, and why."
     for d in dropped[:MAX_LEFT_OUT]:
-        say(f'left out: {d.n_voxels} voxels in {d.n_regions} fragments: {d.reason}')
+        say(f'left out: {d.n_voxels} voxels in {d.n_regions} pieces: {d.reason}', 1)
     if len(dropped) > MAX_LEFT_OUT:
-        say(f'and {len(dropped) - MAX_LEFT_OUT} more, see run.toml')
+        say(f'and {len(dropped) - MAX_LEFT_OUT} more, see run.toml', 1)
 
 
 def say_again(run, # Run
@@ -467,8 +464,10 @@ def show_run(run, # Run
         elif table:
             print_membranes(table, units)
         else:
-            print('no membranes found')
-    say_dropped(run.record.dropped, bool(table))
+            print(run.record.why_none or 'no membranes found')
+    for words in run.record.left_out[:MAX_LEFT_OUT]:
+        say(words)
+    say_dropped(run.record.dropped)
     say(f'results in {run.folder}, to look at: {report}')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #157a8b08
@@ -580,6 +579,12 @@ LabelsAre = Annotated[Optional[str], typer.Option(
     help='What the values are: mask, classes, instances or probability. Without it they decide, and it is said.')]
 
 
+AllowMissing = Annotated[bool, typer.Option('--allow-missing', help='Take missing chunks of a Zarr for empty ones.')]
+
+
+FollowLinks = Annotated[bool, typer.Option('--follow-links', help='Follow links that lead out of a Zarr.')]
+
+
 Relink = Annotated[bool, typer.Option(
     '--relink', help='Forget the ids of instances, and tell the membranes apart anew.')]
 
@@ -598,7 +603,8 @@ Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume wi
 @app.command()
 @with_settings('connect', '')
 def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
-            mask_threshold:MaskThreshold=None, relink:Relink=False, links:Links=None, overwrite:Overwrite=False,
+            mask_threshold:MaskThreshold=None, relink:Relink=False, links:Links=None,
+            allow_missing:AllowMissing=False, follow_links:FollowLinks=False, overwrite:Overwrite=False,
             settings:RunSettings=None):
     "Give every single membrane a number of its own, and write every decision down: fragments.csv, links.csv."
     from cryoseg.base.formats import read_volume
@@ -606,7 +612,8 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
     from cryoseg.run.workflow import store_edits
     from cryoseg.show.report import write_report
     settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
-    volume = read_volume(labels, voxel_size_A=voxel_size, labels=True)
+    volume = read_volume(labels, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
+                         follow_links=follow_links)
     reading = labels_of(labels, volume, settings)
     refuse_input_as_target(labels, output, ('membranes.mrc', 'fragments.mrc'))
     make_folder(output)
@@ -621,12 +628,14 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
 @app.command()
 @with_settings('contours', 'surface', 'output', '')
 def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
-            overwrite:Overwrite=False, settings:RunSettings=None):
+            allow_missing:AllowMissing=False, follow_links:FollowLinks=False, overwrite:Overwrite=False,
+            settings:RunSettings=None):
     "Fit a surface with its uncertainty to every membrane: surfaces/, sigma.mrc, membranes.csv and more."
     from cryoseg.base.formats import read_volume
     from cryoseg.run.workflow import run_membranes
     from cryoseg.show.report import write_report
-    volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True)
+    volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
+                         follow_links=follow_links)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
     refuse_input_as_target(membranes, output, ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'))
     make_folder(output)

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['MAPPED_IS_FREE', 'MAX_UINT16', 'MAX_DROPPED', 'STAGES', 'BYTES_A_VOXEL', 'PROBABILITY_BYTES', 'own_data', 'Job',
            'read_mask', 'known_voxel_size', 'warn_of_polarity', 'label_tomogram', 'segment_stage', 'as_mrc_ids',
-           'write_connection', 'connect_stage', 'wants_contours', 'contour_stage', 'fit_one', 'measure_one',
-           'measure_surfaces', 'fit_surfaces', 'voxels_to_fit', 'membrane_mask', 'write_surfaces', 'known_membranes',
-           'surface_stage', 'Stage', 'segment_reads', 'connect_reads', 'contour_reads', 'stages_of', 'stage_settings',
-           'stage_reads', 'bytes_to_write', 'results_of_another', 'whole_words', 'do_stage', 'do_stages', 'Run',
-           'read_run', 'refuse_loss', 'start_record', 'settings_of_stages', 'precision_of', 'run_tomogram', 'finish',
-           'own_result', 'reading_of', 'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
+           'write_connection', 'why_none', 'left_out', 'connect_stage', 'wants_contours', 'contour_stage', 'fit_one',
+           'measure_one', 'measure_surfaces', 'fit_surfaces', 'voxels_to_fit', 'membrane_mask', 'write_surfaces',
+           'known_membranes', 'surface_stage', 'Stage', 'segment_reads', 'connect_reads', 'contour_reads', 'stages_of',
+           'stage_settings', 'stage_reads', 'bytes_to_write', 'results_of_another', 'whole_words', 'do_stage',
+           'do_stages', 'Run', 'read_run', 'refuse_loss', 'start_record', 'settings_of_stages', 'precision_of',
+           'run_tomogram', 'finish', 'own_result', 'reading_of', 'job_on', 'run_labels', 'run_membranes', 'renumbered',
+           'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import os
@@ -69,9 +70,6 @@ from ..connect.labels import INSTANCES
 
 
 from ..connect.labels import LabelReading
-
-
-from ..connect.labels import OWN_MEMBRANE
 
 
 from ..connect.labels import PROBABILITY
@@ -258,7 +256,8 @@ class Job:
 # %% ../../nbs/2_run/02a_workflow.ipynb #e0f7fe08
 def _mask_volume(path, like, settings):
     "A mask as it fits a volume: turned, cut and binned like the file of the volume, or made for the volume as it is."
-    as_is = read_volume(path, voxel_size_A=like.voxel_size_A, labels=True)
+    as_is = read_volume(path, voxel_size_A=like.voxel_size_A, labels=True, allow_missing=settings.allow_missing,
+                        follow_links=settings.follow_links)
     changed = settings.beam_axis not in (None, 'z') or settings.z_range or settings.bin != 1
     if not changed:
         return as_is
@@ -365,6 +364,33 @@ def write_connection(folder, # where to
     write_rows(folder/'connected.csv', found.table, Membrane, known)
 
 
+def why_none(job:Job, # the run in the making
+             found:Connection, # of its labels
+             instances:bool, # they are ids
+             )->str: # one paragraph; empty where there are membranes
+    "Say why no membrane was found, and what to look at."
+    from cryoseg.connect.reasons import no_membrane_reason
+    told = no_membrane_reason(found, job.labels(), job.settings.connect, instances)
+    if not told or job.kind != 'tomogram':
+        return told
+    size = f'{job.size_A:g} Å' if job.size_A else 'not known'
+    return (f'{told} Look at the picture, too: membranes must be dark ({"with" if job.settings.input.invert else "without"}'
+            f' --invert now), and the voxel size right (--voxel-size; {size} now).')
+
+
+def left_out(found:Connection, # of some labels
+             )->tuple: # of str
+    "Say of each piece that is as large as a membrane that was kept why it was left out."
+    from cryoseg.connect.reasons import worth_a_word
+    if not found.table:
+        return ()
+    said = []
+    for d in worth_a_word(found)[:MAX_DROPPED]:
+        advice = f'; {d.advice}' if d.advice else ''
+        said.append(f'{d.n_voxels:,} voxels are left out: {d.reason}{advice}')
+    return tuple(said)
+
+
 MAX_DROPPED = 100       # regions that are named in run.toml
 
 
@@ -379,7 +405,8 @@ def connect_stage(job:Job, # the run in the making
     found = find_membranes(job.labels(), job.size_A, settings.connect, edits=job.edits(), seed=settings.seed,
                            instances=instances)
     write_connection(fresh, found, job.volume)
-    job.record = replace(job.record, dropped=tuple(found.dropped[:MAX_DROPPED]), unfit=tuple(found.unfit))
+    job.record = replace(job.record, dropped=tuple(found.dropped[:MAX_DROPPED]), unfit=tuple(found.unfit),
+                         why_none=why_none(job, found, instances), left_out=left_out(found))
     if job.progress:
         job.progress('connect', 1, 1)
 
@@ -478,7 +505,7 @@ def membrane_mask(job:Job)->np.ndarray|None: # (Z,Y,X) bool; None where there ar
         return labels
     if job.instances:
         return labels != 0
-    return np.isin(labels, job.settings.connect.membrane_values or OWN_MEMBRANE)
+    return np.isin(labels, job.settings.connect.values)
 
 
 def write_surfaces(folder, # where to
@@ -766,7 +793,8 @@ def start_record(folder, # of the run
     fresh = RunRecord(kind, str(Path(path).resolve()), fingerprint, __version__, float(volume.voxel_size_A),
                       tuple(volume.shape), settings.seed, precision, settings_of_stages(settings, kind),
                       voxel_size_known=volume.voxel_size_known)
-    return replace(fresh, stages=old.stages, dropped=old.dropped, unfit=old.unfit) if old else fresh
+    kept = {name: getattr(old, name) for name in ('stages', 'dropped', 'unfit', 'why_none', 'left_out')} if old else {}
+    return replace(fresh, **kept)
 
 
 def settings_of_stages(settings:RunSettings, # of the run

@@ -129,8 +129,7 @@ SUMMARY = template('''<p class="lead">
 {% if rows is none %}
 The run has no table of membranes yet: its surface stage is not complete.
 {% elif not rows %}
-<b>No membranes were found.</b> The table is empty, and that is a result: nothing in this volume looked enough like a
-membrane.
+<b>No membranes were found.</b> {{ why_none or 'The table is empty, and nothing says why.' }}
 {% else %}
 <b>{{ found }}</b> {{ 'was' if rows|length == 1 else 'were' }} found: {{ statuses }}.
 {% if sigma %}
@@ -143,6 +142,10 @@ Membrane {{ row.id }} has no surface because {{ row.reason or 'no reason was giv
 {% if refused|length > limit %}
 {{ refused|length - limit }} more have none either; the table says why.
 {% endif %}
+{% endif %}
+{% if left_out %}
+Left out though as large as a membrane that was kept:
+{% for words in left_out %}{{ words }}{{ '. ' if not loop.last else '.' }}{% endfor %}
 {% endif %}
 {% if proteins and proteins.clumps %}
 {{ clumps }} of protein ({{ protein_voxels }} voxels) {{ 'is' if proteins.clumps == 1 else 'are' }} marked; a clump need

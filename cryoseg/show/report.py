@@ -391,6 +391,22 @@ def _sizes(frame, size_A):
                 size_nm=' × '.join(f'{n * size_A / A_PER_NM:.0f}' for n in sides))
 
 
+def _about(run, name, kind):
+    "An entry of the table [run] of run.toml, where it is of its kind."
+    value = run.record.get('run', {}).get(name)
+    return value if isinstance(value, kind) else kind()
+
+
+def _why_none(run):
+    "Why no membrane was found, without the first words, which the page has already."
+    return _about(run, 'why_none', str).removeprefix('No membranes: ')
+
+
+def _left_out(run):
+    "What was left out though it is as large as a membrane that was kept."
+    return _about(run, 'left_out', list)
+
+
 def summary_html(run:RunFiles, # as `read_run` gives
                  )->str: # HTML
     "Say in one paragraph, and in a row of numbers, what was found."
@@ -407,7 +423,7 @@ def summary_html(run:RunFiles, # as `read_run` gives
     if sigma:
         words |= dict(sigma=with_error(float(np.median(sigma)), digits=2), worst=with_error(max(sigma), digits=2))
     return pages.SUMMARY.render(
-        rows=rows, proteins=proteins, tiles=tiles, refused=by_status['refused'], limit=MAX_REFUSED,
+        why_none=_why_none(run), left_out=_left_out(run), rows=rows, proteins=proteins, tiles=tiles, refused=by_status['refused'], limit=MAX_REFUSED,
         name=_input_name(run) or 'the input', found=_count(len(rows or ()), 'membrane'), statuses=_sentence(said),
         kind='curves' if run.contours else 'surfaces', fine=run.units.fine, **_sizes(run.frame, run.size_A), **words)
 

@@ -162,3 +162,12 @@ def test_headers_of_nonsense(tmp_path, header):
     (tmp_path/'a.npy').write_bytes(b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little') + header)
     with pytest.raises(VolumeError, match='a.npy') as error: read_volume(tmp_path/'a.npy', voxel_size_A=10)
     assert '\n' not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_an_archive_of_far_too_many_arrays_is_not_even_listed(tmp_path):
+    with zipfile.ZipFile(tmp_path/'a.npz', 'w') as archive:
+        for k in range(20_000): archive.writestr(f'{k}.npy', b'')
+    with pytest.raises(VolumeError, match='far too many arrays'): read_volume(tmp_path/'a.npz')
+    with zipfile.ZipFile(tmp_path/'b.npz', 'w') as archive:
+        for k in range(1500): archive.writestr(f'{k}.npy', b'')
+    with pytest.raises(VolumeError, match='holds 1500 arrays'): read_volume(tmp_path/'b.npz')

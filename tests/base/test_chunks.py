@@ -82,3 +82,14 @@ def test_shards_that_point_outside_or_unpack_too_far(tmp_path):
     with pytest.raises(VolumeError, match='one of its chunks unpacks to 16 MB'): read_volume(tmp_path/'a.zarr', voxel_size_A=10)
     file.write_bytes(b'short')
     with pytest.raises(VolumeError, match='cannot be read as zarr'): read_volume(tmp_path/'a.zarr', voxel_size_A=10)
+
+
+@pytest.mark.parametrize('kind', [dict(zarr_format=2), dict(zarr_format=2, compressors=None), {}, dict(compressors=None), dict(shards=(4, 4, 4))])
+@pytest.mark.parametrize('kept', [0, .5, .9])
+def test_chunks_that_are_cut_off_are_told(tmp_path, kind, kept):
+    path = tmp_path/'a.zarr'
+    zarr.create_array(str(path), data=np.random.default_rng(0).normal(size=(4, 4, 4)), chunks=(2, 2, 2), **kind)
+    chunk = next(f for f in sorted(path.rglob('*')) if f.is_file() and not f.name.startswith(('.z', 'zarr')))
+    chunk.write_bytes(chunk.read_bytes()[:int(kept*chunk.stat().st_size)])
+    for labels in (False, True):
+        with pytest.raises(VolumeError, match='a.zarr: .*(cannot be read as zarr|is empty .0 bytes.)'): read_volume(path, voxel_size_A=10, labels=labels)

@@ -10,7 +10,8 @@ from cryoseg.base.metrics import adapted_rand_error
 from cryoseg.connect.joins import Join
 from cryoseg.connect.membranes import centre_voxel, confidence_of, connect_labels, decide, edits_from_links, fill_walls
 from cryoseg.connect.membranes import find_membranes, fragment_at, is_thick, joined_pairs, link_of_join, look_up_edits
-from cryoseg.connect.membranes import membrane_mask, membrane_values_of, number_voxels, shape_score, thin_walls, why_no_membrane
+from cryoseg.connect.membranes import membrane_mask, membrane_values_of, number_voxels, shape_score, thin_walls
+from cryoseg.connect.reasons import why_no_membrane
 from cryoseg.connect.pieces import Scale, describe_piece
 from cryoseg.connect.settings import ConnectSettings
 from cryoseg.phantom.phantom import broken_shells
@@ -137,8 +138,8 @@ def test_blocks_and_dust_are_dropped():
 def test_why_a_small_body_is_none():
     scale = Scale(ConnectSettings(min_area_A2=0), SIZE_A, SHAPE)
     small, large = (describe_piece(np.argwhere(shell(r, (30, 50, 85))), scale) for r in (12, 25))
-    assert 'closed body of radius 12' in why_no_membrane(small, scale) and why_no_membrane(large, scale) == ''
-    assert 'area' in why_no_membrane(large, Scale(ConnectSettings(min_area_A2=1e7), SIZE_A, SHAPE))
+    assert 'closed body of radius 12' in why_no_membrane(small, scale).reason and why_no_membrane(large, scale) is None
+    assert 'area' in why_no_membrane(large, Scale(ConnectSettings(min_area_A2=1e7), SIZE_A, SHAPE)).reason
     assert shape_score(large, 0., scale) > shape_score(large, 1., scale) == shape_score(large, 0., scale)/2
 
 

@@ -40,7 +40,7 @@ def test_lengths_are_voxels_and_areas_their_squares():
 
 def test_coarse_voxels_meet_the_floors():
     coarse = Scale(ConnectSettings(), 1000., (9, 9, 9))
-    assert (coarse.epsilon, coarse.tolerance, coarse.plane, coarse.min_piece, coarse.min_area) == (3**.5, 2., 4., 40., 300.)
+    assert (coarse.epsilon, coarse.tolerance, coarse.plane, coarse.min_piece, coarse.min_area) == (3**.5, 2., 4., 40., 200.)
 
 
 @pytest.mark.parametrize('size', [0, -1., np.inf, np.nan])

@@ -24,7 +24,7 @@ def test_every_field_explains_itself(kind):
 
 def test_the_options_of_the_command_line():
     options = {f.metadata['option']: f.name for f in fields(ConnectSettings) if f.metadata.get('option')}
-    assert options == {'--membrane-values': 'membrane_values', '--min-area-A2': 'min_area_A2', '--link': 'link'}
+    assert options == {'--membrane-values': 'membrane_values', '--labels-are': 'labels_are', '--relink': 'relink', '--min-area-A2': 'min_area_A2', '--link': 'link'}
 
 
 @pytest.mark.parametrize('kind, wrong, word', [
@@ -36,7 +36,7 @@ def test_the_options_of_the_command_line():
     (ConnectSettings, dict(link='telepathy'), 'merge, qlearning'), (ConnectSettings, dict(min_area_A2=-1.), 'min_area_A2'),
     (ConnectSettings, dict(membrane_values=()), 'at least 1'), (ConnectSettings, dict(membrane_values=1), 'list'),
     (ConnectSettings, dict(membrane_values=['a']), 'whole numbers'), (ConnectSettings, dict(membrane_values=[1.5]), 'whole'),
-    (ConnectSettings, dict(membrane_values=[True]), 'whole'), (ConnectSettings, dict(split=1), 'true or false'),
+    (ConnectSettings, dict(membrane_values=[True]), 'whole'), (ConnectSettings, dict(labels_are='numbers'), 'mask, classes, instances, probability'), (ConnectSettings, dict(split=1), 'true or false'),
 ])
 def test_nonsense_is_refused(kind, wrong, word):
     with pytest.raises(VolumeError, match=word): kind(**wrong)
@@ -46,7 +46,8 @@ def test_labels_become_whole_numbers():
     import numpy as np
     values = ConnectSettings(membrane_values=np.array([1, 3], np.uint8)).membrane_values
     assert values == (1, 3) and all(type(v) is int for v in values)
-    assert ConnectSettings(membrane_values=[2]).membrane_values == (2,)
+    assert ConnectSettings(membrane_values=[2]).membrane_values == ConnectSettings(membrane_values=[2]).values == (2,)
+    assert ConnectSettings().membrane_values is None and ConnectSettings().values == (1,)       # nobody said: the file decides
     with pytest.raises(VolumeError): ConnectSettings(membrane_values='12')
 
 

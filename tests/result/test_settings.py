@@ -12,7 +12,7 @@ def test_ranges_of_slices(given, kept):
 
 @pytest.mark.parametrize('wrong', [dict(z_range=(9, 3)), dict(z_range=(1, 2, 3)), dict(z_range=(1.5, 3)), dict(z_range=(True, 3)), dict(bin=0),
                                    dict(bin=True), dict(bin=1.5), dict(beam_axis='w'), dict(voxel_size_A=0.), dict(voxel_size_A=float('nan')),
-                                   dict(invert=1), dict(mask=3)])
+                                   dict(invert=1), dict(mask=3), dict(resample=1), dict(allow_missing='yes'), dict(follow_links=None)])
 def test_what_makes_no_sense_is_refused_by_name(wrong):
     name, = wrong
     with pytest.raises(VolumeError, match=name): InputSettings(**wrong)
