@@ -545,9 +545,10 @@ SAMPLED = (.3, .4, .5, .6, .7) # where the slices to look at lie: away from the 
 
 
 def _sample(data):
-    "Five slices as float32."
+    "Five slices as float32, or all where there are fewer."
     last = len(data) - 1
-    return np.stack([np.asarray(data[round(fraction*last)], np.float32) for fraction in SAMPLED])
+    places = sorted({round(fraction*last) for fraction in SAMPLED})
+    return np.stack([np.asarray(data[place], np.float32) for place in places])
 
 
 def _voxel_warnings(sample, finite, path):

@@ -4,23 +4,24 @@
 
 # %% auto #0
 __all__ = ['PROBE_POINTS', 'SLACK', 'HALF_FILLED', 'SOFT_RIM_VOX', 'RIM_REACH', 'MARGIN_POINTS', 'PARTICLE_RIM', 'MIN_MARGIN',
-           'OPTICS_MARGIN', 'DISTRACTORS', 'MIN_VERTICES', 'AREA_PER_VERTEX', 'TRUTH_FILES', 'OUTCOME', 'HOLE_RADII',
-           'SHELL_MARGIN', 'OFF_GRID', 'scene_margin', 'Painted', 'paint', 'particle_mask', 'Phantom',
-           'simulate_phantom', 'write_phantom', 'read_phantom_truth', 'BrokenShells', 'broken_shells']
+           'OPTICS_MARGIN', 'DISTRACTORS', 'MIN_VERTICES', 'AREA_PER_VERTEX', 'MAX_TRUTH_BYTES', 'TRUTH_FILES',
+           'OUTCOME', 'HOLE_RADII', 'SHELL_MARGIN', 'OFF_GRID', 'scene_margin', 'Painted', 'paint', 'particle_mask',
+           'Phantom', 'simulate_phantom', 'write_phantom', 'read_phantom_truth', 'BrokenShells', 'broken_shells']
 
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #478928e4
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import erfc
 
 from ..base.files import VolumeError, atomic_write
+from ..base.options import is_of_type, shown
+from ..base.text import read_toml
 from ..base.volume import LABEL_MEANING, Volume
 from ..base.formats import read_volume, write_volume
 from ..base.geometry import Ellipsoid
@@ -277,6 +278,7 @@ def simulate_phantom(settings:PhantomSettings=DEMO, # what is simulated
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #3ad23370
 MIN_VERTICES = 642          # of a truth mesh: an icosahedron split three times
 AREA_PER_VERTEX = 4         # voxels²
+MAX_TRUTH_BYTES = 8 << 20   # of truth.toml; a thousand bumpy bodies have a quarter of it
 TRUTH_FILES = 'truth.toml', 'truth_labels.mrc', 'truth_membranes.mrc', 'tomogram.mrc'
 OUTCOME = 'seed', 'noise_sd', 'reached_cnr', 'reached_snr'      # of the phantom, beside its settings in truth.toml
 
@@ -351,17 +353,33 @@ def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+def _are_numbers(value):
+    "Whether a value, or all in a tuple of tuples, are finite numbers."
+    return all(map(_are_numbers, value)) if isinstance(value, tuple) else is_of_type(value, float)
+
+
+def _fits(value, hint):
+    "Whether a value may stand in a field; tuples are of numbers."
+    return _are_numbers(value) if hint is tuple else is_of_type(value, hint)
+
+
 def _records(kind, rows):
     "Bodies or particles from the rows of truth.toml."
-    return tuple(kind(**{key: _tuples(value) for key, value in row.items()}) for row in rows)
+    found = tuple(kind(**{key: _tuples(value) for key, value in row.items()}) for row in rows)
+    hints = get_type_hints(kind)
+    for record in found:
+        wrong = [name for name, hint in hints.items() if not _fits(getattr(record, name), hint)]
+        if wrong:
+            raise TypeError(f'{wrong[0]} = {shown(getattr(record, wrong[0]))}')
+    return found
 
 
 def _read_truth(path):
     "The tables of truth.toml."
     try:
-        return tomllib.loads(path.read_text(encoding='utf-8'))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise VolumeError(f'{path} is damaged ({error}); simulate it again') from error
+        return read_toml(path, 'truth', MAX_TRUTH_BYTES)
+    except VolumeError as error:
+        raise VolumeError(f'{path} is damaged ({str(error).removeprefix(f"{path} ")}); simulate it again') from None
 
 
 def _read_labels(path, dtype):
@@ -384,7 +402,7 @@ def read_phantom_truth(folder:str|Path, # as `write_phantom` left it
         settings = {key: _tuples(value) for key, value in table['settings'].items()}
         outcome = {name: settings.pop(name) for name in OUTCOME}
         settings = PhantomSettings(**settings)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError, VolumeError) as error:
         raise VolumeError(f'{path} does not fit this version ({error}); simulate it again') from error
     labels = _read_labels(folder/'truth_labels.mrc', np.uint8)
     membranes = _read_labels(folder/'truth_membranes.mrc', np.uint16)

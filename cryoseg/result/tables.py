@@ -123,27 +123,22 @@ def read_rows(path, # a table that `write_rows` wrote, or a person changed
     needed = [f.name for f in fields(kind) if f.default is MISSING]
     real = [name for name, hint in hints.items() if float in (get_args(hint) or (hint,))]
     sheet = read_sheet(path, _with_voxels(columns(kind)), needed, _with_voxels(real))
-    return [_record(row, kind, hints, sheet.decimal, path) for row in sheet.rows]
+    there = {name: (name, in_voxels(name)) for name in columns(kind)}
+    there = {name: both for name, both in there.items() if not set(both).isdisjoint(sheet.columns)}
+    return [kind(**_values(row, there, hints, sheet.decimal, path)) for row in sheet.rows]
 
 
-def _cell(cells, name):
-    "The text of a field, from its column in Å or, where that is empty, in voxels; None where a table has neither."
-    return cells.get(name) or cells.get(in_voxels(name)) or cells.get(name)
-
-
-def _record(row, kind, hints, decimal, path):
-    "The record of one line of a table; what an older table lacks has its default."
+def _values(row, there, hints, decimal, path):
+    "The values of one line of a table, each from its column in Å or, where that is empty, in voxels."
     values = {}
-    for name in columns(kind):
-        text = _cell(row.cells, name)
-        if text is None:
-            continue
+    for name, (in_A, in_vox) in there.items():
+        text = row.cells.get(in_A) or row.cells.get(in_vox, '')
         try:
             values[name] = from_cell(text, hints[name], decimal)
         except ValueError as error:
             raise VolumeError(f'{path}, line {row.line}: {name} = {shown(text)} is {error}; '
                               f'give a {_wanted(hints[name])}') from None
-    return kind(**values)
+    return values
 
 # %% ../../nbs/9_result/09h_tables.ipynb #f41075bd
 def _wanted(hint):

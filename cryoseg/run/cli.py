@@ -225,9 +225,10 @@ def parse_set(text:str, # 'group.name=value'
     if not equals:
         raise VolumeError(f'--set {text!r} is not of the form NAME=VALUE, for example surface.edge_vox=3')
     try:
-        return path.strip(), parse_toml(f'x = {value.strip()}', '--set')['x']
+        values = parse_toml(f'x = {value.strip()}', '--set')
     except VolumeError:             # a word without quotes
-        return path.strip(), value.strip()
+        values = {}
+    return path.strip(), values['x'] if len(values) == 1 else value.strip()
 
 
 def build_settings(options:dict, # path -> value, None where an option was not given

@@ -55,8 +55,8 @@ def stage_bars(shown:bool=True, # False draws nothing
     from rich.progress import TextColumn
     from rich.progress import TimeElapsedColumn
     from rich.progress import TimeRemainingColumn
-    columns = (TextColumn('{task.description:>10}', markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TextColumn('left', markup=False), TimeRemainingColumn())
+    columns = (TextColumn('{task.description:>10}', markup=False), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn(), TextColumn('left', markup=False), TimeRemainingColumn())
     console = Console(stderr=True, emoji=False, markup=False, highlight=False)
     with Progress(*columns, console=console, disable=not shown) as bars:
         tasks = {}

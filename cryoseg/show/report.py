@@ -39,6 +39,7 @@ from ..result.meshes import read_surface_ply
 from ..result.folder import FIRST_STAGE
 from ..result.folder import STAGE_NAMES
 from ..result.folder import find_input
+from ..result.folder import MAX_RECORD_BYTES
 from ..result.folder import input_settings
 from ..result.folder import read_record
 from ..result.folder import record_path
@@ -216,7 +217,7 @@ def _read_record(folder):
         raise VolumeError(f'{folder} is not the folder of a run: it has no run.toml; '
                           'give what cryoseg run -o wrote')
     try:
-        values = read_toml(path, 'record')
+        values = read_toml(path, 'record', MAX_RECORD_BYTES)
     except VolumeError as error:
         words = str(error).removeprefix(f'{path} ')
         raise VolumeError(f'{path} is damaged ({words}); run again with --overwrite') from None

@@ -220,7 +220,7 @@ def replay(reader, seed):
     folder = Path(tempfile.mkdtemp(prefix='fuzz-'))
     path, name, rng = make_case(folder, reader, seed)
     print(f'{path}: {sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())} bytes', flush=True)
-    faulthandler.dump_traceback_later(2*MAX_SECONDS, exit=True)
+    faulthandler.dump_traceback_later(MAX_CLOCK_SECONDS, exit=True)
     start = time.process_time()
     print(READ[reader](path, rng))
     print(f'{time.process_time() - start:.2f} s')

@@ -3,6 +3,7 @@ import bz2
 import gzip
 import io
 import json
+import lzma
 import math
 import re
 import struct
@@ -109,7 +110,7 @@ def tree_edit(rng, tree):
     found = list(places(tree))
     if not found: return {'x': leaf(rng)}
     here, key = rng.choice(found)
-    way = rng.randrange(7)
+    way = rng.randrange(8)
     if way == 0 and isinstance(here, dict): del here[key]
     elif way == 1 and isinstance(here, dict): here[rng.choice(['x', key + '_', key.upper(), ''])] = here.pop(key)
     elif way == 2: here[key] = [here[key]]
@@ -118,7 +119,8 @@ def tree_edit(rng, tree):
         deep = []
         for _ in range(rng.choice([20, 90])): deep = [deep] if rng.random() < .5 else {'a': deep}
         here[key] = deep
-    elif way == 5 and isinstance(here[key], int | float) and not isinstance(here[key], bool): here[key] = rng.choice([-here[key], here[key] * 10**9, here[key] + .5, str(here[key])])
+    elif way in (5, 6) and isinstance(here[key], int | float) and not isinstance(here[key], bool):
+        here[key] = rng.choice([-here[key], here[key] * 10**9, here[key] + .5, str(here[key]), here[key] + 1, 0])
     else: here[key] = leaf(rng)
     return tree
 
@@ -137,7 +139,7 @@ def as_json(rng, data):
 
 def deep_text(rng, data):
     "Brackets, or names of many parts, that cost a reader its stack or its time."
-    n = rng.choice([50, 5000, 20_000])
+    n = rng.choice([50, 5000, 9000])
     return rng.choice([b'x = ' + b'['*n, b'[' + b'a.'*n + b'b]\n', b'x = ' + b'{a='*n, b'x = ' + b'9'*n, data + b'\n[[box]]'*n, data + b'# ' + b'.'*n, data + b'"'*n])
 
 
@@ -161,8 +163,17 @@ def table(rng, data):
 
 
 def mrc(rng, data):
-    "The header's fields."
-    return number_field(rng, data, 1024)
+    "The header's fields, or where a program looks for others (IMOD at 152, SerialEM and FEI behind the header)."
+    if rng.random() < .2 or len(data) < 1024: return number_field(rng, data, 1400)
+    at, kind = rng.choice([*((4*k, 'i') for k in range(10)), *((40 + 4*k, 'f') for k in range(6)), *((64 + 4*k, 'i') for k in range(3)), *((76 + 4*k, 'f') for k in range(3)), (88, 'i'), (92, 'i'),
+                           (104, 'i'), (108, 'i'), (128, 'h'), (130, 'h'), (152, 'i'), (156, 'i'), (160, 'h'), (196, 'f'), (200, 'f'), (204, 'f'), (208, 'i'), (212, 'i'), (220, 'i')])
+    order = '<' if data[212:213] == b'D' else '>'
+    size = struct.calcsize(kind)
+    values = REALS if kind == 'f' else [n for n in NUMBERS if -256**size//2 <= n < 256**size//2]
+    try: field = struct.pack(order + kind, rng.choice([*values, *(range(20) if kind != 'f' else (1.368, 13.68, 0.1))]))
+    except OverflowError: return data
+    if at == 104: field = rng.choice([field, b'FEI1', b'FEI2', b'SERI', b'AGAR', b'MRCO', b'CCP4'])
+    return data[:at] + field + data[at + size:]
 
 
 def tiff(rng, data):
@@ -223,7 +234,7 @@ def npy(rng, data):
 def npz(rng, data):
     "The members of an archive: their headers, their number, their names."
     try: members = {name: zipfile.ZipFile(io.BytesIO(data)).read(name) for name in zipfile.ZipFile(io.BytesIO(data)).namelist()}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, KeyError, OSError): return blind(rng, data)
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, KeyError, OSError, lzma.LZMAError): return blind(rng, data)
     if not members: return blind(rng, data)
     name = rng.choice(sorted(members))
     way = rng.randrange(5)
@@ -239,8 +250,17 @@ def npz(rng, data):
 def safetensors(rng, data):
     "The header's tree, or a tensor's numbers."
     n = int.from_bytes(data[:8], 'little')
-    if len(data) < 9 + n or rng.random() < .3: return data[:8 + n] + blind(rng, data[8 + n:])
-    head = as_json(rng, data[8:8 + n])
+    if len(data) < 9 + n or rng.random() < .2: return data[:8 + n] + blind(rng, data[8 + n:])
+    head = data[8:8 + n]
+    way = rng.randrange(3)
+    if way == 0: head = as_json(rng, head)
+    elif way == 1: return data[:8 + n] + number_field(rng, data[8 + n:])
+    else:
+        try: tree = json.loads(head)
+        except ValueError: return blind(rng, data)
+        key = rng.choice(['width', 'depth', 'classes', 'format', 'x'])
+        if isinstance(tree.get('__metadata__'), dict): tree['__metadata__'][key] = rng.choice([*TEXTS, *map(str, NUMBERS), '2', '1', 3])
+        head = json.dumps(tree).encode('utf-8', 'surrogatepass')
     return len(head).to_bytes(8, 'little') + head + data[8 + n:]
 
 
@@ -260,6 +280,9 @@ KNOWING = {
 }
 
 
+TEXT_FILES = 'regions', 'config', 'record', 'links', 'fragments', 'edits', 'membranes'
+
+
 def folder(rng, files):
     "One file of a folder: damaged, gone, renamed, or one more."
     name = rng.choice(sorted(files))
@@ -277,7 +300,7 @@ def mutated(rng, reader, files):
     files = dict(files)
     for _ in range(rng.choice([1, 1, 1, 2, 2, 3, 4])):
         if '' not in files: files = folder(rng, files) if files else files
-        else: files[''] = (rng.choice(KNOWING[reader]) if rng.random() < .6 else blind_one)(rng, files[''])
+        else: files[''] = (rng.choice(KNOWING[reader]) if rng.random() < (.85 if reader in TEXT_FILES else .6) else blind_one)(rng, files[''])
     return files
 
 

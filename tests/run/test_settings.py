@@ -6,6 +6,7 @@ import pytest
 import tomli_w
 
 from cryoseg.base.files import VolumeError
+from cryoseg.run.cli import build_settings
 from cryoseg.run.settings import (OLD_SETTINGS, RunSettings, list_settings, read_config, result_settings, settings_from_dict, settings_to_dict,
                                   with_values)
 
@@ -120,3 +121,18 @@ def test_a_config_of_any_editor(tmp_path):
 def test_a_whole_number_is_the_same_setting_as_a_real_one():
     a, b = (result_settings(with_values(RunSettings(), {'connect.min_area_A2': v, 'segment.calibration': (v, v)})) for v in (5, 5.))
     assert a == b and repr(a) == repr(b)
+
+
+@pytest.mark.parametrize('text, value', [
+    ('seed=4', 4), (' seed = 4 ', 4), ('connect.link=greedy', 'greedy'), ('connect.link="greedy"', 'greedy'), ('input.mask=a b.mrc', 'a b.mrc'), ('input.mask="a=b.mrc"', 'a=b.mrc'),
+    ('segment.calibration=[1, 0]', (1., 0.)), ('input.invert=true', True), ('surface.edge_vox=3', 3.)])
+def test_settings_of_the_command_line(text, value):
+    settings = build_settings({}, changes=[text])
+    assert {s.path: s.default for s in list_settings(settings)}[text.partition('=')[0].strip()] == value
+
+
+@pytest.mark.parametrize('text', ['seed', 'seed=', '=3', 'seed=true', 'seed=\u0663x', 'seed=[' + '['*9000, 'seed=' + '9'*5000, 'a.b.c=1', 'input.invert=yes', 'input.mask=', 'input.mask=""', 'seed=1\nseed=2',
+                                  'connect.epsilon_A=30,5', 'connect.epsilon_A=nan', 'connect={link = "merge"', 'connect.link.x=1', 'segment.calibration=[1]', '.'.join('a'*9000) + '=1'])
+def test_nonsense_of_the_command_line_is_one_line(text):
+    with pytest.raises(VolumeError) as error: build_settings({}, changes=[text])
+    assert '\n' not in str(error.value) and len(str(error.value)) < 1000
