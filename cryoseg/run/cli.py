@@ -5,19 +5,21 @@
 # %% auto #0
 __all__ = ['FAILED', 'BAD_USAGE', 'app', 'REMEDIES', 'MENDABLE', 'PANELS', 'Config', 'Set', 'Quiet', 'Verbose', 'COMMON', 'LOCKS',
            'Inputs', 'Out', 'Overwrite', 'NM2', 'NM3', 'MAX_LEFT_OUT', 'VoxelSize', 'MaskThreshold', 'Links', 'Labels',
-           'Membranes', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'Group', 'DEMO_PHANTOM', 'Talk', 'say',
-           'complain', 'one_line', 'common', 'stopped', 'plain_errors', 'progress_bars', 'parse_tuple', 'option_type',
-           'option_help', 'shown_default', 'option_of', 'parse_set', 'build_settings', 'checked_option',
-           'settings_options', 'locked_output', 'with_settings', 'same_name', 'output_folders', 'make_folder',
-           'for_each', 'print_table', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run',
-           'run', 'segment', 'segment_one', 'as_labels', 'values_that_are_membrane', 'connect', 'surface',
-           'refuse_input_as_target', 'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info',
-           'settings_command', 'demo', 'PatientStream', 'patient_output', 'old_option', 'main']
+           'Membranes', 'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'Group',
+           'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'one_line', 'common', 'stopped', 'plain_errors', 'progress_bars',
+           'parse_tuple', 'option_type', 'option_help', 'shown_default', 'option_of', 'parse_set', 'build_settings',
+           'checked_option', 'settings_options', 'locked_output', 'with_settings', 'same_name', 'output_folders',
+           'make_folder', 'for_each', 'print_table', 'print_membranes', 'print_sections', 'say_dropped', 'say_again',
+           'show_run', 'run', 'segment', 'is_whole', 'segment_one', 'as_labels', 'values_that_are_membrane', 'connect',
+           'surface', 'refuse_input_as_target', 'store_phantom', 'simulate', 'train', 'show_matched',
+           'evaluate_command', 'info', 'settings_command', 'demo', 'PatientStream', 'patient_output', 'old_option',
+           'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import errno
 import inspect
 import json
+import math
 import os
 import sys
 import tomllib
@@ -529,6 +531,19 @@ def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSe
     for_each(inputs, work)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #970598e7
+def is_whole(path:Path, # a volume that is there
+             )->bool: # False where it was cut short, or is none
+    "Whether a file can be read as a volume."
+    from cryoseg.base.formats import open_volume
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')             # of its header: nobody asked
+        try:
+            open_volume(path)
+        except VolumeError:
+            return False
+    return True
+
+
 def segment_one(path:Path, # a tomogram
                 target:Path, # file of the labels
                 settings:RunSettings, # how
@@ -537,15 +552,22 @@ def segment_one(path:Path, # a tomogram
     "Label one tomogram."
     import numpy as np
     from cryoseg.base.formats import write_volume
+    from cryoseg.result.folder import check_space
     from cryoseg.result.folder import read_input
     from cryoseg.result.folder import staged
+    from cryoseg.run.workflow import BYTES_A_VOXEL
+    from cryoseg.run.workflow import PROBABILITY_BYTES
     from cryoseg.run.workflow import label_tomogram
     if target.exists() and path.exists() and target.samefile(path):
         raise VolumeError(f'{target} is the input itself; choose another folder with -o')
     if target.exists() and not overwrite:
-        say(f'{target} is there already, kept (--overwrite makes it again)')
-        return
+        if is_whole(target):
+            say(f'{target} is there already, kept (--overwrite makes it again)')
+            return
+        say(f'{target} is there already, but damaged: made again')
     volume = read_input(path, settings.input)
+    a_voxel = BYTES_A_VOXEL['segment'] + PROBABILITY_BYTES*settings.segment.probabilities
+    check_space(target.parent, a_voxel*volume.data.size, 'segment')
     with progress_bars() as progress:
         tell = partial(progress, target.stem[:10])
         labels, probability = label_tomogram(volume, settings, tell)
@@ -664,6 +686,7 @@ def refuse_input_as_target(path:Path, # an input
             raise VolumeError(f'{path} would be written over; choose another folder with -o')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #980453a0
+PHANTOM_BYTES = 7               # a voxel: float32, int8, uint16
 PHANTOM_FILES = 'truth.toml', 'tomogram.mrc', 'truth_labels.mrc', 'truth_membranes.mrc', 'truth_surfaces'
 
 
@@ -682,8 +705,10 @@ def store_phantom(phantom, # phantom.Phantom
 def simulate(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     "Make a phantom tomogram with a missing wedge, and the exact truth beside it."
     from cryoseg.phantom.phantom import simulate_phantom
+    from cryoseg.result.folder import check_space
     if (output/'truth.toml').exists() and not overwrite:
         raise VolumeError(f'{output} holds a phantom already; choose another folder or --overwrite')
+    check_space(output, PHANTOM_BYTES*math.prod(settings.phantom.shape), 'the phantom')
     phantom = simulate_phantom(settings.phantom, settings.seed)
     store_phantom(phantom, output)
     say(f'{len(phantom.bodies)} membranes in {output/"tomogram.mrc"}, truth beside it')

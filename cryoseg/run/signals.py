@@ -43,9 +43,13 @@ def is_importing(frame, # where a signal fell
 
 
 def end_at_once()->None:
-    "Remove what is unfinished, say so, and end the process without unwinding."
+    "End the children, remove what is unfinished, say so, and end the process without unwinding."
     files = sys.modules.get('cryoseg.base.files')           # where it is not loaded, nothing was begun
+    processes = sys.modules.get('multiprocessing')
     with suppress(Exception):                               # whatever state the process is in: it ends here
+        for child in processes.active_children() if processes else ():
+            child.terminate()
+    with suppress(Exception):
         files and files.remove_unfinished()
     with suppress(Exception):
         sys.stdout.flush()
@@ -68,6 +72,12 @@ def _handle(number, frame):
     raise KeyboardInterrupt
 
 
+def _thread_error(about):
+    "Show the error of a thread, but not what an end in the middle of its work makes of it."
+    if not Stop.asked:
+        threading.__excepthook__(about)
+
+
 def install_handler()->dict: # signal -> the handler before
     "Handle every signal that asks to end, but those that are ignored: `nohup` ignores SIGHUP. Main thread only."
     before = {}
@@ -76,6 +86,7 @@ def install_handler()->dict: # signal -> the handler before
         if number is None or signal.getsignal(number) in (signal.SIG_IGN, None):
             continue
         before[number] = signal.signal(number, _handle)
+    threading.excepthook = _thread_error
     Stop.process = os.getpid()
     return before
 
@@ -91,6 +102,7 @@ def handling():
         for number, handler in before.items():
             signal.signal(number, handler)
         if before:
+            threading.excepthook = threading.__excepthook__
             Stop.process = None
 
 

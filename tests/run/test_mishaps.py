@@ -196,6 +196,14 @@ def test_space_is_asked_before_a_stage(labels, tmp_path, two_stages, monkeypatch
     assert not (tmp_path/'o').exists()
 
 
+@pytest.mark.parametrize('command', ['segment', 'simulate'])
+def test_space_is_asked_before_single_files_too(labels, tmp_path, monkeypatch, command):
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage(10**9, 10**9 - 1000, 1000))
+    inputs = (labels/'mask.mrc',) if command == 'segment' else ()
+    assert 'has 1000 bytes free' in refused(command, *inputs, '-o', tmp_path/'o', '-q')
+
+
 def test_the_estimate_is_what_is_written(labels):
     "Of every volume that the stages leave, but for the headers."
     folder, n_voxels = labels/'one/o', 40*48*48
@@ -263,6 +271,16 @@ def test_a_damaged_file_is_made_again_with_a_word(done, name, how):
         result = cryoseg('surface', done/'membranes.mrc', '-o', done)
         assert result.exit_code == 0 and f'surface: done again, {name.partition("/")[0]} is not what was written' in result.stdout
         assert contents(done) == before
+
+
+def test_labels_that_were_cut_short_are_not_kept(labels, tmp_path):
+    path = tmp_path/'a.mrc'
+    shutil.copy(labels/'mask.mrc', path)
+    assert cli.is_whole(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert not cli.is_whole(path)
+    path.write_bytes(b'')
+    assert not cli.is_whole(path)
 
 
 def test_a_report_that_is_gone_is_written_again(done):
