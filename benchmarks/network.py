@@ -52,9 +52,9 @@ def slice_rows(groups, scores):
 def ablation_rows(groups, net):
     "What flips and scales add on the slices."
     rows = []
-    for name, settings in (('one scale (1), no flips', SegmentSettings(scale=1., flips=1, scale_spread=0.)), ('measured scale, no flips', SegmentSettings(flips=1, scale_spread=0.)),
-                           ('measured scale, three scales', SegmentSettings(flips=1)), ('measured scale, three scales, 4 flips (default)', SegmentSettings()),
-                           ('measured scale, three scales, 8 flips', SegmentSettings(flips=8))):
+    for name, settings in (('one scale (1), no flips', SegmentSettings(scale=1., flips=1, scale_spread=0.)), ('measured scale, no flips', SegmentSettings(flips=1, scale_spread=0.)), ('measured scale, three scales round it, 4 flips', SegmentSettings(scale_spread=1/3)),
+                           ('scales 1, 1.5, 2', SegmentSettings(flips=1)), ('scales 1, 1.5, 2, 4 flips (default)', SegmentSettings()),
+                           ('scales 1, 1.5, 2, 8 flips', SegmentSettings(flips=8))):
         scores = f1(groups, answers(groups, net, settings)).mean(0)
         rows.append(dict(slices=name, f1_2px_chosen_on=float(scores[:2, 0].mean()), f1_2px_other=float(scores[2:, 0].mean())))
     return rows
@@ -118,7 +118,7 @@ def threshold_rows(net, seeds=(950, 951, 952), thresholds=(.2, .23, .26, .29, .3
     for j, square in enumerate(CONTRASTS):
         for k, seed in enumerate(seeds):
             made = phantom(square, seed)
-            labels, p = segment_volume(np.asarray(made.tomogram.data), net, SegmentSettings(threshold=1e-3), made.tomogram.voxel_size_A)
+            labels, p, _ = segment_volume(np.asarray(made.tomogram.data), net, SegmentSettings(threshold=1e-3), made.tomogram.voxel_size_A)
             for i, t in enumerate(thresholds): scores[i, j, k] = iou(np.where((labels == 1) & (p < t), 0, labels), made.labels, 1)
     return [dict(threshold=t, **{f'cnr_squared_{c:g}': float(v) for c, v in zip(CONTRASTS, row.mean(1))}, mean=float(row.mean())) for t, row in zip(thresholds, scores)]
 

@@ -11,19 +11,20 @@ from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
-    'base': 'files register options limits volume mrc tiff arrays zarr amira formats geometry mesh metrics',
+    'base': 'files register options limits text sheets chunks volume mrc tiff arrays zarr amira formats geometry mesh '
+            'metrics',
     'result': 'settings records tables meshes lock folder',
     'phantom': 'settings bodies imaging phantom',
-    'segment': 'settings contrast noise motifs unet scenes slabs train predict match',
-    'connect': 'settings trace link merge pieces split joins candidates membranes',
+    'segment': 'settings padding outliers contrast noise motifs unet scenes slabs train predict match',
+    'connect': 'settings trace link merge pieces split joins candidates membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',
     'show': 'slices scene widgets layers pages report export',
-    'run': 'settings signals workflow scale doctor summary cli',
+    'run': 'settings signals console workflow scale doctor summary cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]
-PLAIN = 'base.files', 'base.register', 'base.options'       # rooms that every settings room may use
+PLAIN = 'base.files', 'base.register', 'base.options', 'base.text'       # rooms that every settings room may use
 PRINTS = {'run.cli'}
 DRAWS = {room for room in ORDER if room.startswith('show.')}
 MESHES = {'phantom.phantom', 'base.mesh', 'result.meshes', *DRAWS}

@@ -4,21 +4,27 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'FIRST_BYTES', 'DATA_LINE', 'FIRST_LINE', 'LATTICE_SIZE', 'LATTICE_KIND', 'OTHER_COORDINATES',
-           'BOUNDING_BOX', 'COORDINATE_UNIT', 'LITERAL', 'MATERIALS', 'WORDS', 'AmiraHeader', 'read_amira_header',
-           'Lattice', 'find_lattice', 'unpack_runs', 'read_amira', 'read_amira_meaning']
+           'BOUNDING_BOX', 'COORDINATE_UNIT', 'MAX_WORDS', 'LISTED', 'LITERAL', 'MOST_UNPACKED', 'ZIP_HEADER',
+           'TEXT_BYTES', 'NOWHERE', 'MATERIALS', 'WORDS', 'AmiraHeader', 'read_amira_header', 'Lattice', 'find_lattice',
+           'unpack_runs', 'AmiraPlace', 'read_amira', 'read_amira_meaning']
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #881cb3af
+import itertools
 import re
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from .files import VolumeError
 from .files import six_digits
-from .files import warn_user
+from .limits import check_memory
+from .limits import check_packing
 from .volume import RawVolume
+from .volume import as_dtype
 from .volume import unit_in_A
 from .volume import voxel_edge
 
@@ -27,11 +33,15 @@ DTYPES = {'byte': 'u1', 'ushort': 'u2', 'short': 'i2', 'int': 'i4', 'float': 'f4
 FIRST_BYTES = (2**20, 2**24) # nearly always the first is enough; a long History needs more
 DATA_LINE = rb'\n@1[ \t]*\r?\n'
 FIRST_LINE = rb'#\s*(AmiraMesh|Avizo|HyperMesh|HyperSurface)'
-LATTICE_SIZE = r'define\s+Lattice\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)'
-LATTICE_KIND = r'Lattice\s*\{\s*(\w+)\s+(\w+)\s*\}\s*=?\s*@1\b\s*(?:\((\w+)\s*,\s*(\d+)\s*\))?'
+LATTICE_SIZE = 'define' + r'\s+Lattice' + r'\s+(-?\d{1,18})\b'*3
+LATTICE_KIND = r'Lattice\s*\{\s*(\w+)\s+(\w+)\s*\}\s*(?:=\s*)?@1\b\s*(?:\((\w+)\s*,\s*(\d{1,18})\s*\))?'
 OTHER_COORDINATES = r'CoordType\s+"?(?!uniform)\w'
-BOUNDING_BOX = 'BoundingBox' + r'\s+([-+.\deE]+)'*6
+BOUNDING_BOX = 'BoundingBox' + r'\s+([-+.\deE]{1,40})'*6
 COORDINATE_UNIT = r'Coordinates\s+"([^"]*)"'
+
+
+MAX_WORDS = 200 # letters that an error takes from a file
+LISTED = 8 # things that a message lists
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,15 @@ class AmiraHeader:
     @property
     def first_line(self):
         "The line that says which format, byte order and version it is."
-        return self.text.splitlines()[0]
+        return self.text.split('\n', 1)[0][:MAX_WORDS]
+
+
+def _decoded(text):
+    "The text of a header: UTF-8 from newer programs, one byte a letter from older ones."
+    try:
+        return text.decode('utf-8')
+    except UnicodeDecodeError:
+        return text.decode('latin-1')
 
 
 def read_amira_header(path:Path, # a file
@@ -62,8 +80,8 @@ def read_amira_header(path:Path, # a file
         raise VolumeError(f'{path}: no data section (@1) in its first {size} bytes: a surface, or too long a History? '
                           'Save the label field again without its History')
     if not line:
-        return AmiraHeader(first.decode('latin-1'), None)
-    return AmiraHeader(first[:line.start()].decode('latin-1'), line.end())
+        return AmiraHeader(_decoded(first), None)
+    return AmiraHeader(_decoded(first[:line.start()]), line.end())
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #90c19c8c
 @dataclass(frozen=True)
@@ -88,12 +106,18 @@ class Lattice:
         return 0 if self.is_ascii else self.n_bytes
 
 
+def _all_defined(text):
+    "What a header defines, for messages."
+    first = itertools.islice(re.finditer(r'define +(.{1,40})', text), LISTED)
+    return ', '.join(match[1].strip() for match in first)
+
+
 def _lattice_matches(header, path):
     "The matches of the size and of the kind of a lattice."
     size = re.search(LATTICE_SIZE, header.text)
     kind = re.search(LATTICE_KIND, header.text)
     if not size or not kind:
-        defined = ', '.join(re.findall(r'define +(.+)', header.text)) or repr(header.first_line)
+        defined = _all_defined(header.text) or repr(header.first_line)
         raise VolumeError(f'{path}: no lattice of single numbers, but {defined}; '
                           'a surface or a line set? Save the label field')
     if header.start is None:
@@ -121,11 +145,14 @@ def find_lattice(header:AmiraHeader, # of a file
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #5ac64f47
 LITERAL = 128 # from here on a count says how many bytes follow as they are
+MOST_UNPACKED = {'HxByteRLE': 64, 'HxZip': 1032} # bytes that a packed byte can give
+ZIP_HEADER = 16 # bytes of a zip stream that give nothing
+TEXT_BYTES = 2 # of a number and the space after it, at least
 
 
 def unpack_runs(packed:bytes, # HxByteRLE
                 n:int, # how many bytes are wanted
-                )->bytes: # at most n
+                )->bytearray: # at most n
     "Undo HxByteRLE: k < 128 repeats the next byte k times, 128 + k is followed by k bytes as they are."
     out = bytearray()
     place = 0
@@ -138,53 +165,97 @@ def unpack_runs(packed:bytes, # HxByteRLE
             length = 1
             out += packed[place + 1:place + 2]*count
         place += 1 + length
-    return bytes(out[:n])
+    del out[n:]
+    return out
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #b6fd6c54
-def _stored(header, lattice, path):
-    "The data of an AmiraMesh file as they are stored."
+def _most_bytes(lattice, there):
+    "The most bytes of numbers that the bytes after a header can give."
+    if lattice.packing:
+        return (lattice.packed_bytes + ZIP_HEADER)*MOST_UNPACKED[lattice.packing]
+    return (there//TEXT_BYTES + 1)*lattice.dtype.itemsize if lattice.is_ascii else there
+
+
+def _truncated(lattice, there, path):
+    "The error of a file that holds less than it promises."
+    packed = f', packed into {lattice.packed_bytes}' if lattice.packing else ''
+    return VolumeError(f'{path}: truncated: its header promises {lattice.n_bytes} bytes of labels{packed}, '
+                       f'there are {there}; copy it again')
+
+
+def _check_promise(header, lattice, path):
+    "Raise VolumeError where a lattice promises more than the file or the memory holds, or is packed in an unknown way."
+    if lattice.packing and lattice.packing not in MOST_UNPACKED:
+        raise VolumeError(f'{path}: the packing {lattice.packing[:MAX_WORDS]} is unknown ({", ".join(MOST_UNPACKED)}); '
+                          'in Amira, save it as plain AmiraMesh')
     there = path.stat().st_size - header.start
-    needed = lattice.stored_bytes
-    if there < needed:
-        packed = f', packed into {needed}' if lattice.packing else ''
-        raise VolumeError(f'{path}: truncated: its header promises {lattice.n_bytes} bytes of labels{packed}, '
-                          f'there are {there}; copy it again')
+    if there < lattice.stored_bytes or _most_bytes(lattice, there) < lattice.n_bytes:
+        raise _truncated(lattice, there, path)
+    check_packing(lattice.n_bytes, there, path)
+    check_memory(lattice.n_bytes + lattice.packed_bytes, path)
+
+# %% ../../nbs/9_base/09c5_amira.ipynb #e2351e45
+def _text_numbers(file, lattice, path):
+    "Numbers written as text. Raises VolumeError where they do not fit their type."
+    n = lattice.n_bytes//lattice.dtype.itemsize
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore') # of words that are no numbers: what is missing is told
+        numbers = np.fromfile(file, float, n, sep=' ')
+    if len(numbers) < n:
+        raise VolumeError(f'{path}: truncated: its header promises {lattice.n_bytes} bytes of labels, that is {n} '
+                          f'numbers, there are {len(numbers)}; copy it again')
+    return as_dtype(numbers, lattice.dtype, path)
+
+
+def _stored_numbers(path, header, lattice):
+    "The numbers of an AmiraMesh file, in their order in it."
     with open(path, 'rb') as file:
         file.seek(header.start)
-        return file.read(-1 if lattice.is_ascii else needed)
-
-
-def _text_numbers(stored, dtype):
-    "Numbers written as text, as bytes."
-    words = stored.split(b'\n@')[0].split()
-    return np.array(words, float).astype(dtype).tobytes()
-
-
-def _unpacked(stored, lattice, path):
-    "The data of an AmiraMesh file as bytes of its numbers."
+        if lattice.is_ascii and not lattice.packing:
+            return _text_numbers(file, lattice, path)
+        data = file.read(lattice.stored_bytes)
     if lattice.packing == 'HxByteRLE':
-        return unpack_runs(stored, lattice.n_bytes)
-    if lattice.packing == 'HxZip':
-        return zlib.decompressobj().decompress(stored, lattice.n_bytes)
-    if lattice.packing:
-        raise VolumeError(f'{path}: the packing {lattice.packing} is unknown (HxByteRLE, HxZip); '
-                          'in Amira, save it as plain AmiraMesh')
-    return _text_numbers(stored, lattice.dtype) if lattice.is_ascii else stored
+        data = unpack_runs(data, lattice.n_bytes)
+    elif lattice.packing == 'HxZip':
+        data = zlib.decompressobj().decompress(data, lattice.n_bytes)
+    if len(data) < lattice.n_bytes:
+        raise _truncated(lattice, len(data), path)
+    return np.frombuffer(data, lattice.dtype, lattice.n_bytes//lattice.dtype.itemsize)
+
+# %% ../../nbs/9_base/09c5_amira.ipynb #0474fea4
+class AmiraPlace(NamedTuple):
+    "Where the voxels of a lattice lie; all along x, y, z."
+    voxel_A:tuple # None = the file does not say
+    origin_A:tuple # of the first voxel
+    said:str='' # what the file says of it, where that is not understood or in doubt
 
 
-def _place(header, size, path):
-    "Voxel size (None = not said) and origin along x,y,z in Å, from the box of the voxel centres."
+NOWHERE = AmiraPlace((None,)*3, (0.,)*3)
+
+
+def _said(voxel, unit):
+    "The words of a file about the size of a voxel; empty where they are clear."
+    lengths = ' x '.join(dict.fromkeys(f'{length:.6g}' for length in voxel))
+    if unit is None:
+        return f'{lengths} with no unit'
+    return '' if unit_in_A(unit) else f'{lengths} {unit[:MAX_WORDS]!r}'
+
+
+def _place(header, size):
+    "The `AmiraPlace` of a lattice, from the box of the voxel centres."
     box = re.search(BOUNDING_BOX, header.text)
-    unit = re.search(COORDINATE_UNIT, header.text)
     if not box:
-        return (None,)*3, (0.,)*3
-    if not unit:
-        warn_user(f'{path}: no unit in the file; Å taken')
-    factor = (unit_in_A(unit[1]) or 0.) if unit else 1.
+        return NOWHERE
+    unit = re.search(COORDINATE_UNIT, header.text)
+    unit = unit[1] if unit else None
+    factor = 1. if unit is None else unit_in_A(unit) or 0.
     ends = np.array(box.groups(), float).reshape(3, 2)
     gaps = [n - 1 for n in size]
-    voxel = tuple(voxel_edge((last - first)*factor/gap) if gap else None for (first, last), gap in zip(ends, gaps))
-    return voxel, tuple(six_digits(first*factor) for first in ends[:, 0])
+    voxel = [(last - first)/gap if gap else None for (first, last), gap in zip(ends, gaps)]
+    voxel_A = tuple(voxel_edge(length and length*factor) for length in voxel)
+    lengths = [length for length in voxel if length]
+    return AmiraPlace(voxel_A, tuple(six_digits(first*factor) for first in ends[:, 0]),
+                      _said(lengths, unit) if lengths else '')
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #406b5f3f
 def read_amira(path:Path, # a file
@@ -192,14 +263,12 @@ def read_amira(path:Path, # a file
     "Read the labels, or the image, of an AmiraMesh lattice. Raises VolumeError for other files and truncated ones."
     header = read_amira_header(path)
     lattice = find_lattice(header, path)
-    data = _unpacked(_stored(header, lattice, path), lattice, path)
-    if len(data) < lattice.n_bytes:
-        raise VolumeError(f'{path}: truncated: its header promises {lattice.n_bytes} bytes of labels, '
-                          f'there are {len(data)}; copy it again')
+    _check_promise(header, lattice, path)
     x, y, z = lattice.size
-    numbers = np.frombuffer(data, lattice.dtype, x*y*z).reshape(z, y, x)
+    numbers = _stored_numbers(path, header, lattice).reshape(z, y, x)
     kind = f'AmiraMesh {lattice.packing or ""}'.strip()
-    return RawVolume(numbers, kind, *_place(header, lattice.size, path))
+    place = _place(header, lattice.size)
+    return RawVolume(numbers, kind, place.voxel_A, place.origin_A, said=place.said)
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #95ecf85b
 MATERIALS = r'\bMaterials\s*\{'
@@ -212,7 +281,8 @@ def read_amira_meaning(path:Path, # a file
     _, *after = re.split(MATERIALS, read_amira_header(path).text, maxsplit=1)
     names = []
     depth = 0
-    for word in re.findall(WORDS, ' '.join(after)):
+    for match in re.finditer(WORDS, ' '.join(after)):
+        word = match[0]
         depth += (word == '{') - (word == '}')
         if depth < 0:
             break

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['MRC', 'READ_ONLY_MRC', 'TIFF', 'NPY', 'NPZ', 'AMIRA', 'PNG', 'JPEG', 'OME_ZARR', 'VOLUME_FORMATS', 'OME',
-           'UNREADABLE', 'MAX_EDGE_RATIO', 'LIKELY_A', 'GIVE_SIZE', 'SAMPLED', 'VolumeFormat', 'format_suffix',
-           'find_format', 'file_stem', 'open_volume', 'read_meaning', 'VoxelSize', 'read_volume', 'write_volume',
-           'FileInfo', 'describe']
+           'OTHER_SUFFIXES', 'MAX_REASON', 'MAX_EDGE_RATIO', 'LIKELY_A', 'USUAL_A', 'SMALL_VOXEL_A', 'LARGE_VOXEL_A',
+           'SMALL_BOX_A', 'LARGE_BOX_A', 'OTHER_UNITS', 'GIVE_SIZE', 'SAMPLED', 'MOST_VALUES', 'COUNTED',
+           'VolumeFormat', 'format_suffix', 'find_format', 'file_stem', 'open_volume', 'read_meaning', 'VoxelSize',
+           'bin_labels', 'read_volume', 'write_volume', 'FileInfo', 'describe']
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #18bc41b9
 import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
@@ -19,12 +19,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .chunks import is_zarr
 from .files import VolumeError
 from .files import VolumeWarning
 from .files import absolute_path
 from .files import atomic_write
 from .files import six_digits
 from .files import warn_user
+from .limits import check_memory
+from .limits import check_regular
 from .register import Register
 from .register import import_place
 from .volume import RawVolume
@@ -42,22 +45,24 @@ from .mrc import STACK_SUFFIXES
 @dataclass(frozen=True)
 class VolumeFormat:
     "What can be done with files of one suffix: functions, or their places 'package.module:name'; None = nothing."
-    read:Callable|str|None=None # (path) -> RawVolume
+    read:Callable|str|None=None # (path, **wishes) -> RawVolume
     write:Callable|str|None=None # (temporary path, volume, dtype or None, final path for errors) -> None
     meaning:Callable|str|None=None # (path) -> dict of label: name
     folder:bool=False # whether it is a folder and not a file
+    wishes:tuple=() # names of the keywords that `read` takes: some of labels, allow_missing, follow_links
 
 
-MRC = VolumeFormat('cryoseg.base.mrc:read_mrc', 'cryoseg.base.mrc:write_mrc')
-READ_ONLY_MRC = VolumeFormat('cryoseg.base.mrc:read_mrc')
+MRC = VolumeFormat('cryoseg.base.mrc:read_mrc', 'cryoseg.base.mrc:write_mrc', 'cryoseg.base.mrc:read_mrc_meaning')
+READ_ONLY_MRC = VolumeFormat('cryoseg.base.mrc:read_mrc', meaning='cryoseg.base.mrc:read_mrc_meaning')
 TIFF = VolumeFormat('cryoseg.base.tiff:read_tiff', 'cryoseg.base.tiff:write_tiff')
 NPY = VolumeFormat('cryoseg.base.arrays:read_npy', 'cryoseg.base.arrays:write_npy')
 NPZ = VolumeFormat('cryoseg.base.arrays:read_npz', 'cryoseg.base.arrays:write_npz',
-                   'cryoseg.base.arrays:read_npz_meaning')
+                   'cryoseg.base.arrays:read_npz_meaning', wishes=('labels',))
 AMIRA = VolumeFormat('cryoseg.base.amira:read_amira', meaning='cryoseg.base.amira:read_amira_meaning')
 PNG = VolumeFormat('cryoseg.base.tiff:read_picture', 'cryoseg.base.tiff:write_png')
 JPEG = VolumeFormat('cryoseg.base.tiff:read_picture')
-OME_ZARR = VolumeFormat('cryoseg.base.zarr:read_zarr', meaning='cryoseg.base.zarr:read_zarr_meaning', folder=True)
+OME_ZARR = VolumeFormat('cryoseg.base.zarr:read_zarr', meaning='cryoseg.base.zarr:read_zarr_meaning', folder=True,
+                        wishes=('labels', 'allow_missing', 'follow_links'))
 
 VOLUME_FORMATS = Register('volume format') # suffix: VolumeFormat
 for suffix in ('.mrc', '.rec', '.map'):
@@ -88,7 +93,7 @@ def _folder_format(path):
     here = absolute_path(path)
     suffixes = [folder.suffix for folder in (here, *here.parents)]
     formats = [VOLUME_FORMATS[suffix] for suffix in suffixes if suffix in VOLUME_FORMATS]
-    return next((entry for entry in formats if entry.folder), None)
+    return next((entry for entry in formats if entry.folder), OME_ZARR if is_zarr(here) else None)
 
 
 def find_format(path:Path, # a file or a folder
@@ -120,26 +125,74 @@ def file_stem(path:str|Path, # any
     return stem.removesuffix(OME)
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #3b936f18
+OTHER_SUFFIXES = {
+    '.n5': 'N5; convert it to OME-Zarr, for example in Fiji (File > Save As > N5/Zarr)',
+    '.zip': 'a zip archive; unpack it and give what is in it',
+    '.ozx': 'a zipped OME-Zarr; unpack it and give the folder',
+    '.h5': 'HDF5; save the volume as .mrc, for example with mrcfile.write(path, data, voxel_size=...)',
+    '.hdf': 'HDF5, perhaps of EMAN2; convert it with e2proc3d.py in.hdf out.mrc',
+    '.hdf5': 'HDF5; save the volume as .mrc, for example with mrcfile.write(path, data, voxel_size=...)',
+    '.em': 'EM, of Dynamo and TOM; convert it with e2proc3d.py in.em out.mrc',
+    '.spi': 'SPIDER; convert it with e2proc3d.py in.spi out.mrc',
+    '.dm3': 'of Gatan; convert it with IMOD dm2mrc',
+    '.dm4': 'of Gatan; convert it with IMOD dm2mrc',
+    '.raw': 'numbers without a header; convert it with IMOD raw2mrc',
+    '.mod': 'an IMOD model; make a mask of it with IMOD imodmop or imodauto',
+    '.nii': 'NIfTI; convert it to .tif or .mrc, for example in Fiji or napari',
+    '.nrrd': 'NRRD; convert it to .tif or .mrc, for example in Fiji or 3D Slicer',
+    '.czi': 'of Zeiss; save it as TIFF, for example in Fiji',
+    '.eer': 'frames of a camera; reconstruct the tomogram first',
+    '.mdoc': 'a text about a tilt series; give the tomogram',
+    '.star': 'a table of RELION; give the tomogram that it names',
+}
+
+
+def _refuse_kind(path):
+    "Raise VolumeError for a path that no reader takes."
+    suffix = path.suffix.lower()
+    if suffix in OTHER_SUFFIXES or (path/'attributes.json').exists():
+        raise VolumeError(f'{path}: cannot be read; it is {OTHER_SUFFIXES.get(suffix, OTHER_SUFFIXES[".n5"])}')
+    if path.is_dir():
+        raise VolumeError(f'{path}: is a folder; give a file, or an OME-Zarr (.zarr)')
+    raise VolumeError(f'{path}: unknown suffix {path.suffix!r}; {_suffixes_with("read")} can be read')
+
+
 def _find_reader(path):
     "The format of a path that can be read. Raises VolumeError, which says why, for all others."
-    entry = find_format(path)
-    if path.is_dir() and entry is None:
-        raise VolumeError(f'{path}: is a folder; give a file, or an OME-Zarr (.zarr)')
     if not path.exists():
         raise VolumeError(f'{path}: no such file; check the name')
+    check_regular(path)
     if path.is_file() and path.stat().st_size == 0:
         raise VolumeError(f'{path}: is empty (0 bytes); copy it again')
+    entry = find_format(path)
     if entry is None or entry.read is None:
-        raise VolumeError(f'{path}: unknown suffix {path.suffix!r}; {_suffixes_with("read")} can be read')
+        _refuse_kind(path)
     return entry
 
 
+MAX_REASON = 300 # letters of an error of another package
+
+
+def _damaged(error, path):
+    "The error of a file that a library could not read."
+    words = f'{type(error).__name__}: {error}' if isinstance(error, LookupError) else str(error)
+    reason = ' '.join(words.split())[:MAX_REASON] or type(error).__name__
+    kind = 'zarr' if path.is_dir() else format_suffix(path)
+    return VolumeError(f'{path}: cannot be read as {kind} ({reason}); '
+                       'is it damaged, or another format under this name?')
+
+
 def open_volume(path:Path, # a file or an OME-Zarr folder
+                *,
+                labels:bool=False, # whether it holds labels
+                allow_missing:bool=False, # whether missing chunks are taken for empty ones
+                follow_links:bool=False, # whether links may lead out of a folder
                 )->RawVolume: # in the file's own order
     "Read what a path holds as it is. Every way in which a file can be bad ends in a VolumeError."
-    entry = _find_reader(path)
+    wishes = dict(labels=labels, allow_missing=allow_missing, follow_links=follow_links)
     try:
-        return import_place(entry.read)(path)
+        entry = _find_reader(path)
+        return import_place(entry.read)(path, **{name: wishes[name] for name in entry.wishes})
     except (VolumeError, VolumeWarning):
         raise
     except PermissionError as error:
@@ -147,13 +200,7 @@ def open_volume(path:Path, # a file or an OME-Zarr folder
     except MemoryError as error:
         raise VolumeError(f'{path}: does not fit into memory; save it as .mrc, which is read piece by piece') from error
     except Exception as error: # many libraries: each fails in its own way, and each time the file is bad
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        kind = 'zarr' if path.is_dir() else format_suffix(path)
-        raise VolumeError(f'{path}: cannot be read as {kind} ({reason}); '
-                          'is it damaged, or another format under this name?') from error
-
-
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration, zipfile.BadZipFile)
+        raise _damaged(error, path) from error
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #83548099
 def read_meaning(path:str|Path, # a file or a folder
@@ -167,14 +214,14 @@ def read_meaning(path:str|Path, # a file or a folder
         return {}
     try:
         return import_place(entry.meaning)(path)
-    except UNREADABLE: # what is wrong with it, read_volume says
+    except Exception: # what is wrong with it, read_volume says
         return {}
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #140941ba
 def _three_axes(data, path):
-    "The voxels with three axes: one slice gets a first one, axes of length one before them are dropped."
-    while data.ndim > 3 and data.shape[0] == 1:
-        data = data[0]
+    "The voxels with three axes: one slice gets a first one; of more, those of length one are dropped, the first first."
+    while data.ndim > 3 and 1 in data.shape:
+        data = data.squeeze(data.shape.index(1))
     if data.ndim == 2:
         data = data[None]
     if data.ndim != 3:
@@ -191,8 +238,8 @@ def _to_zyx(raw, path):
     if data.dtype == bool:
         data = data.view(np.uint8)
     if data.dtype.kind not in 'iuf':
-        raise VolumeError(f'{path}: voxels of dtype {data.dtype}; '
-                          'whole or real numbers are needed: save the real part or the modulus')
+        remedy = ': save the real part or the modulus' if data.dtype.kind == 'c' else ''
+        raise VolumeError(f'{path}: voxels of dtype {data.dtype}; whole or real numbers are needed{remedy}')
     column, row, section = raw.axes
     disk_order = section, row, column
     return data.transpose([disk_order.index(axis) for axis in (3, 2, 1)])
@@ -214,7 +261,13 @@ def _with_beam_along_z(raw, beam_axis):
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #9cc34eef
 MAX_EDGE_RATIO = 1.01 # edges that differ by less are one edge, rounded
-LIKELY_A = (.1, 1000.) # voxel sizes between which a tomogram can be
+LIKELY_A = (.1, 1000.) # voxel sizes between which any volume can be
+USUAL_A = (3., 60.) # voxel sizes of tomograms
+SMALL_VOXEL_A = 5. # below this a small box is doubted too
+LARGE_VOXEL_A = 110. # soft X-ray tomograms have up to about 100
+SMALL_BOX_A = 1000. # 100 nm: no tomogram is that narrow
+LARGE_BOX_A = 25_000. # 2.5 µm: none is wider
+OTHER_UNITS = {'nm': 10., 'µm': 1e4, 'mm': 1e7, 'm': 1e10, 'tenths of Å': .1, 'pm': .01} # in Å
 GIVE_SIZE = 'give --voxel-size (voxel_size_A=)'
 
 
@@ -224,19 +277,68 @@ class VoxelSize(NamedTuple):
     known:bool # False where neither the file nor the caller says it
 
 
+def _doubtful(edge, box):
+    "Whether a voxel or its box, both in Å, is of a size that tomograms do not have."
+    low, high = LIKELY_A
+    small = edge < USUAL_A[0] or (edge < SMALL_VOXEL_A and box < SMALL_BOX_A)
+    as_nm_too_wide = box*OTHER_UNITS['nm'] > LARGE_BOX_A
+    return not low < edge < high or edge > LARGE_VOXEL_A or (small and not as_nm_too_wide)
+
+
+def _meant(edge):
+    "(unit, Å) in which a voxel would be that of a tomogram; None where there is none."
+    low, high = USUAL_A
+    found = [(unit, six_digits(edge*factor)) for unit, factor in OTHER_UNITS.items() if low <= edge*factor <= high]
+    return next(iter(found), None)
+
+
+def _doubt(edge, shape):
+    "What is to be said of the voxel size of a volume of a shape; empty where nothing is."
+    if edge == 1:
+        return f'a voxel size of exactly 1 Å, which programs write when they do not know: {GIVE_SIZE}'
+    if not _doubtful(edge, edge*max(shape)):
+        return ''
+    meant = _meant(edge)
+    text = f'a voxel size of {edge:g} Å is unlikely for a tomogram'
+    if meant is None:
+        return f'{text}: {GIVE_SIZE}'
+    unit, right = meant
+    return (f'{text} of {max(shape)} voxels; where the number is in {unit}, give --voxel-size {right:g} '
+            f'(voxel_size_A={right:g}), where it is right, --voxel-size {edge:g}')
+
+
 def _edges(raw, shape):
     "The edges in Å that a file gives, of the axes along which there is more than one voxel."
     along = zip(raw.voxel_A, shape[::-1])
     return [edge for edge, n in along if edge is not None and edge > 0 and n > 1]
 
 
-def _cube_edge(edges, raw, path):
-    "The one edge that several edges are, to rounding. Raises VolumeError where they differ."
-    if max(edges) > MAX_EDGE_RATIO*min(edges):
+def _are_cubes(edges):
+    "Whether edges are one edge, to rounding."
+    return max(edges) <= MAX_EDGE_RATIO*min(edges)
+
+
+def _check_cubes(edges, raw, path):
+    "Raise VolumeError where edges differ."
+    if not _are_cubes(edges):
         sides = ' x '.join(f'{edge or 0:g}' for edge in raw.voxel_A)
-        raise VolumeError(f'{path}: voxels of {sides} Å (x,y,z) are no cubes; '
+        raise VolumeError(f'{path}: voxels of {sides} Å (x,y,z) are no cubes; give --resample (resample=True) to '
                           f'resample the volume or, where the header is wrong, {GIVE_SIZE}')
-    return edges[0] if len(set(edges)) == 1 else six_digits(np.mean(edges))
+
+
+def _say_doubts(edges, raw, shape, path):
+    "Warn of a voxel size that the file does not say, does not say clearly, or that can hardly be."
+    said = f' that can be understood (the file says {raw.said})' if raw.said else ' in the file'
+    if not edges:
+        warn_user(f'{path}: no voxel size{said}; 1 Å taken, so lengths are in voxels: {GIVE_SIZE}')
+        return
+    edge = six_digits(np.mean(edges))
+    if raw.said:
+        warn_user(f'{path}: the file says {raw.said}; a voxel size of {edge:g} Å is taken: where that is wrong, '
+                  f'{GIVE_SIZE}')
+    doubt = _doubt(edge, shape)
+    if doubt:
+        warn_user(f'{path}: {doubt}')
 
 
 def _voxel_size(raw, shape, given, path):
@@ -245,25 +347,116 @@ def _voxel_size(raw, shape, given, path):
         check_voxel_size(given)
         return VoxelSize(float(given), True)
     edges = _edges(raw, shape)
-    if not edges:
-        warn_user(f'{path}: no voxel size in the file; 1 Å taken, so lengths are in voxels: {GIVE_SIZE}')
-        return VoxelSize(1., False)
-    edge = _cube_edge(edges, raw, path)
-    low, high = LIKELY_A
-    if edge == 1:
-        warn_user(f'{path}: a voxel size of exactly 1 Å, which programs write when they do not know: {GIVE_SIZE}')
-    elif not low < edge < high:
-        warn_user(f'{path}: a voxel size of {edge:g} Å is unlikely for a tomogram: {GIVE_SIZE}')
-    return VoxelSize(edge, edge != 1)
+    if edges:
+        _check_cubes(edges, raw, path)
+    _say_doubts(edges, raw, shape, path)
+    edge = edges[0] if len(set(edges)) == 1 else six_digits(np.mean(edges or [1.]))
+    return VoxelSize(edge, bool(edges) and edge != 1)
+
+# %% ../../nbs/9_base/09c6_formats.ipynb #2030ba3c
+def _pitch(raw, shape):
+    "The edges of a voxel along z,y,x where they differ; None where they do not, or are not all known."
+    edges = raw.voxel_A[::-1]
+    if not all(edges) or not _edges(raw, shape) or _are_cubes(_edges(raw, shape)):
+        return None
+    return edges
+
+
+def _resampled(data, step_vox, labels):
+    "Voxels at steps of so many old voxels along z,y,x; the first stays, what is beyond the last is not there."
+    from scipy.ndimage import affine_transform
+    shape = tuple(int((n - 1)/step) + 1 for n, step in zip(data.shape, step_vox))
+    dtype = data.dtype if labels else np.float32
+    wide = np.float32 if data.dtype == np.float16 else data.dtype # SciPy has no float16
+    return affine_transform(np.asarray(data, wide), step_vox, output_shape=shape, output=dtype,
+                            order=0 if labels else 1, mode='nearest')
+
+
+def _origin_of(raw):
+    "Where the first voxel lies, x,y,z in Å; where the file has no origin, what `nstart` says."
+    return raw.origin_A if any(raw.origin_A) else tuple(n*edge for n, edge in zip(raw.nstart, raw.voxel_A))
+
+
+def _with_cubes(raw, path, labels):
+    "The same file with voxels that are cubes."
+    data = _to_zyx(raw, path)
+    pitch = _pitch(raw, data.shape)
+    if pitch is None:
+        return raw
+    z_A, y_A, x_A = pitch
+    edge = min(y_A, x_A)
+    step = tuple(edge/side for side in pitch)
+    n_voxels = data.size/np.prod(step)
+    check_memory(data.nbytes + n_voxels*np.dtype(np.float32).itemsize, path)
+    native = data.astype(data.dtype.newbyteorder('='), copy=False)
+    warn_user(f'{path}: voxels of {x_A:g} x {y_A:g} x {z_A:g} Å (x,y,z) are resampled to cubes of {edge:g} Å')
+    cubes = _resampled(native, step, labels)
+    column, row, section = raw.axes
+    on_disk = cubes.transpose([3 - axis for axis in (section, row, column)])
+    return replace(raw, data=on_disk, voxel_A=(edge,)*3, origin_A=_origin_of(raw), nstart=(0, 0, 0))
+
+# %% ../../nbs/9_base/09c6_formats.ipynb #5c7e540d
+def _is_whole(data):
+    "Whether all finite voxels are whole numbers."
+    if data.dtype.kind != 'f':
+        return True
+    slabs = (np.asarray(slab) for slab in data)
+    return all((slab[np.isfinite(slab)] % 1 == 0).all() for slab in slabs)
+
+
+def _most_frequent(blocks):
+    "The most frequent value of each row; of two that are equally frequent the one that is not 0, then the smaller."
+    rows = np.sort(blocks, axis=1)
+    best = rows[:, 0].copy()
+    most = np.zeros(len(rows), np.intp)
+    run = np.zeros(len(rows), np.intp)
+    for k in range(rows.shape[1]):
+        same = rows[:, k] == rows[:, k - 1] if k else np.ones(len(rows), bool)
+        run = np.where(same, run, 0) + 1
+        better = (run > most) | ((run == most) & (best == 0))
+        best[better] = rows[better, k]
+        most = np.maximum(most, run)
+    return best
+
+
+def _block_labels(data, depth, n):
+    "The most frequent value in blocks of `depth` x n x n voxels; what does not fill a block is dropped."
+    z, y, x = data.shape[0]//depth, data.shape[1]//n, data.shape[2]//n
+    out = np.empty((z, y, x), data.dtype)
+    for k in range(z):
+        slab = np.asarray(data[k*depth:(k + 1)*depth, :y*n, :x*n])
+        slab = np.nan_to_num(slab) if slab.dtype.kind == 'f' else slab
+        blocks = slab.reshape(depth, y, n, x, n).transpose(1, 3, 0, 2, 4)
+        out[k] = _most_frequent(blocks.reshape(y*x, depth*n*n)).reshape(y, x)
+    return out
+
+
+def bin_labels(volume:Volume, # labels, or a mask
+               n:int, # voxels along each edge of a block
+               )->Volume: # of the same dtype; what does not fill a block at the far ends is dropped
+    """Take the most frequent label of each block of n x n x n voxels; fractions, as of a probability, are averaged.
+
+    One slice stays one slice. Raises VolumeError where `n` is no whole number from 1, or leaves nothing."""
+    if n != int(n) or n < 1 or not _is_whole(volume.data):
+        return bin_volume(volume, n)
+    n = int(n)
+    depth = n if volume.shape[0] > 1 else 1
+    corner = volume.data[:depth, :n, :n]
+    place = bin_volume(volume.with_data(np.broadcast_to(corner[:1, :1, :1], volume.shape)), n)
+    return place.with_data(_block_labels(volume.data, depth, n))
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #8a3da25b
-def _as_volume(raw, path, voxel_size_A=None, beam_axis=None):
+def _shown(raw):
+    "An image of a palette as the gray that is seen."
+    return raw if raw.palette is None else replace(raw, data=raw.palette[raw.data], palette=None)
+
+
+def _as_volume(raw, path, voxel_size_A=None, ask=True):
     "The `Volume` that a file holds, nothing read yet; a question where the beam seems to run along y."
-    raw = _with_beam_along_z(raw, beam_axis)
     data = _to_zyx(raw, path)
     size = _voxel_size(raw, data.shape, voxel_size_A, path)
     z, y, x = data.shape
-    if beam_axis is None and 1 < 2*y <= min(z, x):
+    if ask and 1 < 2*y <= min(z, x):
         warn_user(f'{path}: {y} voxels along y but {z} along z; '
                   'if the beam runs along y, give --beam-axis y (beam_axis=)')
     return Volume(data, size.edge_A, raw.origin_A, raw.nstart, raw.axes, path, size.known)
@@ -272,7 +465,10 @@ def _as_volume(raw, path, voxel_size_A=None, beam_axis=None):
 def _native(volume):
     "The volume in the byte order of this machine."
     dtype = volume.data.dtype
-    return volume if dtype.isnative else volume.with_data(volume.data.astype(dtype.newbyteorder('=')))
+    if dtype.isnative:
+        return volume
+    check_memory(volume.data.nbytes, volume.path)
+    return volume.with_data(volume.data.astype(dtype.newbyteorder('=')))
 
 
 def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also as .gz, .bz2), or an OME-Zarr folder
@@ -280,21 +476,32 @@ def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also
                 voxel_size_A:float|None=None, # instead of what the file says, Å
                 beam_axis:str|None=None, # 'y' where the beam runs along y: that axis becomes z
                 z_range:tuple|None=None, # (start, stop) slices, before binning; the others are not read
-                bin:int=1, # average blocks of this edge
-                invert:bool=False, # for bright membranes: this package expects dark ones
-                check:bool=True, # refuse NaN, infinity and constant images; False for labels
+                bin:int=1, # average blocks of this edge; of labels take the most frequent
+                invert:bool=False, # for bright membranes: this package expects dark ones; labels never are
+                check:bool=True, # refuse NaN, infinity and constant images; labels are not checked
+                labels:bool=False, # whether it holds labels or a mask: turned, cut and binned like an image
+                resample:bool=False, # make cubes of voxels that are none, by the pitches that the file says
+                allow_missing:bool=False, # take missing chunks of a Zarr for empty ones
+                follow_links:bool=False, # follow links out of a Zarr
                 )->Volume: # memory-mapped where the file allows it
-    "Read an image as (z,y,x). Raises VolumeError where a file is bad or an option does not fit it."
+    "Read an image, or labels, as (z,y,x). Raises VolumeError where a file is bad or an option does not fit it."
     path = Path(path)
-    volume = _as_volume(open_volume(path), path, voxel_size_A, beam_axis)
+    as_image = check and not labels
+    raw = open_volume(path, labels=not as_image, allow_missing=allow_missing, follow_links=follow_links)
+    if as_image:
+        raw = _shown(raw)
+    raw = _with_beam_along_z(raw, beam_axis)
+    if resample:
+        raw = _with_cubes(raw, path, labels)
+    volume = _as_volume(raw, path, voxel_size_A, ask=beam_axis is None)
     if z_range is not None:
         volume = cut_slices(volume, z_range)
     volume = _native(volume)
-    if check:
+    if as_image:
         check_voxels(volume)
     if bin != 1:
-        volume = bin_volume(volume, bin)
-    return volume.with_data(invert_polarity(volume.data)) if invert else volume
+        volume = bin_labels(volume, bin) if labels else bin_volume(volume, bin)
+    return volume.with_data(invert_polarity(volume.data)) if invert and not labels else volume
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #df234272
 def write_volume(path:str|Path, # of a format in VOLUME_FORMATS that can be written
@@ -329,6 +536,7 @@ class FileInfo:
     minimum:float|None # of the sampled slices; None where no voxel is finite
     mean:float|None
     maximum:float|None
+    values:dict|None # value: voxels, of whole numbers of which there are at most ten; None for others
     polarity:str # a guess: 'dark', 'bright' or 'unsure'
     warnings:list # one line each
 
@@ -352,6 +560,29 @@ def _voxel_warnings(sample, finite, path):
     return lines
 
 
+MOST_VALUES = 10 # of labels that are listed
+COUNTED = 2**28 # voxels; of larger files the sampled slices are counted
+
+
+def _count_values(data):
+    "How often each whole number occurs; None where they are fractions, or too many."
+    if not _is_whole(data[:1]):
+        return None
+    counts = {}
+    for piece in data:
+        found, n = np.unique(np.asarray(piece), return_counts=True)
+        for value, many in zip(found.tolist(), n.tolist()):
+            counts[value] = counts.get(value, 0) + many
+        if len(counts) > MOST_VALUES or any(value % 1 for value in found.tolist()):
+            return None
+    return {int(value): counts[value] for value in sorted(counts)}
+
+
+def _values(data, sample):
+    "The values of a file of labels, or those in its sampled slices where it is large."
+    return _count_values(data if data.size <= COUNTED else sample)
+
+
 def _low_mean_high(values):
     "Least, mean and greatest value; None where there are no values."
     if not values.size:
@@ -369,13 +600,27 @@ def _size_xyz_A(volume):
     return tuple(six_digits(n*volume.voxel_size_A) for n in volume.shape[::-1])
 
 
+def _taken_for_cubes(raw, path):
+    "The pitch within slices where voxels are no cubes, with a warning; None where they are."
+    shape = _to_zyx(raw, path).shape
+    edges = _edges(raw, shape)
+    if not edges or _are_cubes(edges):
+        return None
+    try:
+        _check_cubes(edges, raw, path)
+    except VolumeError as error:
+        warn_user(str(error))
+    return min(edges)
+
+
 def describe(path:str|Path, # any file that `read_volume` reads
              )->FileInfo: # facts
     "Say what a file holds, from its header and a few slices. Raises VolumeError where it cannot be read."
+    path = Path(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        raw = open_volume(Path(path))
-        volume = _as_volume(raw, Path(path))
+        raw = open_volume(path, labels=True, allow_missing=True, follow_links=True)
+        volume = _as_volume(raw, path, _taken_for_cubes(raw, path))
     sample = _sample(volume.data)
     finite = sample[np.isfinite(sample)]
     texts = dict.fromkeys(str(w.message) for w in caught)
@@ -385,4 +630,5 @@ def describe(path:str|Path, # any file that `read_volume` reads
         byte_order=_byte_order(raw.data.dtype), axes_on_disk=''.join('xyz'[axis - 1] for axis in volume.axes),
         voxel_size_A=volume.voxel_size_A, size_xyz_A=_size_xyz_A(volume),
         origin_xyz_A=volume.origin_A, nstart_xyz=volume.nstart, minimum=low, mean=mean, maximum=high,
+        values=_values(volume.data, sample),
         polarity=guess_polarity(np.nan_to_num(sample)), warnings=[*texts, *_voxel_warnings(sample, finite, path)])

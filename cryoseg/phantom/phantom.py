@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.special import erfc
 
 from ..base.files import VolumeError, atomic_write
-from ..base.volume import Volume
+from ..base.volume import LABEL_MEANING, Volume
 from ..base.formats import read_volume, write_volume
 from ..base.geometry import Ellipsoid
 from .settings import DEMO, PhantomSettings
@@ -338,7 +338,7 @@ def write_phantom(phantom:Phantom, # what to write
     _make_folder(folder/'truth_surfaces')
     volume = phantom.tomogram
     write_volume(folder/'tomogram.mrc', volume)
-    write_volume(folder/'truth_labels.mrc', volume.with_data(phantom.labels.astype(np.int8)))
+    write_volume(folder/'truth_labels.mrc', volume.with_data(phantom.labels.astype(np.int8), LABEL_MEANING))
     write_volume(folder/'truth_membranes.mrc', volume.with_data(phantom.membranes))
     _write_surfaces(phantom, folder/'truth_surfaces')
     with atomic_write(folder/'truth.toml') as path:

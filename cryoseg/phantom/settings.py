@@ -6,13 +6,10 @@
 __all__ = ['KINDS', 'MIN_SIDE', 'MIN_RADIUS_IN_THICKNESSES', 'MAX_BUMPINESS', 'DEMO', 'PhantomSettings']
 
 # %% ../../nbs/1_phantom/01_settings.ipynb #83959b33
-import copy
-import math
-from dataclasses import dataclass, fields
-from numbers import Integral, Real
+from dataclasses import dataclass
 
 from ..base.files import VolumeError
-from ..base.options import check_settings, setting
+from ..base.options import check_settings, range_setting, setting
 
 # %% ../../nbs/1_phantom/01_settings.ipynb #67824201
 KINDS = ('sphere', 'ellipsoid', 'bumpy')    # of vesicles
@@ -25,23 +22,26 @@ MAX_BUMPINESS = .15                         # beyond it a ray from the centre ma
 class PhantomSettings:
     "What is simulated and how it is imaged."
     shape: tuple = setting((100, 200, 200), 'size of the tomogram (Z,Y,X)', unit='voxels', option='--shape',
-                           metavar='Z,Y,X')
+                           metavar='Z,Y,X', each=int, low=MIN_SIDE, length=3)
     voxel_size_A: float = setting(10., 'edge of a voxel', unit='Å', above=0, option='--voxel-size')
     n_vesicles: int = setting(7, 'how many vesicles; a double membrane counts once', low=0, option='--vesicles')
-    radius_A: tuple = setting((150., 380.), 'least and largest mean radius of a vesicle', unit='Å')
-    kinds: tuple = setting(KINDS, 'shapes that may occur: sphere, ellipsoid, bumpy')
-    kind_probabilities: tuple = setting((.3, .4, .3), 'how often each shape occurs, in the order of kinds')
+    radius_A: tuple = range_setting((150., 380.), 'least and largest mean radius of a vesicle', unit='Å', low=0)
+    kinds: tuple = setting(KINDS, 'shapes that may occur: sphere, ellipsoid, bumpy', parts=KINDS,
+                           min_length=1)
+    kind_probabilities: tuple = setting((.3, .4, .3), 'how often each shape occurs, in the order of kinds', low=0)
     elongation: float = setting(1.5, 'largest ratio of two semi-axes of an ellipsoid', low=1)
     bumpiness: float = setting(.04, 'typical height of bumps relative to the radius', low=0, high=MAX_BUMPINESS)
     double: float = setting(.25, 'probability of a second membrane inside, where it has room', low=0, high=1)
-    double_gap_A: tuple = setting((110., 180.), 'least and largest distance of the two mid-surfaces', unit='Å')
+    double_gap_A: tuple = range_setting((110., 180.), 'least and largest distance of the two mid-surfaces', unit='Å',
+                                  low=0)
     gap_A: float = setting(60., 'least free space between two vesicles; 0 lets them touch', unit='Å', low=0)
     truncated: bool = setting(True, 'the edge of the volume may cut off up to 60 % of a vesicle')
     thickness_A: float = setting(60., 'thickness of a bilayer, face to face: what gets label 1', unit='Å', above=0)
     leaflet_separation_A: float = setting(37., 'distance of the two dark lines of a bilayer', unit='Å', above=0)
     membrane_density: float = setting(-1., 'density in the middle of a leaflet')
     core_density: float = setting(0., 'density between the two leaflets')
-    proteins_per_vesicle: tuple = setting((4, 14), 'least and most membrane proteins wanted on a vesicle')
+    proteins_per_vesicle: tuple = range_setting((4, 14), 'least and most membrane proteins wanted on a vesicle',
+                                          each=int, low=0)
     protein_diameter_A: float = setting(100., 'diameter of the globular head; ATP synthase: 100', unit='Å', above=0)
     protein_stalk_A: float = setting(15., 'length of the thin stalk between membrane and head', unit='Å', low=0)
     protein_density: float = setting(-.8, 'density of a membrane protein')
@@ -55,7 +55,7 @@ class PhantomSettings:
                               option='--tilt')
     tilt_step_deg: float = setting(2., 'angle between two tilt images', unit='degrees', above=0)
     cnr: float = setting(1., 'contrast of membranes over the spread of the background; inf = no noise', above=0,
-                         option='--cnr')
+                         infinite=True, option='--cnr')
     snr: float | None = setting(None, 'variance of signal over variance of noise, in place of cnr', above=0)
     noise_blur_vox: float = setting(0., 'blur of the noise in each tilt image; 0 = white noise', unit='voxels', low=0)
     defocus_um: float = setting(0., 'underfocus of the microscope; 0 = no contrast transfer', unit='µm', low=0)
@@ -64,60 +64,20 @@ class PhantomSettings:
     phase_flip: bool = setting(True, 'undo the sign changes of the contrast transfer, as software does')
 
     def __post_init__(self):
-        for f in fields(self):
-            object.__setattr__(self, f.name, _plain(getattr(self, f.name)))
-        check_settings(_with_finite_cnr(self))
+        check_settings(self)
         _check_together(self)
 
 # %% ../../nbs/1_phantom/01_settings.ipynb #7709d83e
-def _plain(value):
-    "Lists as tuples and NumPy's numbers as Python's, so that what a file or a calculation gives is taken."
-    if isinstance(value, list):
-        return tuple(value)
-    is_numpys = isinstance(value, Real) and hasattr(value, 'item')
-    return value.item() if is_numpys else value
-
-
-def _with_finite_cnr(settings):
-    "The settings themselves, or a copy whose CNR is finite: the only field that may be infinite."
-    if settings.cnr != math.inf:
-        return settings
-    finite = copy.copy(settings)
-    object.__setattr__(finite, 'cnr', PhantomSettings.cnr)
-    return finite
-
-
 def _require(good, settings, name, remedy):
     "Raise VolumeError with the value of a field and the remedy where it is not good."
     if not good:
         raise VolumeError(f'{name} = {getattr(settings, name)!r}: {remedy}')
 
-
-def _are_numbers(values):
-    "Whether all are finite numbers."
-    return all(isinstance(v, Real) and math.isfinite(v) for v in values)
-
-
-def _is_range(pair):
-    "Whether it is (least, largest), both at least 0."
-    return len(pair) == 2 and _are_numbers(pair) and 0 <= pair[0] <= pair[1]
-
 # %% ../../nbs/1_phantom/01_settings.ipynb #9f8569a9
-def _check_shape(s):
-    "Refuse a volume that is none, and pairs that are no range."
-    sides = all(isinstance(n, Integral) and n >= MIN_SIDE for n in s.shape)
-    _require(len(s.shape) == 3 and sides, s, 'shape',
-             f'give (Z,Y,X) as three whole numbers, each at least {MIN_SIDE} voxels')
-    for name in ('radius_A', 'double_gap_A', 'proteins_per_vesicle'):
-        _require(_is_range(getattr(s, name)), s, name, 'give (least, largest), both at least 0')
-
-
 def _check_kinds(s):
-    "Refuse unknown shapes, and probabilities that do not belong to them."
+    "Refuse probabilities that do not belong to the shapes."
     chances = s.kind_probabilities
-    known = bool(s.kinds) and set(s.kinds) <= set(KINDS)
-    _require(known, s, 'kinds', f'choose from {", ".join(KINDS)}')
-    fit = len(chances) == len(s.kinds) and _are_numbers(chances) and min(chances) >= 0 and sum(chances) > 0
+    fit = len(chances) == len(s.kinds) and sum(chances) > 0
     _require(fit, s, 'kind_probabilities', f'give one number at least 0 for each of {s.kinds}, not all 0')
 
 
@@ -141,7 +101,7 @@ def _check_tilts(s):
 
 def _check_together(s):
     "Refuse what each field allows and all of them together do not."
-    for check in (_check_shape, _check_kinds, _check_lengths, _check_tilts):
+    for check in (_check_kinds, _check_lengths, _check_tilts):
         check(s)
 
 # %% ../../nbs/1_phantom/01_settings.ipynb #cb08adb1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ..base.files import VolumeError
 from ..base.options import check_settings
 from ..base.options import setting
+from ..base.options import shown
 from ..base.register import Register
 
 # %% ../../nbs/9_result/09g0_settings.ipynb #2794bf51
@@ -21,27 +22,31 @@ class InputSettings:
                                       option='--voxel-size')
     invert:bool = setting(False, 'Membranes are bright (the default is dark).', option='--invert')
     z_range:tuple|None = setting(None, 'Only the slices from A up to, not including, B.', option='--z-range',
-                                 metavar='A:B')
+                                 metavar='A:B', each=int, low=0, length=2)
     bin:int = setting(1, 'Average blocks of N voxels a side.', low=1, option='--bin', metavar='N')
     beam_axis:str|None = setting(None, 'The axis along the beam, where it is not z.', choices=('x', 'y', 'z'),
                                  option='--beam-axis')
     mask:str|None = setting(None, 'Use only voxels where this volume is not 0.', option='--mask', metavar='FILE',
                             cost=False)
+    resample:bool = setting(False, 'Make cubes of voxels that are none, of the pitch within slices.',
+                            option='--resample')
+    allow_missing:bool = setting(False, 'Take missing chunks of a Zarr for empty ones.', option='--allow-missing')
+    follow_links:bool = setting(False, 'Follow links that lead out of a Zarr.', option='--follow-links')
     enhance:bool = setting(False, 'Bilateral filter and CLAHE (§3) before the net.', option='--enhance')
 
     def __post_init__(self):
-        check_settings(self)
         if self.z_range is not None:
             object.__setattr__(self, 'z_range', checked_range(self.z_range))
+        check_settings(self)
 
 
 def checked_range(z_range, # (start, stop): whole numbers, 0 or None = open
                   )->tuple: # (start, stop), an open end as 0
     "Check a range of slices. Raises VolumeError where it is empty or no range."
-    pair = tuple(z_range)
+    pair = z_range if isinstance(z_range, tuple | list) else ()
     whole = all(v is None or (isinstance(v, int) and not isinstance(v, bool) and v >= 0) for v in pair)
     if len(pair) != 2 or not whole:
-        raise VolumeError(f'z_range = {z_range!r} is not of the form A:B, for example 40:120')
+        raise VolumeError(f'z_range = {shown(z_range)} is not of the form A:B, for example 40:120')
     start, stop = pair[0] or 0, pair[1] or 0
     if stop and stop <= start:
         raise VolumeError(f'z_range {start}:{stop} is empty: {stop} is not above {start}')
@@ -65,7 +70,5 @@ class OutputSettings:
 
     def __post_init__(self):
         check_settings(self)
-        for name in self.meshes:
-            MESH_FORMATS.check(name)
         if 'ply' not in self.meshes:
             object.__setattr__(self, 'meshes', ('ply', *self.meshes))

@@ -4,16 +4,15 @@
 
 # %% auto #0
 __all__ = ['FAILED', 'BAD_USAGE', 'app', 'REMEDIES', 'MENDABLE', 'PANELS', 'Config', 'Set', 'Quiet', 'Verbose', 'COMMON', 'LOCKS',
-           'Inputs', 'Out', 'Overwrite', 'NM2', 'NM3', 'MAX_LEFT_OUT', 'VoxelSize', 'MaskThreshold', 'Links', 'Labels',
-           'Membranes', 'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'Group',
+           'Inputs', 'Out', 'Overwrite', 'MAX_LEFT_OUT', 'VoxelSize', 'MaskThreshold', 'LabelsAre', 'Relink', 'Links',
+           'Labels', 'Membranes', 'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'Group',
            'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'one_line', 'common', 'stopped', 'plain_errors', 'progress_bars',
            'parse_tuple', 'option_type', 'option_help', 'shown_default', 'option_of', 'parse_set', 'build_settings',
            'checked_option', 'settings_options', 'locked_output', 'with_settings', 'same_name', 'output_folders',
-           'make_folder', 'for_each', 'print_table', 'print_membranes', 'print_sections', 'say_dropped', 'say_again',
-           'show_run', 'run', 'segment', 'is_whole', 'segment_one', 'as_labels', 'values_that_are_membrane', 'connect',
-           'surface', 'refuse_input_as_target', 'store_phantom', 'simulate', 'train', 'show_matched',
-           'evaluate_command', 'info', 'settings_command', 'demo', 'PatientStream', 'patient_output', 'old_option',
-           'main']
+           'make_folder', 'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run',
+           'run', 'segment', 'is_whole', 'segment_one', 'labels_of', 'connect_with', 'connect', 'surface',
+           'refuse_input_as_target', 'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info',
+           'settings_command', 'demo', 'PatientStream', 'patient_output', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import errno
@@ -22,7 +21,6 @@ import json
 import math
 import os
 import sys
-import tomllib
 import unicodedata
 import warnings
 from collections import Counter
@@ -31,7 +29,6 @@ from contextlib import contextmanager
 from contextlib import nullcontext
 from contextlib import suppress
 from dataclasses import asdict
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +38,7 @@ import typer
 
 from .. import __version__
 from ..base.files import VolumeError
+from ..base.text import parse_toml
 from ..base.files import remove_unfinished
 from ..phantom.settings import PhantomSettings
 from .signals import INTERRUPTED
@@ -49,6 +47,10 @@ from .signals import Stop
 from .signals import catching
 from .signals import handling
 from .signals import stop_if_asked
+from .console import draw_table
+from .console import plain_help
+from .console import safe_console
+from .console import stage_bars
 from .settings import OLD_OPTIONS
 from .settings import RunSettings
 from .settings import SettingInfo
@@ -145,23 +147,11 @@ def plain_errors(): # a block whose errors are told in one line
 def progress_bars(insist:bool=True, # stop at the next step where a library has swallowed an interrupt
                   ): # yields a function progress(stage, done, total)
     "Draw a bar with the time left for each stage, on stderr."
-    from rich.console import Console
-    from rich.progress import BarColumn
-    from rich.progress import MofNCompleteColumn
-    from rich.progress import Progress
-    from rich.progress import TextColumn
-    from rich.progress import TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn
-    columns = (TextColumn('{task.description:>10}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TextColumn('left'), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=Talk.level < 0) as bars:
-        tasks = {}
+    with stage_bars(Talk.level >= 0) as draw:
         def progress(stage, done, total):
             if insist:
                 stop_if_asked()
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+            draw(stage, done, total)
         yield progress
 
 # %% ../../nbs/2_run/02b_cli.ipynb #bb34462b
@@ -172,7 +162,7 @@ def parse_tuple(text:str, # 'A:B' or '1,2'
     values = [part.strip() for part in parts]
     if ':' in text:
         values = [value or '0' for value in values]
-    return tuple(int(value) if value.lstrip('-').isdigit() else value for value in values)
+    return tuple(int(value) if value.removeprefix('-').isdecimal() else value for value in values)
 
 
 def option_type(info:SettingInfo): # the type that the command line converts to
@@ -184,7 +174,7 @@ def option_type(info:SettingInfo): # the type that the command line converts to
 def option_help(info:SettingInfo)->str: # a line
     "The help of an option: what it does, and its unit."
     told = f'{info.help} [{info.unit}]' if info.unit else info.help
-    return told.replace('\n', '\n\n')         # of one newline typer makes a space
+    return plain_help(told.replace('\n', '\n\n'))       # of one newline typer makes a space
 
 
 def shown_default(info:SettingInfo)->str: # a line
@@ -236,8 +226,8 @@ def parse_set(text:str, # 'group.name=value'
     if not equals:
         raise VolumeError(f'--set {text!r} is not of the form NAME=VALUE, for example surface.edge_vox=3')
     try:
-        return path.strip(), tomllib.loads(f'x = {value}')['x']
-    except tomllib.TOMLDecodeError:
+        return path.strip(), parse_toml(f'x = {value.strip()}', '--set')['x']
+    except VolumeError:             # a word without quotes
         return path.strip(), value.strip()
 
 
@@ -393,14 +383,11 @@ def for_each(inputs:list, # paths
         raise typer.Exit(FAILED)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #0c519808
-NM2, NM3 = 100., 1000.          # Å² in a nm², Å³ in a nm³
-
-
-def _number(value, scale=1.):
-    "A measure for the terminal; empty where it is unknown."
+def _number(value, scale=None):
+    "A measure for the terminal, a large one without decimals; empty where it is unknown."
     if value is None:
         return ''
-    return f'{value/scale:,.0f}' if scale > 1 else f'{value:.1f}'
+    return f'{value:.1f}' if scale is None else f'{value/scale:,.0f}'
 
 
 def _with_error(value, sd, scale):
@@ -409,39 +396,30 @@ def _with_error(value, sd, scale):
     return f'{text} ± {_number(sd, scale)}' if text and sd is not None else text
 
 
-def print_table(heads:tuple, # names of columns
-                rows:list, # of tuples of str
-                left:tuple=('status', 'why'), # columns of words
-                )->None:
-    "Print a table that fits the terminal."
-    from rich.console import Console
-    from rich.table import Table
-    table = Table(box=None, header_style='bold')
-    for name in heads:
-        table.add_column(name, justify='left' if name in left else 'right')
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, emoji=False, markup=False).print(table)
+
 
 
 def print_membranes(table:list, # of Membrane
+                    units, # LengthUnits
                     )->None:
     "A short table of membranes."
-    heads = 'id', 'status', 'voxels', 'area nm²', 'volume nm³', 'sigma Å', 'why'
-    rows = [(str(m.id), m.status, str(m.n_voxels), _with_error(m.area_A2, m.area_sd_A2, NM2),
-             _with_error(m.volume_A3, m.volume_sd_A3, NM3), _number(m.mean_sigma_A), m.reason or m.joined)
+    heads = 'id', 'status', 'voxels', f'area {units.long}²', f'volume {units.long}³', f'sigma {units.fine}', 'why'
+    rows = [(str(m.id), m.status, str(m.n_voxels), _with_error(m.area_A2, m.area_sd_A2, units.long_A**2),
+             _with_error(m.volume_A3, m.volume_sd_A3, units.long_A**3), _number(m.mean_sigma_A), m.reason or m.joined)
             for m in table]
-    print_table(heads, rows)
+    draw_table(heads, rows)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #c564b45a
 def print_sections(sections:list, # of Section
+                   units, # LengthUnits
                    )->None:
     "A short table of the curves of a single image."
-    heads = 'id', 'status', 'pixels', 'seen', 'area nm²', 'perimeter nm', 'sigma Å', 'why'
+    long, scale = units.long, units.long_A
+    heads = 'id', 'status', 'pixels', 'seen', f'area {long}²', f'perimeter {long}', f'sigma {units.fine}', 'why'
     rows = [(str(s.membrane_id), s.status, str(s.n_pixels), '' if s.seen is None else f'{s.seen:.0%}',
-             _with_error(s.area_A2, s.area_sd_A2, NM2), _with_error(s.perimeter_A, s.perimeter_sd_A, 10.),
+             _with_error(s.area_A2, s.area_sd_A2, scale**2), _with_error(s.perimeter_A, s.perimeter_sd_A, scale),
              _number(s.mean_sigma_A), s.reason) for s in sections]
-    print_table(heads, rows)
+    draw_table(heads, rows)
 
 
 MAX_LEFT_OUT = 10       # regions that are named
@@ -473,7 +451,9 @@ def show_run(run, # Run
              report, # path of the report
              )->None:
     "Say what a run found and where it is."
+    from cryoseg.base.volume import length_units
     table, sections = run.table, run.sections
+    units = length_units(run.record.voxel_size_known)
     say_again(run)
     for words in run.record.unfit:
         complain(f'warning: {words}')
@@ -483,9 +463,9 @@ def show_run(run, # Run
         say(f'{len(sections)} sections in curves.csv: ' + ', '.join(f'{n} {status}' for status, n in counts.items()))
     if Talk.level >= 0:
         if sections and single_image:
-            print_sections(sections)
+            print_sections(sections, units)
         elif table:
-            print_membranes(table)
+            print_membranes(table, units)
         else:
             print('no membranes found')
     say_dropped(run.record.dropped, bool(table))
@@ -552,6 +532,8 @@ def segment_one(path:Path, # a tomogram
     "Label one tomogram."
     import numpy as np
     from cryoseg.base.formats import write_volume
+    from cryoseg.base.volume import LABEL_MEANING
+    from cryoseg.connect.labels import check_image
     from cryoseg.result.folder import check_space
     from cryoseg.result.folder import read_input
     from cryoseg.result.folder import staged
@@ -566,54 +548,42 @@ def segment_one(path:Path, # a tomogram
             return
         say(f'{target} is there already, but damaged: made again')
     volume = read_input(path, settings.input)
+    check_image(volume.data, str(path))
     a_voxel = BYTES_A_VOXEL['segment'] + PROBABILITY_BYTES*settings.segment.probabilities
     check_space(target.parent, a_voxel*volume.data.size, 'segment')
     with progress_bars() as progress:
         tell = partial(progress, target.stem[:10])
-        labels, probability = label_tomogram(volume, settings, tell)
+        labels, probability, _ = label_tomogram(volume, settings, tell)
     names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
     with staged(target.parent, names) as fresh:
         if settings.segment.probabilities:
             write_volume(fresh/names[1], volume.with_data(probability.astype(np.float32)))
-        write_volume(fresh/names[0], volume.with_data(labels.astype(np.int8)))
+        write_volume(fresh/names[0], volume.with_data(labels.astype(np.int8), LABEL_MEANING))
     say(f'{target}: {(labels == 1).mean():.1%} membrane, {(labels == 2).mean():.1%} protein')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #2a2c69eb
-def as_labels(volume, # Volume
-              path, # it came from, for words
-              threshold:float|None=None, # with it, probabilities from 0 to 1 are labels too
-              ): # (Z,Y,X) integers or bool
-    "The labels of a volume. Raises VolumeError for values that are neither whole numbers nor probabilities."
-    import numpy as np
-    data = np.asarray(volume.data)
-    if data.dtype == bool or np.issubdtype(data.dtype, np.integer):
-        return data
-    bad = np.count_nonzero(~np.isfinite(data))
-    if bad:
-        raise VolumeError(f'{path} holds {bad} values that are no numbers; replace them by 0')
-    if np.array_equal(data, np.round(data)):
-        return data.astype(np.int32)
-    if threshold is not None and data.min() >= 0 and data.max() <= 1:
-        say(f'{path} holds probabilities; from {threshold:g} on they count as membrane (--mask-threshold)')
-        return data >= threshold
-    example = float(data[data != np.round(data)][0])
-    raise VolumeError(f'{path} holds values such as {example:.4g}, neither labels nor probabilities; '
-                      'threshold it first')
-
-
-def values_that_are_membrane(path, # a label volume
-                             settings:RunSettings, # how
-                             )->RunSettings: # of all groups
-    "Take the membrane values from what the file itself says of its labels, where nobody has said otherwise."
+def labels_of(path:Path, # a file of labels
+              volume, # Volume: what it holds
+              settings:RunSettings, # what a user says of it
+              single:bool=False, # it should hold ids of single membranes
+              ): # LabelReading
+    "Decide what the labels of a file mean, and say it. Raises VolumeError for an image."
     from cryoseg.base.formats import read_meaning
-    from cryoseg.connect.membranes import membrane_values_of
-    if settings.connect.membrane_values != RunSettings().connect.membrane_values:
-        return settings
-    meant = membrane_values_of(read_meaning(path))
-    if not meant:
-        return settings
-    say(f'{path} says what its labels mean; membrane: {", ".join(map(str, meant))} (--membrane-values)')
-    return replace(settings, connect=replace(settings.connect, membrane_values=tuple(meant)))
+    from cryoseg.connect.labels import read_ids
+    from cryoseg.connect.labels import read_labels
+    read = read_ids if single else read_labels
+    reading = read(volume.data, str(path), settings.connect, read_meaning(path))
+    if reading.said:
+        say(reading.said)
+    return reading
+
+
+def connect_with(settings:RunSettings, # of a command
+                 **changes, # of the group connect; None leaves a setting as it is
+                 )->RunSettings: # with them
+    "Change settings of the group connect by options that are a command's own."
+    given = {f'connect.{name}': value for name, value in changes.items() if value is not None}
+    return with_values(settings, given)
 
 
 VoxelSize = Annotated[Optional[float], typer.Option(
@@ -623,6 +593,15 @@ VoxelSize = Annotated[Optional[float], typer.Option(
 MaskThreshold = Annotated[Optional[float], typer.Option(
     '--mask-threshold', show_default='0.5',
     help='Where the volume holds probabilities: from this one on a voxel is membrane.')]
+
+
+LabelsAre = Annotated[Optional[str], typer.Option(
+    '--labels-are', metavar='KIND', show_default=False,
+    help='What the values are: mask, classes, instances or probability. Without it they decide, and it is said.')]
+
+
+Relink = Annotated[bool, typer.Option(
+    '--relink', help='Forget the ids of instances, and tell the membranes apart anew.')]
 
 # %% ../../nbs/2_run/02b_cli.ipynb #29b84162
 Links = Annotated[Optional[Path], typer.Option(
@@ -638,40 +617,41 @@ Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume wi
 
 @app.command()
 @with_settings('connect', '')
-def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, mask_threshold:MaskThreshold=None, links:Links=None,
-            overwrite:Overwrite=False, settings:RunSettings=None):
+def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
+            mask_threshold:MaskThreshold=None, relink:Relink=False, links:Links=None, overwrite:Overwrite=False,
+            settings:RunSettings=None):
     "Give every single membrane a number of its own, and write every decision down: fragments.csv, links.csv."
     from cryoseg.base.formats import read_volume
     from cryoseg.run.workflow import run_labels
     from cryoseg.run.workflow import store_edits
     from cryoseg.show.report import write_report
-    settings = values_that_are_membrane(labels, settings)
-    volume = read_volume(labels, voxel_size_A=voxel_size, check=False)
-    cutoff = settings.connect.mask_threshold if mask_threshold is None else mask_threshold
-    data = as_labels(volume, labels, cutoff)
+    settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
+    volume = read_volume(labels, voxel_size_A=voxel_size, labels=True)
+    reading = labels_of(labels, volume, settings)
     refuse_input_as_target(labels, output, ('membranes.mrc', 'fragments.mrc'))
     make_folder(output)
     if links:
-        say(f'{len(store_edits(links, output, data, volume, settings))} decisions made by hand in {output/"edits.csv"}')
+        decisions = store_edits(links, output, reading, volume, settings)
+        say(f'{len(decisions)} decisions made by hand in {output/"edits.csv"}')
     with progress_bars() as progress:
-        result = run_labels(labels, output, data, volume, settings, overwrite, progress)
+        result = run_labels(labels, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #470dd841
 @app.command()
 @with_settings('contours', 'surface', 'output', '')
-def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, overwrite:Overwrite=False,
-            settings:RunSettings=None):
+def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
+            overwrite:Overwrite=False, settings:RunSettings=None):
     "Fit a surface with its uncertainty to every membrane: surfaces/, sigma.mrc, membranes.csv and more."
     from cryoseg.base.formats import read_volume
     from cryoseg.run.workflow import run_membranes
     from cryoseg.show.report import write_report
-    volume = read_volume(membranes, voxel_size_A=voxel_size, check=False)
-    data = as_labels(volume, membranes)
+    volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True)
+    reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
     refuse_input_as_target(membranes, output, ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'))
     make_folder(output)
     with progress_bars() as progress:
-        result = run_membranes(membranes, output, data, volume, settings, overwrite, progress)
+        result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))
 
 
@@ -914,6 +894,7 @@ def main(words:list|None=None, # the command line; that of the process where not
          )->None:
     "The command `cryoseg`."
     words = sys.argv[1:] if words is None else words
+    safe_console()
     renamed = old_option(words)
     if renamed:
         complain(renamed)

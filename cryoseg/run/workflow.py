@@ -10,7 +10,7 @@ __all__ = ['MAPPED_IS_FREE', 'MAX_UINT16', 'MAX_DROPPED', 'STAGES', 'BYTES_A_VOX
            'surface_stage', 'Stage', 'segment_reads', 'connect_reads', 'contour_reads', 'stages_of', 'stage_settings',
            'stage_reads', 'bytes_to_write', 'results_of_another', 'whole_words', 'do_stage', 'do_stages', 'Run',
            'read_run', 'refuse_loss', 'start_record', 'settings_of_stages', 'precision_of', 'run_tomogram', 'finish',
-           'own_result', 'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
+           'own_result', 'reading_of', 'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import os
@@ -50,13 +50,40 @@ from ..base.files import VolumeError
 from ..base.files import VolumeWarning
 
 
+from ..base.formats import read_meaning
+
+
 from ..base.formats import read_volume
 
 
 from ..base.formats import write_volume
 
 
+from ..base.volume import LABEL_MEANING
+
+
 from ..base.volume import Volume
+
+
+from ..connect.labels import INSTANCES
+
+
+from ..connect.labels import LabelReading
+
+
+from ..connect.labels import OWN_MEMBRANE
+
+
+from ..connect.labels import PROBABILITY
+
+
+from ..connect.labels import check_image
+
+
+from ..connect.labels import read_ids
+
+
+from ..connect.labels import read_labels
 
 
 from ..result.folder import RunRecord
@@ -86,6 +113,7 @@ from ..result.folder import stage_key
 
 
 from ..result.folder import staged
+from ..result.folder import usable_record
 
 
 from ..result.folder import why_again
@@ -119,6 +147,9 @@ from ..result.records import Link
 from ..result.records import Membrane
 
 
+from ..result.records import NewNumber
+
+
 from ..result.records import Section
 
 
@@ -129,6 +160,9 @@ from ..result.records import moved
 
 
 from ..result.records import refused_surface
+
+
+from ..result.settings import InputSettings
 
 
 from ..result.tables import read_contours
@@ -183,6 +217,18 @@ class Job:
     progress:Callable|None = None # called as progress(stage, done, total)
     labels_given:np.ndarray|None = None # (Z,Y,X) labels or mask, where the input is labels
     membranes_given:np.ndarray|None = None # (Z,Y,X) ids, where the input is membranes
+    instances:bool = False # the labels are ids of single membranes
+    renumbered:tuple = () # of NewNumber, where ids had to be numbered anew
+
+    @property
+    def size_A(self)->float|None: # Å; None where nobody knows
+        "The voxel size that lengths may be judged by."
+        return known_voxel_size(self.volume)
+
+    @property
+    def size_known(self)->bool: # False: lengths are in voxels
+        "Whether tables may speak of Å."
+        return self.volume.voxel_size_known
 
     def tell(self, stage): # a function(done, total), or None
         "The progress of one stage."
@@ -210,15 +256,40 @@ class Job:
         return [moved(edit, -np.asarray(self.volume.world_origin_A)) for edit in read_rows(path, Edit)]
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #e0f7fe08
+def _mask_volume(path, like, settings):
+    "A mask as it fits a volume: turned, cut and binned like the file of the volume, or made for the volume as it is."
+    as_is = read_volume(path, voxel_size_A=like.voxel_size_A, labels=True)
+    changed = settings.beam_axis not in (None, 'z') or settings.z_range or settings.bin != 1
+    if not changed:
+        return as_is
+    plain = replace(settings, voxel_size_A=like.voxel_size_A, invert=False, resample=False)
+    try:
+        followed = read_input(path, plain, labels=True)
+    except VolumeError: # its slices are cut already
+        return as_is
+    return followed if followed.shape == like.shape else as_is
+
+
 def read_mask(path, # a volume
               like:Volume, # that it should fit
+              settings:InputSettings=InputSettings(), # how the volume was read
               )->np.ndarray: # (Z,Y,X) bool
-    "Read a mask that fits a volume. Raises VolumeError where it does not."
-    mask = read_volume(path, voxel_size_A=like.voxel_size_A, check=False).data
+    """Read a mask that fits a volume: whatever is not background, and of probabilities one half and more.
+
+    Raises VolumeError for another shape, an empty mask and an image."""
+    mask = _mask_volume(path, like, settings)
     if mask.shape != like.shape:
-        raise VolumeError(f'the mask {path} has shape {mask.shape}, the volume {like.shape}; '
-                          'make a mask of the same shape')
-    return np.asarray(mask) > 0
+        raise VolumeError(f'the mask {path} has shape {mask.shape}, the volume {like.shape} as it is read; make a mask '
+                          'of the file that is given, or of what is left after --beam-axis, --z-range and --bin')
+    reading = read_labels(mask.data, f'the mask {path}')
+    inside = reading.data != 0
+    if not inside.any():
+        raise VolumeError(f'the mask {path} is empty: no voxel would be used; is it the right file?')
+    if reading.kind == PROBABILITY:
+        warnings.warn(reading.said, VolumeWarning, stacklevel=3)
+    if inside.all():
+        warnings.warn(f'the mask {path} keeps every voxel', VolumeWarning, stacklevel=3)
+    return inside
 
 
 def known_voxel_size(volume:Volume)->float|None: # Å; None where nobody knows
@@ -229,8 +300,10 @@ def known_voxel_size(volume:Volume)->float|None: # Å; None where nobody knows
 def warn_of_polarity(invert:bool, # whether the image was inverted
                      )->None:
     "Say that membranes look bright."
-    remedy = 'leave --invert out' if invert else 'add --invert'
-    words = f'membranes look bright here, the net wants them dark: {remedy} if that is so'
+    found, remedy = 'look bright', 'add --invert (invert=True)'
+    if invert:
+        found, remedy = 'look bright after --invert, so they were dark before', 'leave --invert out'
+    words = f'membranes {found}; the net wants them dark and what it finds now is not to be trusted: {remedy}'
     warnings.warn(words, VolumeWarning, stacklevel=3)
 
 
@@ -240,16 +313,20 @@ def label_tomogram(volume:Volume, # (Z,Y,X) the image
                    )->tuple: # cryoseg.segment.predict.Segmentation: labels and membrane probability, (Z,Y,X) each
     "Label every voxel: 0 background, 1 membrane, 2 protein (§3, §4.3)."
     from cryoseg.segment.contrast import enhance
+    from cryoseg.segment.padding import find_padding
+    from cryoseg.segment.padding import warn_of_padding
     from cryoseg.segment.predict import looks_bright
     from cryoseg.segment.predict import segment_volume
     from cryoseg.segment.unet import load_weights
     mask = settings.input.mask
-    outside = ~read_mask(mask, volume) if mask else None
+    outside = ~read_mask(mask, volume, settings.input) if mask else None
     net, size_A = load_weights(settings.segment.weights), known_voxel_size(volume)
-    data = enhance(volume.data, settings.contrast) if settings.input.enhance else volume.data
-    if looks_bright(data, net, settings.segment, size_A):
+    padding = find_padding(volume.data)
+    warn_of_padding(padding, str(volume.path or ''))
+    data = enhance(volume.data, settings.contrast, padding) if settings.input.enhance else volume.data
+    if looks_bright(data, net, settings.segment, size_A, padding=padding):
         warn_of_polarity(settings.input.invert)
-    found = segment_volume(data, net, settings.segment, size_A, progress)
+    found = segment_volume(data, net, settings.segment, size_A, progress, padding)
     if outside is not None:
         found.labels[outside] = 0
         found.probability[outside] = 0
@@ -260,8 +337,8 @@ def segment_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
     "Write labels.mrc, and probabilities.mrc where it is asked for."
-    labels, probability = label_tomogram(job.volume, job.settings, job.tell('segment'))
-    write_volume(fresh/'labels.mrc', job.volume.with_data(labels.astype(np.int8)))
+    labels, probability, _ = label_tomogram(job.volume, job.settings, job.tell('segment'))
+    write_volume(fresh/'labels.mrc', job.volume.with_data(labels.astype(np.int8), LABEL_MEANING))
     if job.settings.segment.probabilities:
         write_volume(fresh/'probabilities.mrc', job.volume.with_data(probability.astype(np.float32)))
 
@@ -280,12 +357,12 @@ def write_connection(folder, # where to
                      volume:Volume, # for voxel size and origin
                      )->None:
     "Write membranes.mrc, fragments.mrc, and the tables of fragments, links and membranes."
-    folder, shift = Path(folder), volume.world_origin_A
+    folder, shift, known = Path(folder), volume.world_origin_A, volume.voxel_size_known
     write_volume(folder/'membranes.mrc', volume.with_data(found.membranes))
     write_volume(folder/'fragments.mrc', volume.with_data(as_mrc_ids(found.fragment_ids)))
-    write_rows(folder/'fragments.csv', [moved(f, shift) for f in found.fragments], Fragment)
-    write_rows(folder/'links.csv', [moved(link, shift) for link in found.links], Link)
-    write_rows(folder/'connected.csv', found.table, Membrane)
+    write_rows(folder/'fragments.csv', [moved(f, shift) for f in found.fragments], Fragment, known)
+    write_rows(folder/'links.csv', [moved(link, shift) for link in found.links], Link, known)
+    write_rows(folder/'connected.csv', found.table, Membrane, known)
 
 
 MAX_DROPPED = 100       # regions that are named in run.toml
@@ -298,8 +375,9 @@ def connect_stage(job:Job, # the run in the making
     from cryoseg.connect.membranes import find_membranes
     if job.progress:
         job.progress('connect', 0, 1)
-    settings, size_A = job.settings, job.volume.voxel_size_A
-    found = find_membranes(job.labels(), size_A, settings.connect, edits=job.edits(), seed=settings.seed)
+    settings, instances = job.settings, job.instances and not job.settings.connect.relink
+    found = find_membranes(job.labels(), job.size_A, settings.connect, edits=job.edits(), seed=settings.seed,
+                           instances=instances)
     write_connection(fresh, found, job.volume)
     job.record = replace(job.record, dropped=tuple(found.dropped[:MAX_DROPPED]), unfit=tuple(found.unfit))
     if job.progress:
@@ -398,7 +476,9 @@ def membrane_mask(job:Job)->np.ndarray|None: # (Z,Y,X) bool; None where there ar
     labels = job.labels()
     if labels is None or labels.dtype == bool:
         return labels
-    return np.isin(labels, job.settings.connect.membrane_values)
+    if job.instances:
+        return labels != 0
+    return np.isin(labels, job.settings.connect.membrane_values or OWN_MEMBRANE)
 
 
 def write_surfaces(folder, # where to
@@ -429,7 +509,8 @@ def known_membranes(job:Job)->list: # of Membrane, one an id of membranes.mrc
     if job.kind != 'membranes' and path.exists():
         return read_rows(path, Membrane)
     ids, counts = np.unique(job.membranes(), return_counts=True)
-    return [Membrane(int(id), int(n)) for id, n in zip(ids, counts) if id]
+    given = {row.new_id: row.old_id for row in job.renumbered}
+    return [Membrane(int(id), int(n), given_id=given.get(int(id), int(id))) for id, n in zip(ids, counts) if id]
 
 
 def surface_stage(job:Job, # the run in the making
@@ -446,7 +527,9 @@ def surface_stage(job:Job, # the run in the making
         by_id = {c.id: c for c in contours}
         table = [with_contour(row, by_id.get(row.id), volume) for row in table]
     write_surfaces(fresh, surfaces, volume, settings.output.meshes)
-    write_rows(fresh/'membranes.csv', table, Membrane)
+    write_rows(fresh/'membranes.csv', table, Membrane, job.size_known)
+    if job.renumbered:
+        write_rows(fresh/'renumbered.csv', job.renumbered, NewNumber)
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #c6bcd2fa
 @dataclass(frozen=True)
@@ -484,7 +567,8 @@ STAGES = (
           connect_stage, connect_reads),
     Stage('contours', ('contours', 'seed'), ('curves.csv', 'sections.csv'), contour_stage, contour_reads),
     Stage('surface', ('surface', 'contours', 'output', 'seed'),
-          ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'surfaces', 'surfaces.glb'),
+          ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'renumbered.csv', 'surfaces',
+           'surfaces.glb'),
           surface_stage),
 )
 
@@ -680,7 +764,8 @@ def start_record(folder, # of the run
                           'choose another folder or --overwrite')
     precision = precision_of(settings) if kind == 'tomogram' else ''
     fresh = RunRecord(kind, str(Path(path).resolve()), fingerprint, __version__, float(volume.voxel_size_A),
-                      tuple(volume.shape), settings.seed, precision, settings_of_stages(settings, kind))
+                      tuple(volume.shape), settings.seed, precision, settings_of_stages(settings, kind),
+                      voxel_size_known=volume.voxel_size_known)
     return replace(fresh, stages=old.stages, dropped=old.dropped, unfit=old.unfit) if old else fresh
 
 
@@ -711,6 +796,7 @@ def run_tomogram(path, # the tomogram
         raise VolumeError(f'there is no file {path}; check the name')
     with locked_folder(folder):
         volume = read_input(path, settings.input)
+        check_image(volume.data, str(path))
         record = start_record(folder, path, 'tomogram', volume, settings, overwrite)
         job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress)
         again = do_stages(job, STAGES)
@@ -729,11 +815,12 @@ def own_result(path, # an input
                folder, # of a run
                name:str, # of the file that the run wrote: labels.mrc, membranes.mrc
                stage:str, # that wrote it
+               overwrite:bool=False, # pass over a record that is damaged
                )->RunRecord|None: # the run's record; None where the file is not the run's own
     "Whether a file is the result of the run in a folder. Raises VolumeError where it was changed since."
     if Path(path).resolve() != (Path(folder)/name).resolve():
         return None
-    record = read_record(folder)
+    record = usable_record(folder, overwrite)
     if record is None or stage not in record.stages:
         return None
     if changed_file(folder, record.stages[stage]):
@@ -741,10 +828,22 @@ def own_result(path, # an input
     return record
 
 
+def reading_of(given:LabelReading|np.ndarray, # what a file holds, or its voxels (Z,Y,X)
+               path, # of the file
+               kind:str, # labels or membranes: what it is taken for
+               settings:RunSettings, # what a user says of it
+               )->LabelReading: # a mask or ids
+    "Decide what the voxels of a file mean, where that is not decided yet. Raises VolumeError for an image."
+    if isinstance(given, LabelReading):
+        return given
+    read = read_labels if kind == 'labels' else read_ids
+    return read(given, str(path), settings.connect, read_meaning(path))
+
+
 def job_on(path, # of labels or membranes
            folder, # of the run
            kind:str, # labels or membranes
-           data:np.ndarray, # (Z,Y,X) labels, mask or ids
+           given:LabelReading|np.ndarray, # what it holds, or its voxels
            volume:Volume, # the same, as it was read
            settings:RunSettings, # of the run
            overwrite:bool=False, # start anew where there are results already
@@ -753,19 +852,22 @@ def job_on(path, # of labels or membranes
     "Begin with labels or membranes."
     folder = Path(folder)
     name, before = ('labels.mrc', 'segment') if kind == 'labels' else ('membranes.mrc', 'connect')
-    record = own_result(path, folder, name, before)
+    record = own_result(path, folder, name, before, overwrite)
     if record is None:
         record = start_record(folder, path, kind, volume, settings, overwrite)
     else:
         own = settings_of_stages(settings, kind)
         record = replace(record, settings={**record.settings, **own}, seed=settings.seed)
-    given = dict(labels_given=data) if kind == 'labels' else dict(membranes_given=data)
-    return Job(folder, Path(path), record.kind, volume, settings, record, progress, **given)
+    reading = reading_of(given, path, kind, settings)
+    record = replace(record, reading=reading.said)
+    given = dict(labels_given=reading.data) if kind == 'labels' else dict(membranes_given=reading.data)
+    return Job(folder, Path(path), record.kind, volume, settings, record, progress, **given,
+               instances=reading.kind == INSTANCES, renumbered=reading.renumbered)
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #30754228
 def run_labels(path, # a label volume
                folder, # where the results go
-               labels:np.ndarray, # (Z,Y,X) its labels, or which voxels are membrane
+               labels:LabelReading|np.ndarray, # what it holds, or its voxels
                volume:Volume, # as it was read
                settings:RunSettings=RunSettings(), # of the run
                overwrite:bool=False, # start anew where there are results already
@@ -781,7 +883,7 @@ def run_labels(path, # a label volume
 
 def run_membranes(path, # a volume with one number a membrane
                   folder, # where the results go
-                  membranes:np.ndarray, # (Z,Y,X) ids, 0 background
+                  membranes:LabelReading|np.ndarray, # its ids, or its voxels
                   volume:Volume, # as it was read
                   settings:RunSettings=RunSettings(), # of the run
                   overwrite:bool=False, # start anew where there are results already
@@ -817,7 +919,7 @@ def renumbered(links:list, # of Link, as a person left them
 
 def store_edits(links_path, # a links.csv that a person changed
                 folder, # of the run
-                labels:np.ndarray, # (Z,Y,X) labels, or which voxels are membrane
+                labels:LabelReading|np.ndarray, # of which the links are
                 volume:Volume, # for voxel size and origin
                 settings:RunSettings=RunSettings(), # of the run
                 )->list: # of Edit, as written to edits.csv
@@ -826,11 +928,14 @@ def store_edits(links_path, # a links.csv that a person changed
     from cryoseg.connect.membranes import find_membranes
     origin = np.asarray(volume.world_origin_A)
     changed = read_rows(links_path, Link)
-    found = find_membranes(labels, volume.voxel_size_A, settings.connect, seed=settings.seed)
+    reading = reading_of(labels, links_path, 'labels', settings)
+    instances = reading.kind == INSTANCES and not settings.connect.relink
+    found = find_membranes(reading.data, known_voxel_size(volume), settings.connect, seed=settings.seed,
+                           instances=instances)
     beside = Path(links_path).with_name('fragments.csv')
     if beside.exists():
         then = [moved(f, -origin) for f in read_rows(beside, Fragment)]
         changed = renumbered(changed, then, found, volume.voxel_size_A)
     edits = [moved(edit, origin) for edit in edits_from_links(changed, found.links, found.fragments)]
-    write_rows(Path(folder)/'edits.csv', edits, Edit)
+    write_rows(Path(folder)/'edits.csv', edits, Edit, volume.voxel_size_known)
     return edits

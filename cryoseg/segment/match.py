@@ -5,16 +5,15 @@
 # %% auto #0
 __all__ = ['SURE', 'SURE_BACKGROUND', 'CLEAR_BACKGROUND', 'CLEARANCE', 'WINDOW_PX', 'MAX_WINDOWS', 'CLEAN', 'MIN_MEMBRANE_PX',
            'THICKNESS_PX', 'FILLED', 'DARKEST', 'STRENGTH', 'CLEAR_STRETCH', 'MIN_STRENGTH', 'MAX_STRENGTH',
-           'BLOB_STRENGTH', 'VARIATION_CELLS', 'PAINT_BLUR_PX', 'REGION_LABELS', 'MASK_LABELS', 'FIRST_SEED',
-           'SEEDS_OF_A_TRAINING', 'THICKNESS_RANGE', 'HELD_OUT', 'HALF_BATCH', 'GENERAL_SLABS', 'MATCH_TRAINING',
-           'MIN_STEPS_FOR_TWO', 'SCORED_SLICES', 'COMPARE_EVERY', 'AGREEMENT_LOSS', 'SureLabels', 'sure_labels',
-           'background_windows', 'by_hand', 'Appearance', 'membrane_thickness', 'mean_profile', 'measure_appearance',
-           'membrane_strength', 'paint_scene', 'read_regions', 'ChosenSlices', 'choose_slices', 'flip_agreement',
-           'Matched', 'train_on_tomogram']
+           'BLOB_STRENGTH', 'VARIATION_CELLS', 'PAINT_BLUR_PX', 'REGION_LABELS', 'MASK_LABELS', 'MAX_BOXES',
+           'FIRST_SEED', 'SEEDS_OF_A_TRAINING', 'THICKNESS_RANGE', 'HELD_OUT', 'HALF_BATCH', 'GENERAL_SLABS',
+           'MATCH_TRAINING', 'MIN_STEPS_FOR_TWO', 'SCORED_SLICES', 'COMPARE_EVERY', 'AGREEMENT_LOSS', 'SureLabels',
+           'sure_labels', 'background_windows', 'by_hand', 'Appearance', 'membrane_thickness', 'mean_profile',
+           'measure_appearance', 'membrane_strength', 'paint_scene', 'read_regions', 'ChosenSlices', 'choose_slices',
+           'flip_agreement', 'Matched', 'train_on_tomogram']
 
 # %% ../../nbs/4_segment/04i_match.ipynb #a8c2136b
 import copy
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +27,8 @@ from skimage.morphology import skeletonize
 
 from ..base.files import VolumeError
 from ..base.formats import read_volume
+from ..base.options import shown
+from ..base.text import read_toml
 from ..base.metrics import iou
 from .settings import GeneralSettings
 from .settings import SceneSettings
@@ -37,6 +38,11 @@ from .noise import describe_profile, membrane_profile
 from .noise import coloured_noise, noise_spectrum_2d, noise_variation
 from .motifs import IntensityModel
 from .motifs import fit_intensities
+from .padding import Padding
+from .padding import find_padding
+from .padding import inner_box
+from .padding import warn_of_padding
+from .outliers import cleaned
 from .unet import UNet
 from .unet import fit_net
 from .unet import predict
@@ -50,6 +56,7 @@ from .train import draw_crop
 from .predict import net_scale
 from .predict import resized
 from .predict import segment_slice
+from .predict import slices_with_image
 from .predict import spread_indices
 from .predict import use_bf16
 
@@ -239,17 +246,15 @@ def paint_scene(layers:np.ndarray, # (7,Y,X) of `draw_scene`
 # %% ../../nbs/4_segment/04i_match.ipynb #1403cf89
 REGION_LABELS = dict(background=0, membrane=1, protein=2)
 MASK_LABELS = {1: 1, 2: 2, 3: 0}            # value of a mask -> label; 0 is not marked
+MAX_BOXES = 1000                            # more are not made by hand; a mask can hold them
 
 
 def _read_toml(path):
     "The tables of a regions file. Raises VolumeError for what is no such file."
-    try:
-        given = tomllib.loads(path.read_text(encoding='utf-8-sig'))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise VolumeError(f'{path} cannot be read as TOML ({error}); see notebook 04i for an example') from None
+    given = read_toml(path, 'file of regions')
     unknown = sorted(set(given) - {'box', 'mask'})
     if unknown:
-        raise VolumeError(f'{path} must hold [[box]] tables or mask = "FILE", not {", ".join(unknown)}')
+        raise VolumeError(f'{path} must hold [[box]] tables or mask = "FILE", not {shown(unknown[0])}')
     if not given:
         raise VolumeError(f'{path} must hold [[box]] tables or mask = "FILE"; it is empty')
     return given
@@ -258,11 +263,15 @@ def _read_toml(path):
 def _mark_mask(marked, path, name):
     "Enter the labels of a mask. Raises VolumeError for another shape."
     if not isinstance(name, str):
-        raise VolumeError(f'{path}: mask = {name!r} is no name of a file; write mask = "FILE"')
+        raise VolumeError(f'{path}: mask = {shown(name)} is no name of a file; write mask = "FILE"')
     mask = np.asarray(read_volume(path.parent / name, check=False).data)
     if mask.shape != marked.shape:
-        raise VolumeError(f'the mask {name} has shape {mask.shape}, the tomogram {marked.shape}; '
+        raise VolumeError(f'the mask {name} of {path} has shape {mask.shape}, the tomogram {marked.shape}; '
                           'make one of the same shape')
+    strange = mask[~np.isin(mask, [0, *MASK_LABELS])]
+    if len(strange):
+        raise VolumeError(f'the mask {name} of {path} holds {strange[0]:g}; mark with 1 (membrane), 2 (protein) and '
+                          '3 (background), and leave the rest 0')
     for value, label in MASK_LABELS.items():
         marked[mask == value] = label
 
@@ -271,10 +280,10 @@ def _box_range(where, axis, given, length):
     "The slice of one axis of a box. Raises VolumeError for what is no range inside the tomogram."
     whole = isinstance(given, list) and len(given) == 2 and all(type(v) is int for v in given)
     if not whole:
-        raise VolumeError(f'{where}: {axis} = {given!r} is no range; give the first voxel and one past the last')
+        raise VolumeError(f'{where}: {axis} = {shown(given)} is no range; give the first voxel and one past the last')
     first, stop = given
     if not 0 <= first < stop <= length:
-        raise VolumeError(f'{where}: {axis} = [{first}, {stop}] is not inside 0 to {length}; '
+        raise VolumeError(f'{where}: {axis} = {shown(given)} is not inside 0 to {length}; '
                           'give the first voxel and one past the last')
     return slice(first, stop)
 
@@ -285,10 +294,10 @@ def _mark_box(marked, where, box):
         raise VolumeError(f'{where} is no table; write [[box]] above its label and ranges')
     unknown = sorted(set(box) - {'label', *'zyx'})
     if unknown:
-        raise VolumeError(f'{where}: {", ".join(unknown)} is not known; a box has label, z, y and x')
+        raise VolumeError(f'{where}: {shown(unknown[0])} is not known; a box has label, z, y and x')
     label = box.get('label')
     if not isinstance(label, str) or label not in REGION_LABELS:
-        raise VolumeError(f'{where}: label is {label!r}; take {", ".join(REGION_LABELS)}')
+        raise VolumeError(f'{where}: label is {shown(label)}; take {", ".join(REGION_LABELS)}')
     ranges = [_box_range(where, axis, box.get(axis, [0, n]), n) for axis, n in zip('zyx', marked.shape)]
     marked[tuple(ranges)] = REGION_LABELS[label]
 
@@ -305,6 +314,8 @@ def read_regions(path:str|Path, # a TOML file
     boxes = given.get('box', [])
     if not isinstance(boxes, list):
         raise VolumeError(f'{path}: box is no list of tables; write [[box]] with two brackets')
+    if len(boxes) > MAX_BOXES:
+        raise VolumeError(f'{path} has {len(boxes)} boxes; give at most {MAX_BOXES}, or mask = "FILE"')
     for n, box in enumerate(boxes, 1):
         _mark_box(marked, f'{path}, box {n}', box)
     return marked
@@ -320,18 +331,38 @@ def choose_slices(data:np.ndarray, # (Z,Y,X) intensities
                   marked:np.ndarray|None, # (Z,Y,X) labels set by hand
                   scale:float, # of the net for this volume
                   n:int, # how many at most
+                  padding:Padding|None=None, # what holds no image: it is not learnt; None = all holds one
                   )->ChosenSlices: # at the net's pixel size
-    "Take slices evenly along z (of those that are marked, where some are). Raises VolumeError where none is marked."
-    z = np.arange(len(data)) if marked is None else np.flatnonzero((marked != IGNORE).any((1, 2)))
+    """Take slices evenly along z (of those that are marked, where some are), outliers filled and padding cut off.
+
+    Raises VolumeError where none is marked, or where the slices have no place in common that is no padding."""
+    padding = Padding(0.) if padding is None else padding
+    z = slices_with_image(padding, len(data))
+    if marked is not None:
+        z = z[(marked[z] != IGNORE).any((1, 2))]
     if len(z) == 0:
         raise VolumeError('no voxel is marked; mark some with a [[box]] or a mask, or leave --regions out')
     if len(z) > n:
         z = z[spread_indices(len(z), n)]
-    images = np.stack([resized(data[k], scale) for k in z])
+    box = _common_box(padding, z, data.shape)
+    images = np.stack([resized(cleaned(data[k][box]).restored(), scale) for k in z])
     if marked is None:
         return ChosenSlices(images, None)
-    marks = [cv2.resize(marked[k], None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) for k in z]
+    size = images.shape[:0:-1]
+    marks = [cv2.resize(marked[k][box], size, interpolation=cv2.INTER_NEAREST) for k in z]
     return ChosenSlices(images, np.stack(marks))
+
+
+def _common_box(padding, z, shape):
+    "The part (y, x) of some slices where none has padding."
+    valid = np.ones(shape[1:], bool)
+    for k in z:
+        of_slice = padding.valid(k)
+        if of_slice is not None:
+            valid &= of_slice
+    if not valid.any():
+        raise VolumeError('the chosen slices have no place in common that is no padding; choose fewer (--z-range)')
+    return inner_box(valid)
 
 
 def flip_agreement(net:UNet, # in evaluation mode
@@ -535,8 +566,10 @@ def train_on_tomogram(volumes:list, # of (Z,Y,X) intensities
     net = copy.deepcopy(net).eval()
     groups = []
     for data, size, marks_of_one in zip(volumes, sizes, marks):
-        scale = net_scale(data, net, voxel_size_A=size)
-        groups.append(choose_slices(data, marks_of_one, scale, n_slices))
+        padding = find_padding(data)
+        warn_of_padding(padding)
+        scale = net_scale(data, net, voxel_size_A=size, padding=padding)
+        groups.append(choose_slices(data, marks_of_one, scale, n_slices, padding))
     matching = _Matching(net, groups, seed, n_scenes, workers, progress)
     again = steps >= MIN_STEPS_FOR_TWO and marked is None
     passes = [steps // 3, steps - steps // 3] if again else [steps]

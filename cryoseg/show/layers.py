@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from PIL import ImageDraw
 
+from ..base.volume import length_units
 from ..result.records import Contour
 from ..result.records import Surface
-from .slices import A_PER_NM
 from .slices import band_section
 from .slices import instance_colors
 from .slices import mesh_section
@@ -207,13 +207,15 @@ _BAR_TEXT, _BAR_UP = 0.04, 0.035            # height of its text, distance from 
 
 
 def bar_svg(shape:tuple, # (H,W) of the slice, voxels
-            voxel_size_A:float, # Å
+            voxel_size_A:float|None, # Å; None: the bar is told in voxels
             )->str: # SVG elements in units of voxels, y downwards
     "Draw a scale bar in the lower right corner."
     height, width = shape
-    nm = round_length(_BAR_FRACTION * width * voxel_size_A / A_PER_NM)
-    length, size = nm * A_PER_NM / voxel_size_A, _BAR_TEXT * max(shape)
+    units = length_units(voxel_size_A is not None)
+    per_unit = units.long_A / (voxel_size_A or 1.)
+    told = round_length(_BAR_FRACTION * width / per_unit)
+    length, size = told * per_unit, _BAR_TEXT * max(shape)
     x, y = (1 - _BAR_RIGHT) * width - length, height - _BAR_UP * max(shape)
     return (f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{length:.1f}" height="{size / 4:.1f}"/>'
             f'<text class="number" x="{x + length / 2:.1f}" y="{y - _ABOVE * size:.1f}" font-size="{size:.1f}" '
-            f'fill="#fff">{nm:g} nm</text>')
+            f'fill="#fff">{told:g} {units.long}</text>')

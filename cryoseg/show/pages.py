@@ -121,7 +121,10 @@ def text_cell(text:str|None, # any
 # %% ../../nbs/8_show/08d2_pages.ipynb #36fdbab1
 SUMMARY = template('''<p class="lead">
 {% if size_vox %}
-<b>{{ name }}</b> has {{ size_vox }} voxels of {{ voxel_A }} Å (x, y, z), that is {{ size_nm }} nm.
+<b>{{ name }}</b> has {{ size_vox }} voxels
+{%- if voxel_A %} of {{ voxel_A }} Å (x, y, z), that is {{ size_nm }} nm.
+{% else %} (x, y, z) of unknown size.
+{% endif %}
 {% endif %}
 {% if rows is none %}
 The run has no table of membranes yet: its surface stage is not complete.
@@ -131,7 +134,8 @@ membrane.
 {% else %}
 <b>{{ found }}</b> {{ 'was' if rows|length == 1 else 'were' }} found: {{ statuses }}.
 {% if sigma %}
-Their {{ kind }} are known to about ±{{ sigma }} Å (the median of the mean σ), the least certain one to ±{{ worst }} Å.
+Their {{ kind }} are known to about ±{{ sigma }} {{ fine }} (the median of the mean σ), the least certain one to
+±{{ worst }} {{ fine }}.
 {% endif %}
 {% for row in refused[:limit] %}
 Membrane {{ row.id }} has no surface because {{ row.reason or 'no reason was given' }}.
@@ -174,7 +178,7 @@ away.</p>{{ from_side|safe }}
 
 PANELS = template('''{% set place %}width="{{ width }}" height="{{ height }}" preserveAspectRatio="none"{% endset %}
 {% set box %}viewBox="0 0 {{ width }} {{ height }}"{% endset %}
-<figure class="pair"><figcaption>{{ axis }} = {{ nm }} nm <span>(slice {{ index }})</span></figcaption>
+<figure class="pair"><figcaption>{{ axis }} = {{ place }} <span>(slice {{ index }})</span></figcaption>
 <svg {{ box }} role="img" aria-label="labels at {{ axis }}{{ index }}"><g id="gray-{{ axis }}{{ index }}">
 {% if gray %}<image {{ place }} href="{{ gray }}"/>{% else %}<rect {{ place }} fill="#777"/>{% endif %}
 </g>
@@ -187,7 +191,7 @@ PANELS = template('''{% set place %}width="{{ width }}" height="{{ height }}" pr
 {{ lines|safe }}{{ bar|safe }}</svg></figure>''')
 
 # %% ../../nbs/8_show/08d2_pages.ipynb #3076be6b
-RAMP = template('''<span class="ramp"><small>{{ low }}</small><i></i><small>{{ high }} Å</small></span>''')
+RAMP = template('''<span class="ramp"><small>{{ low }}</small><i></i><small>{{ high }} {{ unit }}</small></span>''')
 
 GALLERY = template('''<div class="gallery">
 {% for picture in pictures %}
@@ -235,9 +239,9 @@ dark lines of a bilayer as one membrane.</dd>
 <dt>Membranes</dt><dd>Membrane voxels that belong together carry one number (id) and one colour. Where the microscope
 saw nothing, there are no voxels.</dd>
 <dt>Surface and σ</dt><dd>The surface is a smooth sheet through the middle of the membrane voxels, continued where
-voxels are missing. <b>σ</b> says how far off it may be, in Å, along its own normal: the true membrane is expected
-within ±1σ for 68 % of the surface, and within ±2σ for 95 % (the shaded band). A thin band means measured, a wide band
-means inferred.</dd>
+voxels are missing. <b>σ</b> says how far off it may be, in Å (in voxels where their size is not known), along its own
+normal: the true membrane is expected within ±1σ for 68 % of the surface, and within ±2σ for 95 % (the shaded
+band). A thin band means measured, a wide band means inferred.</dd>
 <dt>Why tops and bottoms are uncertain</dt><dd>The specimen can be tilted by about ±60° only, so sheets that lie flat,
 across the beam (z), leave almost no trace: the missing wedge. Where a membrane is steeper than 45° we call it
 visible.</dd>

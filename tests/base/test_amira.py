@@ -1,12 +1,16 @@
 "Amira label fields, whole and broken."
 import re
+import time
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 
+from cryoseg.base import amira as amira_room
+from cryoseg.base import limits
 from cryoseg.base.files import VolumeError, VolumeWarning
-from cryoseg.base.amira import unpack_runs
+from cryoseg.base.amira import read_amira, unpack_runs
 from cryoseg.base.formats import read_meaning, read_volume
 
 from volume_files import quiet
@@ -119,3 +123,61 @@ def test_runs_there_and_back(seed):
     assert unpack_runs(runs(data), len(data)) == data
     for n in (0, 1, len(data)//2): assert unpack_runs(runs(data), n) == data[:n]
     assert unpack_runs(runs(data), 10*len(data)) == data          # never more than is there
+
+
+# what a header promises
+
+@pytest.mark.parametrize('head, packing, kind', [('BINARY-LITTLE-ENDIAN 2.1', 'HxByteRLE', 'byte'), ('BINARY-LITTLE-ENDIAN 2.1', 'HxZip', 'byte'), ('3D ASCII 2.0', None, 'byte'), ('BINARY-LITTLE-ENDIAN 2.1', None, 'double')])
+def test_more_than_the_bytes_can_give_is_refused_before_anything_is_unpacked(tmp_path, image, head, packing, kind, monkeypatch):
+    labels = (image > 0).astype('f8' if kind == 'double' else 'u1')
+    path = amira(tmp_path/'a.am', labels, head, packing, kind, lattice='define Lattice 2000 2000 1000')
+    for name in ('unpack_runs', '_text_numbers'): monkeypatch.setattr(amira_room, name, None)
+    with pytest.raises(VolumeError, match='truncated: its header promises'): read_volume(path)
+
+
+def test_gigabytes_of_nothing_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, 'SMALL', 2**20)
+    with pytest.raises(VolumeError, match='would unpack to 2 MB'): read_volume(amira(tmp_path/'a.am', np.zeros((128, 128, 128), np.uint8), packing='HxZip'))
+
+
+def test_a_zip_is_unpacked_no_further_than_the_lattice(tmp_path, image):
+    labels = (image > 0).astype(np.uint8)
+    path = amira(tmp_path/'a.am', labels, packing='HxZip')
+    more = zlib.compress(labels.tobytes() + bytes(2**26))
+    whole = path.read_bytes()
+    start = whole.index(b'\n@1\n') + 4
+    path.write_bytes(re.sub(rb'HxZip,\d+', b'HxZip,%d' % len(more), whole[:start]) + more)
+    tracemalloc.start()
+    np.testing.assert_array_equal(quiet(path).data, labels)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize('values, words', [('0 1 300 0', 'from 0 to 300 do not fit uint8'), ('0 1 -1 0', 'do not fit uint8'), ('0 1 nan 0', 'do not fit'), ('0 1 x 0', 'truncated|cannot be read'), ('0 1', 'truncated')])
+def test_numbers_as_text_that_do_not_fit(tmp_path, values, words):
+    path = tmp_path/'a.am'
+    path.write_text(f'# AmiraMesh 3D ASCII 2.0\ndefine Lattice 4 1 1\nLattice {{ byte Labels }} @1\n@1\n{values}\n')
+    with pytest.raises(VolumeError, match=words) as error: read_volume(path)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('text', ['Lattice { byte Labels }' + ' '*500_000, 'define Lattice' + ' 1'*200_000, 'Materials {' + '{'*500_000, 'BoundingBox ' + '1e'*200_000, 'Lattice { ' + 'a'*500_000, '"'*300_000,
+                                  'define Lattice ' + '9'*10_000 + ' 1 1', 'BoundingBox 1 2 3 4 5 e', 'CoordType ' + '"'*100_000, '\r'*500_000])
+def test_headers_that_make_patterns_search_for_ever(tmp_path, text):
+    path = tmp_path/'a.am'
+    path.write_text(f'# AmiraMesh BINARY-LITTLE-ENDIAN 2.1\n{text}\ndefine Lattice 2 2 2\nLattice {{ byte Labels }} @1\n@1\n' + 'x'*9)
+    start = time.perf_counter()
+    for read in (read_volume, read_meaning):
+        try: read(path)
+        except VolumeError as error: assert '\n' not in str(error) and len(str(error)) < 900
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize('unit, voxel_A, said', [('nm', 100., ''), ('µm', 1e5, ''), ('Å', 10., ''), ('furlong', None, "10 'furlong'"), ('', None, "10 ''")])
+def test_units_of_amira(tmp_path, image, unit, voxel_A, said):
+    labels = (image > 0).astype(np.uint8)
+    for encoding in ('utf-8', 'latin-1'):
+        path = amira(tmp_path/'a.am', labels, about='BoundingBox 0 190 0 150 0 110, Units { Coordinates "UNIT" }')
+        path.write_bytes(path.read_bytes().replace(b'UNIT', unit.encode(encoding)))
+        raw = read_amira(path)
+        assert (raw.voxel_A, raw.said) == ((voxel_A,)*3, said)

@@ -1,5 +1,6 @@
 "Volumes: what must hold for every file that comes in or goes out."
 import gzip
+import os
 import subprocess
 import sys
 import warnings
@@ -12,7 +13,7 @@ import pytest
 
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.volume import Volume
-from cryoseg.base.formats import VOLUME_FORMATS, FileInfo, VolumeFormat, describe, file_stem, find_format, read_meaning, read_volume, write_volume
+from cryoseg.base.formats import VOLUME_FORMATS, FileInfo, VolumeFormat, bin_labels, describe, file_stem, find_format, read_meaning, read_volume, write_volume
 from cryoseg.base.register import import_place
 from cryoseg.base.volume import RawVolume
 
@@ -231,3 +232,123 @@ def test_describing_needs_little(tmp_path, image):
     path = mrc(tmp_path/'a.mrc', image)
     code = 'import sys; from cryoseg.base.formats import describe; print(describe(sys.argv[1]).polarity, [p for p in ("torch", "numba", "matplotlib", "scipy.stats", "skimage") if p in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code, str(path)], capture_output=True, text=True, check=True).stdout.strip().endswith('[]')
+
+
+# sizes in the wrong unit
+
+@pytest.mark.parametrize('stored, shape, words', [
+    (1.368, (8, 400, 400), 'in nm, give --voxel-size 13.68'), (2.5, (8, 500, 500), 'in nm, give --voxel-size 25'), (4., (8, 200, 200), 'in nm, give --voxel-size 40'), (.8, (8, 200, 200), 'in nm, give --voxel-size 8'),
+    (1.368e-3, (8, 9, 9), 'in µm, give --voxel-size 13.68'), (1.368e-9, (8, 9, 9), 'in m, give --voxel-size 13.68'), (136.8, (8, 400, 400), 'give --voxel-size 13.68'), (1368., (8, 9, 9), 'in pm, give --voxel-size 13.68'),
+    (.2, (8, 9, 9), 'unlikely')])
+def test_sizes_that_mean_another_unit(tmp_path, stored, shape, words):
+    path = mrc(tmp_path/'a.mrc', np.arange(np.prod(shape), dtype=np.int16).reshape(shape), stored)
+    with pytest.warns(VolumeWarning, match=f'{words}.*' if 'unlikely' in words else f'unlikely.*{words} .*where it is right, --voxel-size {stored:g}'): volume = read_volume(path)
+    assert volume.voxel_size_A == pytest.approx(stored, rel=1e-5) and volume.voxel_size_known
+    assert quiet(path, voxel_size_A=13.68).voxel_size_A == quiet(path, voxel_size_A=13.68, labels=True).voxel_size_A == 13.68
+    assert any('unlikely' in text for text in describe(path).warnings)
+
+
+@pytest.mark.parametrize('stored, shape', [(13.68, (8, 9, 9)), (1.35, (2, 4096, 4)), (3.4, (4, 1024, 4)), (7.8, (8, 60, 60)), (100., (8, 211, 211)), (5., (8, 100, 100))])
+def test_sizes_that_tomograms_have_are_not_doubted(tmp_path, stored, shape):
+    assert quiet(mrc(tmp_path/'a.mrc', np.arange(np.prod(shape), dtype=np.float32).reshape(shape), stored)).voxel_size_known
+
+
+def test_words_that_are_not_understood_are_quoted_and_not_called_absent(tmp_path, image):
+    np.savez(tmp_path/'a.npz', data=image, voxel_size='10 parsec')
+    with pytest.warns(VolumeWarning, match='the file says voxel_size = 10 parsec.*--voxel-size'): assert not read_volume(tmp_path/'a.npz').voxel_size_known
+    assert quiet(tmp_path/'a.npz', voxel_size_A=8).voxel_size_known
+
+
+# voxels that are no cubes
+
+@pytest.mark.parametrize('axes', [(1, 2, 3), (3, 2, 1), (2, 1, 3)])
+def test_voxels_are_made_cubes_on_request(tmp_path, axes):
+    "A ramp along z stays one, its length stays, labels keep their values; whatever the order on disk."
+    z = np.arange(6.)
+    ramp = np.broadcast_to(z[:, None, None], (6, 5, 7)).astype(np.float32)
+    order = [3 - axis for axis in axes[::-1]]
+    header = dict(zip(('mapc', 'mapr', 'maps'), axes))
+    path = mrc(tmp_path/'a.mrc', np.ascontiguousarray(ramp.transpose(order)), 10., **header, cella=(70., 50., 120.), mx=7, my=5, mz=6)
+    with pytest.raises(VolumeError, match='10 x 10 x 20 .*--resample'): read_volume(path)
+    with pytest.warns(VolumeWarning, match='10 x 10 x 20 .* resampled to cubes of 10'): cubes = read_volume(path, resample=True)
+    assert cubes.shape == (11, 5, 7) and cubes.voxel_size_A == 10
+    np.testing.assert_allclose(cubes.data[:, 2, 3], np.arange(11)/2)
+    with pytest.warns(VolumeWarning): labels = read_volume(path, resample=True, labels=True, voxel_size_A=8)
+    assert labels.shape == cubes.shape and labels.voxel_size_A == 8 and set(np.unique(labels.data)) == set(z)
+    assert any('no cubes' in text for text in describe(path).warnings) and describe(path).voxel_size_A == 10
+
+
+def test_cubes_stay_what_they_are(tmp_path, image):
+    np.testing.assert_array_equal(quiet(mrc(tmp_path/'a.mrc', image, 8.), resample=True).data, image)
+    with pytest.warns(VolumeWarning, match='no voxel size'): read_volume(mrc(tmp_path/'b.mrc', image, 0.), resample=True)
+
+
+def test_where_a_resampled_box_starts(tmp_path, image):
+    path = mrc(tmp_path/'a.mrc', image, (10, 10, 20), nxstart=1, nystart=2, nzstart=3)
+    with pytest.warns(VolumeWarning): np.testing.assert_allclose(read_volume(path, resample=True).world_origin_A, (10, 20, 60))
+
+
+# labels with the options of their image
+
+@pytest.mark.parametrize('options', [dict(beam_axis='y'), dict(beam_axis='x'), dict(z_range=(2, 9)), dict(bin=2), dict(bin=3, z_range=(1, 12), beam_axis='y'), dict(invert=True)])
+def test_labels_lie_over_their_image(tmp_path, image, options):
+    where = image > .5
+    there = quiet(mrc(tmp_path/'a.mrc', where.astype(np.float32), 8.), **options)
+    over = quiet(mrc(tmp_path/'b.mrc', where.astype(np.int8)*7, 8.), labels=True, **options)
+    assert (over.shape, over.origin_A, over.voxel_size_A, over.axes) == (there.shape, there.origin_A, there.voxel_size_A, there.axes)
+    assert set(np.unique(over.data)) == {0, 7} and over.data.dtype == np.int8
+    share = 1 - there.data - 1 if options.get('invert') else there.data
+    np.testing.assert_array_equal(over.data == 7, np.abs(share) >= .5)
+
+
+@pytest.mark.parametrize('block, value', [([0, 0, 0, 0, 4, 4, 4, 4], 4), ([0, 0, 0, 0, 0, 4, 4, 4], 0), ([2, 2, 2, 3, 3, 3, 0, 0], 2), ([1, 1, 0, 0, 5, 6, 7, 8], 1), ([-1, -1, -1, -1, 0, 0, 0, 0], -1), ([9, 9, 9, 1, 1, 1, 1, 0], 1), ([0, 0, 1, 1, 2, 2, 3, 3], 1)])
+def test_a_block_takes_its_most_frequent_label(block, value):
+    for dtype in (np.int16, np.float32):
+        assert bin_labels(Volume(np.array(block, dtype).reshape(2, 2, 2), 5.), 2).data.tolist() == [[[value]]]
+
+
+def test_fractions_are_averaged_and_nan_is_background():
+    assert bin_labels(Volume(np.linspace(0, 1, 8).reshape(2, 2, 2), 5.), 2).data.tolist() == [[[.5]]]
+    assert bin_labels(Volume(np.array([np.nan]*5 + [3.]*3).reshape(2, 2, 2), 5.), 2).data.tolist() == [[[0]]]
+    one = bin_labels(Volume(np.ones((1, 4, 4), np.uint8), 5.), 2)
+    assert one.shape == (1, 2, 2) and one.voxel_size_A == 10
+    for n in (0, 1.5, 9):
+        with pytest.raises(VolumeError, match='bin'): bin_labels(Volume(np.ones((2, 4, 4), np.uint8), 5.), n)
+
+
+def test_labels_may_hold_nan_and_be_constant(tmp_path, image):
+    with pytest.warns(RuntimeWarning): path = mrc(tmp_path/'a.mrc', np.where(image > 0, 1, np.nan).astype(np.float32))
+    assert np.isnan(quiet(path, labels=True).data).any() and quiet(mrc(tmp_path/'b.mrc', np.ones((3, 4, 5), np.int8)), labels=True).data.all()
+
+
+# what info says
+
+@pytest.mark.parametrize('data, values', [(np.repeat(np.arange(4, dtype=np.int8), 30).reshape(2, 6, 10), {0: 30, 1: 30, 2: 30, 3: 30}), (np.where(np.arange(60).reshape(3, 4, 5) < 20, 0., 7).astype(np.float32), {0: 20, 7: 40}),
+                                          (np.arange(60, dtype=np.int16).reshape(3, 4, 5), None), (np.linspace(0, 1, 60).reshape(3, 4, 5).astype(np.float32), None), (np.full((3, 4, 5), -1, np.int8), {-1: 60})])
+def test_values_are_listed_where_they_are_few(tmp_path, data, values):
+    assert describe(mrc(tmp_path/'a.mrc', data)).values == values
+    np.savez(tmp_path/'a.npz', data=data)
+    assert describe(tmp_path/'a.npz').values == values
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='pipes are of Unix')
+@pytest.mark.parametrize('suffix', [s for s in VOLUME_FORMATS if s != '.zarr'])
+def test_a_pipe_is_no_file(tmp_path, suffix):
+    os.mkfifo(tmp_path/f'a{suffix}')
+    for read in (read_volume, describe):
+        with pytest.raises(VolumeError, match='is a pipe'): read(tmp_path/f'a{suffix}')
+
+
+@pytest.mark.parametrize('shape, seen', [((1, 2, 3, 4), (2, 3, 4)), ((2, 3, 4, 1), (2, 3, 4)), ((2, 1, 3, 4), (2, 3, 4)), ((1, 1, 3, 4), (1, 3, 4)), ((1, 1, 1, 3, 4), (1, 3, 4))])
+def test_axes_of_one_are_dropped(tmp_path, shape, seen):
+    np.save(tmp_path/'a.npy', np.arange(np.prod(shape)).reshape(shape))
+    assert quiet(tmp_path/'a.npy', voxel_size_A=10).shape == seen
+
+
+def test_palettes_are_seen_through_for_images_alone(tmp_path):
+    raw = RawVolume(np.array([[[0, 1], [2, 1]]], np.uint8), 'toy', (10.,)*3, palette=np.array([5., 50., 500.]))
+    VOLUME_FORMATS.add('.toy', VolumeFormat(lambda path: raw))
+    try:
+        (tmp_path/'a.toy').write_text('x')
+        assert read_volume(tmp_path/'a.toy').data.max() == 500 and read_volume(tmp_path/'a.toy', labels=True).data.max() == 2
+    finally: VOLUME_FORMATS.remove('.toy')

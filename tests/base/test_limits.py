@@ -6,7 +6,7 @@ import pytest
 
 from cryoseg.base import limits
 from cryoseg.base.files import VolumeError
-from cryoseg.base.limits import check_memory, check_regular, free_memory, in_words
+from cryoseg.base.limits import check_memory, check_packing, check_regular, check_unpacked, free_memory, in_words
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch):
@@ -25,6 +25,14 @@ def test_a_group_of_processes_limits_too(monkeypatch, tmp_path):
     assert free_memory() > 48_576
 
 
+def test_what_is_packed_is_refused_where_it_is_much_out_of_nothing(monkeypatch):
+    monkeypatch.setattr(limits, 'free_memory', lambda: 2.**40)
+    check_unpacked(2**29, 10, 'a.mrc.gz')
+    check_unpacked(2**35, 2**28, 'a.mrc.gz')
+    with pytest.raises(VolumeError, match='a.mrc.gz: 1 kB unpack to 1 GB, nearly all of one value'): check_unpacked(2**30, 2**10, 'a.mrc.gz')
+    with pytest.raises(VolumeError, match='needs'): check_unpacked(2**40, 2**39, 'a.mrc.gz')
+
+
 def test_sizes_in_words():
     assert [in_words(n) for n in (5, 2048, 3*2**20, 1.5*2**40)] == ['5 bytes', '2 kB', '3 MB', '1.5 TB']
 
@@ -35,3 +43,8 @@ def test_a_pipe_is_no_file(tmp_path):
     with pytest.raises(VolumeError, match='is a pipe'):
         check_regular(tmp_path/'a.mrc')
     check_regular(tmp_path)
+
+
+def test_gigabytes_out_of_kilobytes_are_refused():
+    for n_bytes, packed in ((2**30, 1), (2**33, 2**25), (0, 0)): check_packing(n_bytes, packed, 'a.npz')
+    with pytest.raises(VolumeError, match=r'a.npz: its 1 MB would unpack to 8 GB'): check_packing(2**33, 2**20, 'a.npz')

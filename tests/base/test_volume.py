@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryoseg.base.files import VolumeError
+from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base import volume as volume_room
 from cryoseg.base.volume import Volume, as_dtype, bin_volume, check_voxels, cut_slices, guess_polarity, invert_polarity, unit_in_A, voxel_edge
 
@@ -61,8 +61,22 @@ def test_inverting_twice_is_nothing(dtype):
 def test_nan_and_infinity_are_counted(image, bad, dtype):
     data = image.astype(dtype)
     data[3, 4, 5:8] = bad
-    with pytest.raises(VolumeError, match='3 of 3840 voxels.*nan_to_num'): check_voxels(Volume(data, 10.))
+    with pytest.warns(VolumeWarning, match='3 of 3840 voxels.*nan_to_num'): check_voxels(Volume(data, 10.))
+    data[:] = bad
+    with pytest.raises(VolumeError, match='all 3840 voxels are NaN or infinite'): check_voxels(Volume(data, 10.))
     check_voxels(Volume(image.astype(dtype), 10.))
+
+
+def test_polarity_is_that_of_the_image_and_not_of_padding_spikes_or_noise():
+    z, y, x = np.indices((5, 96, 96))
+    ring = 100 + 10*np.random.default_rng(0).normal(size=z.shape) - 40*(abs(np.hypot(y - 48, x - 48) - 25) < 2)
+    for value in (0, 100, 255, 1e6):
+        padded = np.where((x < 12) | (y > 80), value, ring)
+        spiked = ring.copy()
+        spiked[:, ::20, ::20] = value
+        for image in (padded, spiked, padded.astype(np.float32)):
+            assert (guess_polarity(image), guess_polarity(-image)) == ('dark', 'bright')
+    assert {guess_polarity(np.random.default_rng(seed).normal(size=(5, 96, 96))) for seed in range(10)} == {'unsure'}
 
 
 def test_polarity_follows_inversion():
@@ -78,7 +92,7 @@ def test_whether_the_voxel_size_is_known_goes_along():
         volume = Volume(np.arange(64.).reshape(4, 4, 4), 1., voxel_size_known=known)
         for other in (volume.with_data(np.zeros((4, 4, 4))), cut_slices(volume, (1, 3)), bin_volume(volume, 2)): assert other.voxel_size_known is known
         assert ('not known' in repr(volume)) is not known
-    assert Volume(np.zeros((1, 1, 1)), 1.).voxel_size_known and [f.name for f in fields(Volume)][-1] == 'voxel_size_known'
+    assert Volume(np.zeros((1, 1, 1)), 1.).voxel_size_known and [f.name for f in fields(Volume)][-2:] == ['voxel_size_known', 'meaning']
 
 
 def test_means_are_kept_by_binning_and_by_one_nothing_changes():
@@ -110,9 +124,26 @@ def test_whole_numbers_are_read_until_two_differ(monkeypatch):
     with pytest.raises(VolumeError, match='constant'): check_voxels(Volume(0*late, 10.))
 
 
-@pytest.mark.parametrize('name, length', [('nm', 10), ('NM', 10), ('Angstrom', 1), ('Å', 1), ('\\u00b5m', 1e4), ('µm', 1e4), ('μm', 1e4), ('cm', 1e8), ('parsec', None), ('', None), (None, None)])
+def test_looking_at_a_map_leaves_it_as_it_is(tmp_path):
+    "The pages that were read are let go of; a private copy keeps what was written into it."
+    np.arange(24, dtype=np.float32).tofile(tmp_path/'a')
+    for mode in ('r', 'r+', 'c'):
+        data = np.memmap(tmp_path/'a', np.float32, mode, shape=(2, 3, 4))
+        if mode == 'c': data[0, 0, 0] = 99
+        check_voxels(Volume(data, 10.))
+        check_voxels(Volume(data[::-1].view('i4'), 10.))
+        assert data[0, 0, 0] == (99 if mode == 'c' else 0) and data[1, 2, 3] == 23
+
+
+@pytest.mark.parametrize('name, length', [('nm', 10), ('NM', 10), ('Angstrom', 1), ('Å', 1), ('\\u00b5m', 1e4), ('µm', 1e4), ('μm', 1e4), ('cm', 1e8), ('parsec', None), ('', None), (None, None),
+    ('Angstroms', 1), ('angstrom', 1), ('ANGSTROM', 1), ('Ångström', 1), ('ångströms', 1), ('A', 1), ('å', 1), ('\u212b', 1), ('A\u030a', 1), ('Ã…', 1), ('A/pix', 1), ('&Aring;', 1),
+    ('nanometers', 10), ('Nanometre', 10), ('nanometer', 10), ('nm/pixel', 10), ('nm per voxel', 10), ('[nm]', 10), (' nm ', 10), ('nm\0', 10), ('nano-meters', 10),
+    ('microns', 1e4), ('Micron', 1e4), ('micrometers', 1e4), ('micrometre', 1e4), ('um', 1e4), ('UM', 1e4), ('\\u03bcm', 1e4), ('\\xB5m', 1e4), ('Âµm', 1e4), ('Î¼m', 1e4), ('&micro;m', 1e4),
+    ('pm', .01), ('picometer', .01), ('Pm', 1e25), ('mm', 1e7), ('Mm', 1e16), ('millimeters', 1e7), ('m', 1e10), ('meter', 1e10), ('metres', 1e10), ('dm', 1e9), ('dam', 1e11), ('km', 1e13), ('fm', 1e-5),
+    ('femtometer', 1e-5), ('kilometer', 1e13), ('hectometer', 1e12), ('yoctometer', 1e-14), ('pixel', None), ('pixels', None), ('px', None), ('inch', None), ('in', None), ('s', None), ('sec', None),
+    ('1/nm', None), ('nm^-1', None), ('nm-1', None), ('nm⁻¹', None), ('reference frame', None), (10, None)])
 def test_units(name, length):
-    assert unit_in_A(name) == length
+    assert unit_in_A(name) == (length if length is None else pytest.approx(length, rel=1e-12))
 
 
 @pytest.mark.parametrize('length, edge', [(np.float32(13.68), 13.68), (0, None), (-1., None), (np.nan, None), (np.inf, None), (None, None)])

@@ -1,17 +1,20 @@
 """The folder of a run: keys that know all that matters, records that come back, results that are whole."""
+import datetime
 import hashlib
 import os
 import shutil
+import tomllib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tomli_w
 
 from cryoseg.base.files import VolumeError
 from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
-from cryoseg.result.folder import (RunRecord, StageRecord, changed_file, check_space, checksum, read_record, record_path,
-                                   setting_changes, stage_key, staged, why_again, write_record)
+from cryoseg.result.folder import (RunRecord, StageRecord, _to_toml, changed_file, check_space, checksum, input_settings, read_record, record_path,
+                                   setting_changes, stage_key, staged, usable_record, why_again, write_record)
 from cryoseg.result.lock import LOCK_NAME, Locked, locked_folder
 from cryoseg.result.records import Dropped
 from cryoseg.show.report import read_run
@@ -185,3 +188,46 @@ def test_the_image_behind_a_run_is_binned_once(tmp_path):
         assert image.shape == (4, 6, 5) and image.voxel_size_A == 20.
     assert image_behind(input=str(tmp_path/'gone.mrc')) is None
     assert image_behind(input=str(tmp_path/'a.mrc'), kind='labels') is None
+
+
+def change(where, value):
+    "The text of RECORD with one value changed."
+    values = tomllib.loads(tomli_w.dumps(_to_toml(RECORD)))
+    *tables, name = where.split('.')
+    here = values
+    for table in tables: here = here[table]
+    here[name] = value
+    return tomli_w.dumps(values)
+
+
+@pytest.mark.parametrize('where, value', [
+    ('format', [1]), ('format', {'a': 1}), ('format', 2.5), ('run', 3), ('run.kind', 'moon'), ('run.kind', [1]), ('run.shape_zyx', [4, 5]), ('run.shape_zyx', [4, 5, -6]), ('run.shape_zyx', [True, 5, 6]),
+    ('run.shape_zyx', 'abc'), ('run.shape_zyx', [4., 5., 6.]), ('run.voxel_size_A', float('nan')), ('run.voxel_size_A', float('inf')), ('run.voxel_size_A', -1.), ('run.voxel_size_A', '10'),
+    ('run.seed', 'x'), ('run.seed', True), ('run.colour', 'red'), ('run.input', 3), ('settings', [1]), ('stages', 1), ('stages.connect', 5), ('stages.moon', {}), ('stages.connect.wrote', ['a']),
+    ('stages.connect.wrote', {'a': 1}), ('stages.connect.read', {'a': 1}), ('stages.connect.key', 1), ('dropped', 1), ('dropped', [1]), ('dropped', [{'n_voxels': 'x'}]),
+    ('dropped', [{'n_voxels': 1, 'n_regions': 1, 'reason': 'x', 'fragments': ['a']}]), ('unfit', [1]), ('unfit', 'abc'), ('run.shape_zyx', [datetime.date(2026, 1, 1)]),
+    *(('stages.connect.wrote', {name: 'sha256:1'}) for name in ('../a', '/etc/passwd', '..', '.', 'a/b', 'a\\b', 'C:a', '', 'a b\n', 'x'*200))], ids=str)
+def test_a_record_of_wrong_values_is_one_line_and_can_be_passed_over(where, value, tmp_path):
+    record_path(tmp_path).write_text(change(where, value), encoding='utf-8')
+    with pytest.raises(VolumeError) as error: read_record(tmp_path)
+    assert 'run.toml' in str(error.value) and '--overwrite' in str(error.value) and '\n' not in str(error.value) and len(str(error.value)) < 500 + len(str(tmp_path))
+    assert usable_record(tmp_path, overwrite=True) is None
+    with pytest.raises(VolumeError): usable_record(tmp_path, overwrite=False)
+
+
+def test_a_good_record_is_usable_either_way(tmp_path):
+    assert usable_record(tmp_path, False) is None
+    write_record(tmp_path, RECORD)
+    assert usable_record(tmp_path, True) == usable_record(tmp_path, False) == RECORD
+
+
+@pytest.mark.parametrize('text', [b'\xff\xfe\x00', b'format = 2\n[' + b'a.'*5000 + b'b]\n', b'x = ' + b'['*5000, b'#'*(2 << 20), b'x = ' + b'9'*5000, b'\x00'*100])
+def test_a_record_of_any_bytes_is_one_line(text, tmp_path):
+    record_path(tmp_path).write_bytes(text)
+    with pytest.raises(VolumeError, match='run.toml.*--overwrite'): read_record(tmp_path)
+
+
+def test_settings_of_the_input_are_held_to_their_types():
+    assert input_settings({'bin': 2, 'z_range': [1, 3]}).z_range == (1, 3)
+    for wrong in ({'bin': 'x'}, {'colour': 1}, {'z_range': 3}, 3, {'z_range': [3, 1]}, {'invert': 1}):
+        with pytest.raises(VolumeError): input_settings(wrong)

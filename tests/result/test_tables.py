@@ -53,10 +53,19 @@ def test_the_columns_are_the_interface():
 
 
 @pytest.mark.parametrize('text, names', [
-    ('link_id,fragment_a\n1,two\n', ('line 2', 'fragment_a', "'two'", 'whole number')),
+    ('link_id,fragment_a,end_a,fragment_b,end_b\n1,two,,3,\n', ('line 2', 'fragment_a', "'two'", 'whole number')),
     ('link_id,fragment_a,end_a,fragment_b,end_b,cost\n1,2,,3,,dear\n', ('line 2', 'cost', "'dear'")),
     ('link_id,fragment_a,end_a,fragment_b,end_b,taken\n1,2,,3,,\n', ('line 2', 'taken')),
-    ('fragment_a\n4\n', ('line 2', 'link_id')),
+    ('fragment_a\n4\n', ('line 1', 'link_id')),
+    ('link_id,fragment_a,end_a,fragment_b,end_b,taken\n\n1,2,,3,,2\n', ('line 3', "taken = '2'", '0 or 1')),
+    ('link_id,fragment_a,end_a,fragment_b,end_b\n1,2,,\n', ('line 2', '4 cells', 'cut short')),
+    ('link_id,fragment_a,end_a,fragment_b,end_b,reason\n1,2,,3,,"open\n', ('quotation mark',)),
+    ('link_id,fragment_a,end_a,fragment_b,end_b,reason\n1,2,,3,,' + 'x'*200000 + '\n', ('field larger',)),
+    ('link_id,fragment_a,end_a,fragment_b,end_b,cost\n1,2,,3,,1e999\n', ('line 2', 'cost', 'finite')),
+    ('link_id,fragment_a,end_a,fragment_b,end_b\n' + '9'*5000 + ',2,,3,\n', ('line 2', 'link_id')),
+    ('link_id,fragment_a,end_a,fragment_b,end_b\n1_0,2,,3,\n', ('line 2', 'link_id')),
+    ('link_id,link id,fragment_a,end_a,fragment_b,end_b\n1,1,2,,3,\n', ('line 1', 'link_id stands there twice')),
+    ('1,2,,3,\n', ('line 1', 'names the columns', 'link_id')),
 ])
 def test_what_makes_no_sense_is_named(text, names, tmp_path):
     (tmp_path/'links.csv').write_text(text)
@@ -67,7 +76,7 @@ def test_what_makes_no_sense_is_named(text, names, tmp_path):
 def test_no_table_at_all(tmp_path):
     with pytest.raises(VolumeError, match='check the name'): read_rows(tmp_path/'no.csv', Link)
     (tmp_path/'bytes.csv').write_bytes(b'\xff\xfe\x00id')
-    with pytest.raises(VolumeError, match='cannot be read as CSV'): read_rows(tmp_path/'bytes.csv', Link)
+    with pytest.raises(VolumeError, match='save it as UTF-8'): read_rows(tmp_path/'bytes.csv', Link)
 
 
 def test_further_columns_and_missing_optional_ones_are_no_fault(tmp_path):
@@ -111,3 +120,51 @@ def test_contours_come_back(tmp_path):
         np.testing.assert_allclose(a.sigma, b.sigma, rtol=1e-5)
         assert (a.extrapolated == b.extrapolated).all()
         np.testing.assert_allclose([a.area_px2, a.perimeter_sd_px], [b.area_px2, b.perimeter_sd_px], rtol=1e-5)
+
+
+LINKS = [Link(1, 2, 1, 3, 2, 10.5, -20.25, None, 120.5, cost=.25, taken=True, rule='merge', reason='nah, größer'), Link(2, 3, None, 4, None, cost=1.)]
+
+
+def as_table(separator=',', decimal='.', yes='1', no='0', end='\n', quote=False, whole='{}'):
+    "LINKS as a spreadsheet of some country writes them."
+    def cell(value):
+        if value is None: return ''
+        if isinstance(value, bool): return yes if value else no
+        text = whole.format(value) if isinstance(value, int) else str(value)
+        if isinstance(value, float): text = text.replace('.', decimal)
+        return f'"{text}"' if quote or separator in text else text
+    rows = [separator.join(f'"{c}"' if quote else c for c in columns(Link))]
+    rows += [separator.join(cell(getattr(link, c)) for c in columns(Link)) for link in LINKS]
+    return end.join(rows) + end
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-le', 'cp1252'])
+@pytest.mark.parametrize('how', [
+    dict(), dict(separator=';', decimal=',', yes='WAHR', no='FALSCH', end='\r\n'), dict(separator='\t', decimal=','), dict(separator='\t', yes='TRUE', no='FALSE', end='\r'),
+    dict(quote=True), dict(quote=True, decimal=','), dict(separator=';', yes='yes', no='no'), dict(yes='1.0', no='0.0', whole='{}.0'), dict(whole='{}E+00', yes='Vrai', no='Faux'),
+    dict(separator=';', decimal=',', whole='{},00', yes='Ja', no='Nein')], ids=str)
+def test_tables_of_any_spreadsheet_are_read_right(how, encoding, tmp_path):
+    text = as_table(**how)
+    (tmp_path/'t.csv').write_bytes(text.encode(encoding))
+    assert read_rows(tmp_path/'t.csv', Link) == LINKS
+    separator, end = how.get('separator', ','), how.get('end', '\n')
+    empty = separator*text.partition(end)[0].count(separator) + end
+    for around in (f'sep={separator}{end}' + text, end + text + empty*3, text + end*2, text.replace('link_id', ' Link ID ').replace('taken', 'TAKEN')):
+        (tmp_path/'t.csv').write_bytes(around.encode(encoding))
+        assert read_rows(tmp_path/'t.csv', Link) == LINKS
+
+
+def test_columns_in_any_order_and_more_of_them(tmp_path):
+    (tmp_path/'t.csv').write_text('mine;n_voxels;;id;area_A2\nx;20;;3;1,5\n')
+    assert read_rows(tmp_path/'t.csv', Membrane) == [Membrane(3, 20, area_A2=1.5)]
+
+
+@pytest.mark.parametrize('text, said', [
+    ('id;n_voxels;area_A2\n3;20;1.234,5\n', 'line 2'), ('id;n_voxels;area_A2\n3;20;1,5\n4;20;1.5\n', 'decimal points everywhere'), ('id,n_voxels,area_A2\n3,20,"1,234"\n', 'thousands'),
+    ('id\tn_voxels\tarea_A2\n3\t20\t1,234,567\n', 'thousands'), ('id,n_voxels\n3,"12,000"\n', 'thousands'), ('id;n_voxels;area_A2\n3;12.000;1,5\n', 'thousands'),
+    ('id;n_voxels\n3;12.000\n', 'thousands'), ('id,n_voxels,area_A2\n3,20,1,5\n', 'commas in numbers'), ('id;n_voxels;area_A2\n3;20;12. Mai\n', '12. Mai'),
+    ('id;n_voxels;area_A2\n3;20;1 234\n', 'no number'), ('id;n_voxels;area_A2\n3;20;#DIV/0!\n', 'no number'), ('id n_voxels\n3 20\n', 'separated by commas'), ('id,n_voxels\n3,2\0\n', 'zero bytes')])
+def test_what_can_be_read_in_two_ways_is_refused(text, said, tmp_path):
+    (tmp_path/'t.csv').write_text(text)
+    with pytest.raises(VolumeError, match=said) as error: read_rows(tmp_path/'t.csv', Membrane)
+    assert 't.csv' in str(error.value) and '\n' not in str(error.value)

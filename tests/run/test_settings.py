@@ -71,7 +71,7 @@ def test_a_config_is_a_file_of_groups_or_a_record(tmp_path):
     assert read_config(tmp_path/'run.toml').seed == 5
     for name, text in (('broken.toml', '[a'), ('deep.toml', 'x = ' + '['*5000), ('bytes.toml', '')):
         (tmp_path/name).write_text(text)
-        if name == 'bytes.toml': (tmp_path/name).write_bytes(b'\xff\xfe')
+        if name == 'bytes.toml': (tmp_path/name).write_bytes(b'\xff\xfe\x00')
         with pytest.raises(VolumeError, match=name): read_config(tmp_path/name)
     with pytest.raises(VolumeError, match='check the name'): read_config(tmp_path/'no.toml')
 
@@ -80,3 +80,43 @@ def test_what_cannot_change_a_result_is_not_in_the_key():
     a, b = (result_settings(with_values(RunSettings(), {'segment.workers': n, 'input.mask': m})) for n, m in ((1, 'a'), (2, 'b')))
     assert a == b
     assert a != result_settings(with_values(RunSettings(), {'segment.threshold': .5}))
+
+
+@pytest.mark.parametrize('values, meant', [
+    ({'segment': {'treshold': .5}}, 'is segment.threshold meant'), ({'surface': {'min_area_A2': 5}}, 'is connect.min_area_A2 meant'), ({'threshold': .5}, 'segment.threshold meant'),
+    ({'conect': {}}, 'is connect meant'), ({'Seed': 3}, 'is seed meant'), ({'x'*10**6: 3}, 'there is no setting'), ({'a\nb': 3}, 'there is no setting')])
+def test_unknown_names_are_answered_with_what_may_be_meant(values, meant):
+    with pytest.raises(VolumeError, match=meant) as error: settings_from_dict(values, where='my.toml')
+    assert '\n' not in str(error.value) and len(str(error.value)) < 900
+
+
+NONSENSE = float('nan'), True, 'x'*5000, [[[[]]]], {'a': 1}, 10**40, -10**40, '', [float('inf')]*3, 1j
+
+
+@pytest.mark.parametrize('path', EVERY)
+def test_no_setting_takes_nonsense(path):
+    "Refused in one short line that names it; a truth value is taken where the setting is one."
+    for value in NONSENSE:
+        if value is True and bool in EVERY[path].types: continue
+        with pytest.raises(VolumeError) as error: with_values(RunSettings(), {path: value})
+        assert path.rpartition('.')[2] in str(error.value) and '\n' not in str(error.value) and len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize('changed', [{'seed': 1, 'seed.x': 2}, {'connect': 3, 'connect.link': 'merge'}, {'connect.link': 'merge', 'connect': 3}, {'': 1}, {'.': 1}, {'a.b.c': 1},
+                                     {'connect.trace': 3}, {'connect.': 1}, {'seed.': 1}])
+def test_paths_that_are_none(changed):
+    with pytest.raises(VolumeError): with_values(RunSettings(), changed)
+
+
+def test_a_config_of_any_editor(tmp_path):
+    for encoding in ('utf-16', 'utf-8-sig'):
+        (tmp_path/'a.toml').write_bytes('seed = 4\r\n[surface]\r\nmethod = "paper"\r\n'.encode(encoding))
+        assert read_config(tmp_path/'a.toml').surface.method == 'paper'
+    for text in ('settings = 3', 'settings = [1]', 'x = 1979-05-27', 'seed = 1979-05-27T07:32:00Z', 'segment = [[1]]', 'seed = 0.5'):
+        (tmp_path/'a.toml').write_text(text)
+        with pytest.raises(VolumeError, match='a.toml'): read_config(tmp_path/'a.toml')
+
+
+def test_a_whole_number_is_the_same_setting_as_a_real_one():
+    a, b = (result_settings(with_values(RunSettings(), {'connect.min_area_A2': v, 'segment.calibration': (v, v)})) for v in (5, 5.))
+    assert a == b and repr(a) == repr(b)

@@ -36,13 +36,16 @@ def test_defaults_are_accepted_and_kept(kind):
 def test_limits_hold(kind):
     "One step beyond each limit is refused with the name of the setting; the limit itself is not."
     for field in fields(kind):
-        low, high, above = (field.metadata[k] for k in ('low', 'high', 'above'))
+        low, high, above, below = (field.metadata[k] for k in ('low', 'high', 'above', 'below'))
+        n = len(field.default) if isinstance(field.default, tuple) else None
+        def filled(value): return value if n is None else (value,)*n
         for limit, beyond in ((low, -1), (high, 1)):
             if limit is None: continue
-            assert getattr(replace(kind(), **{field.name: limit}), field.name) == limit
-            with pytest.raises(VolumeError, match=field.name): replace(kind(), **{field.name: limit + beyond})
-        if above is not None:
-            with pytest.raises(VolumeError, match=field.name): replace(kind(), **{field.name: above})
+            assert getattr(replace(kind(), **{field.name: filled(limit)}), field.name) == filled(limit)
+            with pytest.raises(VolumeError, match=field.name): replace(kind(), **{field.name: filled(limit + beyond)})
+        for limit in (above, below):
+            if limit is None: continue
+            with pytest.raises(VolumeError, match=field.name): replace(kind(), **{field.name: filled(limit)})
 
 
 def test_options_are_those_of_the_command_line():
@@ -63,7 +66,7 @@ def test_what_is_open_is_none():
 @pytest.mark.parametrize('wrong', [
     dict(precision='int7'), dict(device='mars'), dict(flips=3), dict(flips=0), dict(scale=0.), dict(scale=-1.), dict(scale_spread=-1.),
     dict(workers=0), dict(workers=True), dict(threshold=float('nan')), dict(threshold='high'), dict(neighbours=1.5), dict(weights=3),
-    dict(calibration=(1., float('nan'))), dict(calibration=(1.,)), dict(calibration=[1., 0.]), dict(probabilities='yes')])
+    dict(calibration=(1., float('nan'))), dict(calibration=(1.,)), dict(calibration=[1., 0., 2.]), dict(probabilities='yes')])
 def test_wrong_values_are_refused_with_their_name(wrong):
     with pytest.raises(VolumeError, match=next(iter(wrong))): SegmentSettings(**wrong)
 

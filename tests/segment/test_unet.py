@@ -1,4 +1,7 @@
 "The net: its formulas against PyTorch's own, its training, and its weights on disk."
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -239,3 +242,61 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     (tmp_path / 'other.safetensors').write_bytes(save({'a': torch.zeros(2)}))
     for name in ('broken', 'other', 'none'):
         with pytest.raises(VolumeError, match=f'{name}.safetensors'): load_weights(tmp_path / f'{name}.safetensors')
+
+
+class Trap:
+    "What a hostile pickle holds: something that runs when it is opened."
+    def __reduce__(self): return Path.touch, (Path('sprung'),)
+
+
+def test_files_of_other_programs_are_named_and_never_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({'state_dict': small_net().state_dict(), 'x': Trap()}, tmp_path / 'membrain.pth')
+    torch.save(Trap(), tmp_path / 'old.pt', _use_new_zipfile_serialization=False)
+    Path('plain.pkl').write_bytes(pickle.dumps(Trap()))
+    Path('keras.h5').write_bytes(b'\x89HDF\r\n\x1a\n' + bytes(100))
+    for name, said in (('membrain.pth', 'PyTorch'), ('old.pt', 'pickle'), ('plain.pkl', 'pickle'), ('keras.h5', 'Keras'), ('.', 'no weights')):
+        with pytest.raises(VolumeError, match=said) as error: load_weights(tmp_path / name)
+        assert '\n' not in str(error.value) and '--weights' in str(error.value)
+    assert not Path('sprung').exists()
+
+
+@pytest.mark.parametrize('length', [0, 7, 8, 9, 100, 2000, -100, -1])
+def test_files_that_were_cut_short_are_refused(length, tmp_path):
+    save_weights(tmp_path / 'a.safetensors', small_net())
+    (tmp_path / 'b.safetensors').write_bytes((tmp_path / 'a.safetensors').read_bytes()[:length])
+    with pytest.raises(VolumeError, match='b.safetensors'): load_weights(tmp_path / 'b.safetensors')
+
+
+def with_header_of(net, tensors, path):
+    "A file with other tensors under the header of a net."
+    save_weights(path, net)
+    path.write_bytes(save(tensors, load_weights(path).about))
+    return path
+
+
+@pytest.mark.parametrize('change, said', [
+    (lambda t: t | {'head.weight': t['head.weight'].to(torch.int8)}, 'head.weight holds I8'), (lambda t: t | {'more': torch.zeros(2)}, "'more' is unknown"),
+    (lambda t: {k: v for k, v in t.items() if k != 'head.bias'}, "'head.bias' is missing"), (lambda t: t | {'head.bias': torch.zeros(4)}, r'shape \(4,\), not \(3,\)'),
+    (lambda t: t | {k: -v for k, v in t.items() if k.endswith('running_var')}, 'variance below 0')])
+def test_tensors_that_are_not_the_nets_are_refused(change, said, tmp_path):
+    net = small_net()
+    with pytest.raises(VolumeError, match=said): load_weights(with_header_of(net, change(dict(net.state_dict())), tmp_path / 'a.safetensors'))
+
+
+@pytest.mark.parametrize('kind', [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precision_are_read(kind, tmp_path):
+    net = small_net()
+    tensors = {k: v.to(kind) if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    again = load_weights(with_header_of(net, tensors, tmp_path / 'a.safetensors'))
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    torch.testing.assert_close(again.head.weight, net.head.weight, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize('width', ['9'*5000, '٤', '4\n', ' 4', '4.0', '0'])
+def test_numbers_of_a_header_are_small_and_plain(width, tmp_path):
+    save_weights(tmp_path / 'a.safetensors', small_net())
+    about = {**load_weights(tmp_path / 'a.safetensors').about, 'width': width}
+    (tmp_path / 'b.safetensors').write_bytes(save(small_net().state_dict(), about))
+    with pytest.raises(VolumeError, match='width') as error: load_weights(tmp_path / 'b.safetensors')
+    assert '\n' not in str(error.value) and len(str(error.value)) < 400

@@ -7,7 +7,7 @@ import pytest
 
 from cryoseg.base.files import VolumeError
 from cryoseg.surface.settings import CONTOUR_METHODS, KERNELS, SURFACE_METHODS
-from cryoseg.surface.settings import ContourSettings, EllipseSettings, SurfaceSettings, check_numbers
+from cryoseg.surface.settings import ContourSettings, EllipseSettings, SurfaceSettings
 
 CLASSES = EllipseSettings, ContourSettings, SurfaceSettings
 FIELDS = [pytest.param(f, id=f'{kind.__name__}.{f.name}') for kind in CLASSES for f in fields(kind) if f.name != 'ellipse']
@@ -52,10 +52,10 @@ def test_registers_have_help_and_kernels_are_there():
     assert all(KERNELS[name](2.).scale == 2. for name in KERNELS)
 
 
-def test_check_numbers_names_the_bound():
-    check_numbers('x', (.5, 2), 2)
-    with pytest.raises(VolumeError, match='x = .* below 1'): check_numbers('x', (1.,), 0, 1)
-    with pytest.raises(VolumeError, match='at least 2'): check_numbers('x', (1.,), 2)
+def test_the_bound_of_an_entry_is_named():
+    assert EllipseSettings(lengths_px=[3, 6]).lengths_px == (3., 6.)
+    with pytest.raises(VolumeError, match='correlated_fractions = .* less than 1'): EllipseSettings(correlated_fractions=(1.,))
+    with pytest.raises(VolumeError, match='at least 1'): EllipseSettings(spread_factors=())
 
 
 def test_costs_no_import():

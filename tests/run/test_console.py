@@ -1,0 +1,51 @@
+"Consoles: no character that one lacks ends a program, and what is printed is printed letter by letter."
+import io
+import subprocess
+import sys
+
+import pytest
+
+from cryoseg.run.cli import progress_bars
+from cryoseg.run.console import INSTEAD, draw_table, plain_help, safe_console
+
+PAGES = 'ascii', 'cp1252', 'cp932', 'cp936', 'cp949', 'cp1251', 'cp437', 'koi8-r', 'shift_jis'
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_any_page_can_hold_all_that_is_printed(page):
+    text = ''.join(INSTEAD) + 'über 😀\udcff'
+    there = text.encode(page, 'typed').decode(page)
+    assert there and (page != 'ascii' or 'nm2 +- A' in 'nm² ± Å'.encode(page, 'typed').decode(page))
+    assert 'plain, 1,200' == 'plain, 1,200'.encode(page, 'typed').decode(page)
+
+
+def test_streams_are_made_safe(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding='ascii')
+    monkeypatch.setattr(sys, 'stdout', stream)
+    monkeypatch.setattr(sys, 'stderr', None)            # as where there is no console at all
+    safe_console()
+    draw_table(('area nm²', 'why'), [('1 ± 2', 'Å')])
+    stream.flush()
+    text = stream.buffer.getvalue().decode('ascii')
+    assert 'area nm2' in text and '1 +- 2' in text
+
+
+@pytest.mark.parametrize('page', ['ascii', 'cp932'])
+def test_help_and_errors_of_the_command(page):
+    code = 'from cryoseg.run.cli import main; import sys; main(sys.argv[1:])'
+    for words, exit_code in ((['segment', '--help'], 0), (['segment', 'größe.mrc', '-o', 'x', '--threshold', 'nan'], 2), (['segment', '--nosuch²'], 2)):
+        done = subprocess.run([sys.executable, '-c', code, *words], capture_output=True, env={'PYTHONIOENCODING': page, **dict(PATH='')})
+        assert done.returncode == exit_code and b'Traceback' not in done.stderr, done.stderr
+
+
+def test_pictures_and_markup_stay_letters(capsys):
+    draw_table(('id', 'why'), [('1', ':smile: [bold]x[/bold] [px] [[box]]')])
+    assert ':smile: [bold]x[/bold] [px] [[box]]' in capsys.readouterr().out
+    with progress_bars() as progress: progress(':fire:[px]', 1, 2)
+    assert ':fire:[px]' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text', ['Side. [px]', '[[box]] tables', 'Å² [Å²]', r'a \[px]', '[1, 2]', '[/x] [#a]'])
+def test_help_shows_brackets(text):
+    from rich.text import Text
+    assert Text.from_markup(plain_help(text), emoji=False).plain == text
