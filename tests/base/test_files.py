@@ -77,7 +77,7 @@ def test_a_file_that_is_held_for_a_moment_is_replaced_all_the_same(tmp_path, mon
     else:
         with pytest.raises(CannotWrite, match='used by another'), atomic_write(tmp_path/'a') as part: part.write_text('newer')
     assert (tmp_path/'a').read_text() == ('newer' if works else 'older') and len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr(files, 'RETRY_S', ())
+    monkeypatch.undo()
     with pytest.raises(FileNotFoundError): move_over(tmp_path/'none', tmp_path/'b')
 
 
