@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MARK_BYTES', 'BOOT_FILE', 'PROCESSES', 'CANNOT_WRITE', 'MAX_NAME_BYTES', 'RETRY_S', 'VolumeError', 'CannotWrite',
            'VolumeWarning', 'warn_user', 'machine_mark', 'new_mark', 'unfinished', 'remove_path', 'remove_unfinished',
-           'telling', 'move_over', 'atomic_write', 'absolute_path', 'six_digits']
+           'telling', 'move_over', 'atomic_write', 'same_name', 'absolute_path', 'six_digits']
 
 # %% ../../nbs/9_base/09a0_files.ipynb #90836675
 import contextlib
@@ -17,6 +17,7 @@ import platform
 import secrets
 import shutil
 import time
+import unicodedata
 import warnings
 from functools import cache
 from pathlib import Path
@@ -171,6 +172,12 @@ def atomic_write(path:str|Path, # the file to be; its folder is made where neede
             remove_path(part)
 
 # %% ../../nbs/9_base/09a0_files.ipynb #bc9f8ada
+def same_name(name:str, # of a file or folder
+              )->str: # equal for names that some disk takes for the same
+    "What is left of a name on Windows and macOS: no capitals, one way to write an accent, no dots at the end."
+    return unicodedata.normalize('NFC', name).casefold().rstrip('. ')
+
+
 def absolute_path(path:str|Path, # any
                   )->Path: # from the root on
     "Make a path absolute; links keep their names unless it goes up through `..`."

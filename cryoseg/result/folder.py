@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES', 'MAX_RECORD_BYTES', 'PLAIN_NAME', 'OLDER',
-           'SPACE_RESERVE', 'checksum', 'stage_key', 'StageRecord', 'RunRecord', 'record_path', 'write_record',
-           'OtherFormat', 'read_record', 'usable_record', 'changed_file', 'setting_changes', 'why_again', 'staged',
-           'check_space', 'read_input', 'find_input', 'input_settings']
+           'SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'MAPPED_IS_FREE', 'checksum', 'stage_key',
+           'StageRecord', 'RunRecord', 'record_path', 'write_record', 'OtherFormat', 'read_record', 'usable_record',
+           'changed_file', 'setting_changes', 'why_again', 'staged', 'refuse_loss', 'results_of_another', 'whole_words',
+           'bytes_to_write', 'check_space', 'own_data', 'read_input', 'is_whole', 'find_input', 'input_settings']
 
 # %% ../../nbs/9_result/09j_folder.ipynb #54171efe
 import hashlib
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import MISSING
@@ -25,6 +27,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
 
+import numpy as np
+
 from ..base.files import CannotWrite
 from ..base.files import VolumeError
 from ..base.files import atomic_write
@@ -32,6 +36,7 @@ from ..base.files import move_over
 from ..base.files import new_mark
 from ..base.files import telling
 from ..base.files import unfinished
+from ..base.formats import open_volume
 from ..base.formats import read_volume
 from ..base.options import is_of_type
 from ..base.options import shown
@@ -352,8 +357,62 @@ def _put_in_place(fresh, folder, names):
             _move_where_there(fresh/OLDER/name, folder/name)
         raise
 
+# %% ../../nbs/9_result/09j_folder.ipynb #5a1c0e02
+def refuse_loss(folder:Path, # of the run
+                given:tuple, # paths of files that the run reads; None where there are none
+                names:list, # of files and folders that it will write
+                is_known:bool, # the folder's record says what its files are, or they may be overwritten
+                )->None:
+    "Raise VolumeError where results would take the place of what the run reads, or of files that no run has written."
+    there = [folder/name for name in names if (folder/name).exists()]
+    for path in filter(None, given):
+        if any(Path(path).exists() and target.samefile(path) for target in there):
+            raise VolumeError(f'{path} would be written over; choose another folder with -o')
+    if there and not is_known:
+        raise VolumeError(f'{folder} holds {there[0].name}, and no run.toml that says how it was made; '
+                          'choose another folder, or --overwrite to replace it')
+
+
+def results_of_another(folder:Path, # of the run
+                       record:RunRecord, # of the run in the making
+                       names:list, # of files and folders that a run can leave; nothing else is touched
+                       path:Path, # the input: it stays
+                       )->list: # names
+    "Name what the folder holds of a run that is given up: of another input, with --overwrite."
+    try:
+        old = read_record(folder)
+    except VolumeError:                 # damaged, and nobody wants it any more
+        return []
+    left = [made for name, made in old.stages.items() if name not in record.stages] if old else []
+    there = [name for made in left for name in made.wrote if name in names and (folder/name).exists()]
+    return [name for name in there if not (folder/name).samefile(path)]
+
+
+def whole_words(record:RunRecord, # of the run in the making
+                stage:str, # name of the one that could not be written
+                )->str: # a part of a sentence
+    "Say what the folder holds when a stage could not be written."
+    names = [name for made in record.stages.values() for name in made.wrote]
+    whole = f'whole are {", ".join(names)}; ' if names else ''
+    return f'{whole}{stage} was not written, and nothing older was changed'
+
 # %% ../../nbs/9_result/09j_folder.ipynb #f4319544
 SPACE_RESERVE = 1 << 24 # bytes that stay free: tables, meshes and the record are not estimated
+
+
+VOLUME_BYTES = dict(segment=1, connect=4, surface=8) # a voxel: int8; two of uint16; two of uint16 and one of float32
+PROBABILITY_BYTES = 4 # a voxel, where probabilities are kept
+
+
+def bytes_to_write(stage:str, # its name
+                   n_voxels:int, # of the volume
+                   probabilities:bool=False, # whether they are kept
+                   )->int: # bytes
+    "Estimate what a stage writes: its volumes, beside which tables and meshes are small."
+    a_voxel = VOLUME_BYTES.get(stage, 0)
+    if stage == 'segment' and probabilities:
+        a_voxel += PROBABILITY_BYTES
+    return a_voxel*n_voxels
 
 
 def check_space(folder, # where to write; it exists
@@ -369,6 +428,16 @@ def check_space(folder, # where to write; it exists
     if disk.total and needed > disk.free: # some network disks say 0 of 0
         raise CannotWrite(folder, f'{what} needs {in_words(needed)}, the disk has {in_words(disk.free)} free')
 
+# %% ../../nbs/9_result/09j_folder.ipynb #5a1c0e04
+MAPPED_IS_FREE = os.name != 'nt' # whether a file that is mapped into memory can be replaced; on Windows it cannot
+
+
+def own_data(path, # a volume that a run wrote
+             )->np.ndarray: # (Z,Y,X)
+    "Read a result of a run, in such a way that the run can be done again meanwhile."
+    data = read_volume(path, check=False).data
+    return np.asarray(data) if MAPPED_IS_FREE else np.array(data)
+
 # %% ../../nbs/9_result/09j_folder.ipynb #1158901c
 def read_input(path, # a tomogram
                settings:InputSettings=InputSettings(), # how
@@ -381,6 +450,18 @@ def read_input(path, # a tomogram
     return read_volume(path, voxel_size_A=settings.voxel_size_A, beam_axis=settings.beam_axis, z_range=z_range,
                        bin=settings.bin, invert=settings.invert, check=check, labels=labels, resample=settings.resample,
                        allow_missing=settings.allow_missing, follow_links=settings.follow_links)
+
+
+def is_whole(path:Path, # a volume that is there
+             )->bool: # False where it was cut short, or is none
+    "Whether a file can be read as a volume."
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')             # of its header: nobody asked
+        try:
+            open_volume(path)
+        except VolumeError:
+            return False
+    return True
 
 
 def find_input(folder, # of a run

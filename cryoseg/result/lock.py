@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import asdict
 from dataclasses import dataclass
-from dataclasses import replace
 from pathlib import Path
 
 from ..base.files import VolumeError

@@ -29,9 +29,13 @@ __all__ = ['CURVE_POINTS', 'HARMONICS', 'HARMONIC_DECAY', 'RADIUS_FACTORS', 'DEN
            'membrane_contrast', 'distort_intensities', 'render_scene', 'in_parallel']
 
 # %% ../../nbs/4_segment/04e_scenes.ipynb #2b39a6bb
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from typing import NamedTuple
 
 import cv2
@@ -744,6 +748,16 @@ def render_scene(layers:np.ndarray, # (7,Y,X) as drawn by `draw_scene`
 SEEDS_AT_ONCE = 4          # handed to a worker
 
 
+def _live_with_parent():
+    "Leave Ctrl-C to the parent, and end when it has ended: a worker whose parent was killed would wait for ever."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait():
+        parent_process().join()
+        os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def in_parallel(function:Callable, # called with a seed; must be importable by a worker
                 seeds:Iterable, # one for each result
                 workers:int=1, # processes
@@ -751,5 +765,5 @@ def in_parallel(function:Callable, # called with a seed; must be importable by a
     "Call `function(seed)` for each seed in `workers` processes."
     if workers <= 1:
         return [function(seed) for seed in seeds]
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_live_with_parent) as pool:
         return list(pool.map(function, seeds, chunksize=SEEDS_AT_ONCE))

@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from cryoseg.base.files import VolumeError, VolumeWarning, absolute_path, atomic_write, six_digits, warn_user
+from cryoseg.base import files
+from cryoseg.base.files import (CannotWrite, VolumeError, VolumeWarning, absolute_path, atomic_write, machine_mark, move_over, new_mark,
+                                remove_path, remove_unfinished, six_digits, unfinished, warn_user)
 from cryoseg.base.volume import Volume
 from cryoseg.base.formats import read_volume, write_volume
 
@@ -56,6 +58,65 @@ def test_links_and_permissions_are_kept(tmp_path, image):
     write_volume(tmp_path/'link.mrc', Volume(2*image, 10.))
     assert (tmp_path/'link.mrc').is_symlink() and (tmp_path/'a.mrc').stat().st_mode & 0o777 == 0o640
     np.testing.assert_array_equal(read_volume(tmp_path/'a.mrc').data, 2*image)
+
+
+@pytest.mark.parametrize('n_times, works', [(2, True), (9, False)])
+def test_a_file_that_is_held_for_a_moment_is_replaced_all_the_same(tmp_path, monkeypatch, n_times, works):
+    "On Windows a virus scanner holds what was just written."
+    real, tries = os.replace, []
+
+    def held(source, target):
+        tries.append(1)
+        if len(tries) <= n_times: raise PermissionError(errno.EACCES, 'used by another process')
+        real(source, target)
+    monkeypatch.setattr(os, 'replace', held)
+    monkeypatch.setattr(files, 'RETRY_S', (.001,)*4)
+    (tmp_path/'a').write_text('older')
+    if works:
+        with atomic_write(tmp_path/'a') as part: part.write_text('newer')
+    else:
+        with pytest.raises(CannotWrite, match='used by another'), atomic_write(tmp_path/'a') as part: part.write_text('newer')
+    assert (tmp_path/'a').read_text() == ('newer' if works else 'older') and len(list(tmp_path.iterdir())) == 1
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError): move_over(tmp_path/'none', tmp_path/'b')
+
+
+def test_temporary_names_say_who_writes(tmp_path):
+    with atomic_write(tmp_path/'a.mrc') as part:
+        machine, pid, _ = part.name[1:].partition('.tmp.')[0].split('-')
+        assert (machine, int(pid)) == (machine_mark(), os.getpid()) and part.suffix == '.mrc'
+    assert new_mark() != new_mark()
+
+
+@pytest.mark.parametrize('name', ['n'*251 + '.mrc', 'é'*125 + '.mrc'])
+def test_the_longest_names_can_be_written(tmp_path, name):
+    with atomic_write(tmp_path/name) as part:
+        assert part.suffix == '.mrc'
+        part.write_text('x')
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_that_is_removed_meanwhile_is_said(tmp_path):
+    with pytest.raises(CannotWrite, match='removed meanwhile'), atomic_write(tmp_path/'o/a') as part:
+        part.write_text('x')
+        remove_path(tmp_path/'o')
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='devices of POSIX')
+def test_a_device_is_not_replaced():
+    with pytest.raises(VolumeError, match='no file'), atomic_write('/dev/null'): pass
+
+
+def test_what_is_unfinished_can_be_removed_at_once(tmp_path):
+    (tmp_path/'kept').write_text('x')
+    with unfinished(tmp_path/'folder') as folder, unfinished(tmp_path/'file') as file, unfinished(tmp_path/'link') as link, unfinished(tmp_path/'none'):
+        folder.mkdir()
+        (folder/'x').write_text('x')
+        file.write_text('x')
+        link.symlink_to(tmp_path/'kept')
+        remove_unfinished()
+    assert [p.name for p in tmp_path.iterdir()] == ['kept']
+    remove_unfinished()
 
 
 # small helpers

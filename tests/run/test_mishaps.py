@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cryoseg.base.files import VolumeError, atomic_write
+from cryoseg.base.files import VolumeError, atomic_write, same_name
 from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
 from cryoseg.result.lock import locked_file, locked_folder
+from cryoseg.result.folder import bytes_to_write, is_whole
 from cryoseg.run import cli, workflow
-from cryoseg.run.cli import app, one_line, output_folders, same_name
+from cryoseg.run.cli import app, one_line, output_folders
 from cryoseg.run.settings import RunSettings
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='signals and limits of POSIX')
@@ -196,12 +197,20 @@ def test_space_is_asked_before_a_stage(labels, tmp_path, two_stages, monkeypatch
     assert not (tmp_path/'o').exists()
 
 
+@pytest.mark.parametrize('command', ['segment', 'simulate'])
+def test_space_is_asked_before_single_files_too(labels, tmp_path, monkeypatch, command):
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage(10**9, 10**9 - 1000, 1000))
+    inputs = (labels/'mask.mrc',) if command == 'segment' else ()
+    assert 'has 1000 bytes free' in refused(command, *inputs, '-o', tmp_path/'o', '-q')
+
+
 def test_the_estimate_is_what_is_written(labels):
     "Of every volume that the stages leave, but for the headers."
     folder, n_voxels = labels/'one/o', 40*48*48
     for stage in workflow.STAGES[1:]:
         wrote = sum((folder/name).stat().st_size - 1024 for name in stage.files if name.endswith('.mrc'))
-        assert wrote == workflow.BYTES_A_VOXEL.get(stage.name, 0)*n_voxels
+        assert wrote == bytes_to_write(stage.name, n_voxels)
 
 
 # files that would be lost
@@ -263,6 +272,16 @@ def test_a_damaged_file_is_made_again_with_a_word(done, name, how):
         result = cryoseg('surface', done/'membranes.mrc', '-o', done)
         assert result.exit_code == 0 and f'surface: done again, {name.partition("/")[0]} is not what was written' in result.stdout
         assert contents(done) == before
+
+
+def test_labels_that_were_cut_short_are_not_kept(labels, tmp_path):
+    path = tmp_path/'a.mrc'
+    shutil.copy(labels/'mask.mrc', path)
+    assert is_whole(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert not is_whole(path)
+    path.write_bytes(b'')
+    assert not is_whole(path)
 
 
 def test_a_report_that_is_gone_is_written_again(done):

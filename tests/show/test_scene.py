@@ -57,6 +57,14 @@ def test_a_scene_is_in_nanometres_and_a_page_of_its_own(volume):
     assert '<title>a title</title>' in page and 'Content-Security-Policy' in page and 500_000 < len(page) < 4_000_000
 
 
+def test_equal_scenes_give_equal_pages():
+    "k3d numbers its objects by their addresses in memory."
+    plots = [scene([ball()], np.zeros(SHAPE), 10.0) for _ in range(2)]
+    ids = [item.id for item in plots[0].objects]
+    assert snapshot_html(plots[0]) == snapshot_html(plots[1])
+    assert [item.id for item in plots[0].objects] == ids        # a live view still finds its objects
+
+
 def test_empty_surfaces_draw_nothing():
     png(show_surfaces([refused()], SHAPE, 10.0, color_by='sigma'))
     assert sigma_limits([refused()]) == (0.0, 1.0)
