@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['NOT_MEMBRANE', 'JOIN', 'CUT', 'USER', 'EDIT_REACH_A', 'MIN_EDIT_REACH_VOX', 'MAX_MEMBRANES', 'THICK_VOX',
-           'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'HALF_PERCENTILE', 'FILL', 'ANY_NEIGHBOUR', 'LINE_SPARE_PX',
-           'NO_LINE', 'LINES', 'BOX_MARGIN_PX', 'membrane_values_of', 'membrane_mask', 'place_A', 'centre_voxel',
-           'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs', 'decide',
-           'edits_from_links', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick', 'Middles', 'thin_walls',
-           'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes',
+           'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'HALF_PERCENTILE', 'DEEPEST', 'FILL', 'ANY_NEIGHBOUR',
+           'LINE_SPARE_PX', 'NO_LINE', 'LINES', 'BOX_MARGIN_PX', 'membrane_values_of', 'membrane_mask', 'place_A',
+           'centre_voxel', 'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs',
+           'decide', 'edits_from_links', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick', 'Middles',
+           'thin_walls', 'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes',
            'connect_labels']
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #d42fc50f
@@ -388,6 +388,7 @@ MIN_TO_ASK, PLACES = 1000, 2000     # voxels of a mask that is asked, and how ma
 DEEP = .44                      # of THICK_VOX: a voxel with membrane on all sides at this distance is deep
 MIN_DEEP = .2                   # of a mask that is deep
 HALF_PERCENTILE = 90            # of the depths: half the typical wall
+DEEPEST = .5                    # of the depth of the deepest voxel near: what is kept of a thick wall
 FILL = 1.5                      # half walls, and a voxel: how far from its middle a wall is filled
 
 
@@ -418,7 +419,7 @@ def thin_walls(mask:np.ndarray, # (Z,Y,X) bool
     "Keep of thick walls what lies at least half as deep as the deepest voxel near it."
     depth = depths(mask)
     half = float(np.percentile(depth[mask], HALF_PERCENTILE))
-    return Middles(keep_deepest(mask, depth, half), half)
+    return Middles(keep_deepest(mask, depth, half, DEEPEST), half)
 
 
 def _boxes(numbered):

@@ -8,7 +8,7 @@ __all__ = ['MIN_EPSILON_VOX', 'MIN_LENGTH_VOX', 'PLANE_A', 'MIN_PLANE_VOX', 'MIN
            'THICKNESS_PLACES', 'THICKNESS_RADII', 'MIN_IN_BALL', 'MIN_CHOSEN_IN_BALL', 'MAX_THICKNESS',
            'CLOSED_FRACTION', 'MAX_NORMAL_Z', 'SHELL_POINTS', 'MIN_VISIBLE', 'MIN_BODY_CELLS', 'FIT_POINTS',
            'SHAPE_PENALTY', 'MAX_PLATE', 'MIN_CELL_VOX', 'MOST_CELLS', 'MIN_SUPPORT', 'BLOB', 'MAX_PLANE_THICKNESS',
-           'MIN_FLATNESS', 'MIN_NEAR', 'MAX_BOX', 'HOLE_FILLED', 'DEEPEST', 'HALF_PERCENTILE', 'DISC', 'LAYER_PLACES',
+           'MIN_FLATNESS', 'MIN_NEAR', 'MAX_BOX', 'HOLE_FILLED', 'MIDDLE', 'HALF_PERCENTILE', 'DISC', 'LAYER_PLACES',
            'LAYER_STEP', 'STEADY', 'Scale', 'sheet_thickness', 'Piece', 'is_upright', 'shell_seen', 'fit_body',
            'is_plate', 'with_body', 'plane_radius', 'describe_planes', 'Middle', 'depths', 'keep_deepest',
            'find_middle', 'count_layers', 'describe_piece']
@@ -285,7 +285,7 @@ def describe_planes(voxels:np.ndarray, # (n,3) z,y,x of one region
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #6c5fa58e
 MAX_BOX = 3e7                   # voxels of the box in which a middle is looked for; larger ones are binned
 HOLE_FILLED = .5                # of the 27 voxels round a hole that are labelled, and it is filled
-DEEPEST = .5                    # of the depth of the deepest voxel near: so deep is the middle
+MIDDLE = .7                     # of the depth of the deepest voxel near: so deep is the middle of a wall
 HALF_PERCENTILE = 90            # of the depths: half the typical wall
 DISC = .3                       # of a disc one voxel thick that a plane of the middle must hold: a thread holds less
 
@@ -294,6 +294,8 @@ class Middle(NamedTuple):
     "The middle of a wall, in voxels."
     voxels:np.ndarray # (n,3) z,y,x
     bin:int # edge of the cubes, voxels, by which they were binned
+    thickness:float # of the filled wall, voxels
+    area:float # of one side of it, voxels²
 
 
 def depths(mask:np.ndarray, # (Z,Y,X) bool
@@ -305,10 +307,11 @@ def depths(mask:np.ndarray, # (Z,Y,X) bool
 def keep_deepest(mask:np.ndarray, # (Z,Y,X) bool
                  depth:np.ndarray, # (Z,Y,X) of each voxel
                  half:float, # of the typical wall, voxels
+                 least:float=MIDDLE, # of the depth of the deepest voxel near
                  )->np.ndarray: # (Z,Y,X) bool
-    "Keep of walls what lies at least half as deep as the deepest voxel near it."
+    "Keep of walls what lies nearly as deep as the deepest voxel near it."
     deepest = maximum_filter(depth, 2*int(np.ceil(half)) + 1)
-    return mask & (depth >= DEEPEST*deepest)
+    return mask & (depth >= least*deepest)
 
 
 def _closed(mask, reach):
@@ -333,21 +336,19 @@ def find_middle(voxels:np.ndarray, # (n,3) z,y,x of a wall
     depth = depths(box)
     half = float(np.percentile(depth[box], HALF_PERCENTILE))
     middle = np.argwhere(keep_deepest(box, depth, half))
-    return Middle((middle - margin)*bin_ + low + (bin_ - 1)/2, bin_)
+    thickness = max(4*float(depth[box].mean()) - 2, 1.)     # depths of a wall: 1, 2, … and back to 1
+    area = np.count_nonzero(box)/thickness
+    return Middle((middle - margin)*bin_ + low + (bin_ - 1)/2, bin_, thickness*bin_, area*bin_**2)
 
 
 def _by_middle(voxels, scale, seed, gap=0.):
     "A region as the middle of its wall shows it; no body yet."
-    middle, bin_ = find_middle(voxels, gap)
-    thin = sheet_thickness(middle/bin_, seed)*bin_
-    cells, weights, cell = _cells_of(middle)
-    if not np.isfinite(thin):
-        return Piece(voxels, cells, weights, np.full_like(cells, np.nan), 0., thin, cell)
-    radius = max(plane_radius(thin, scale), MIN_PLANE_VOX*bin_)
-    normals, flatness, near = local_planes(cells, radius, middle)
-    flat = (flatness > MIN_FLATNESS) & (near >= DISC*np.pi*(radius/bin_)**2)
-    area = len(middle)*bin_**3/thin
-    return Piece(voxels, cells, weights, normals, float(weights[flat].sum()), len(voxels)/area, cell)
+    found = find_middle(voxels, gap)
+    cells, weights, cell = _cells_of(found.voxels)
+    radius = max(scale.plane, found.thickness/2, MIN_PLANE_VOX*found.bin)
+    normals, flatness, near = local_planes(cells, radius, found.voxels)
+    flat = (flatness > MIN_FLATNESS) & (near >= DISC*np.pi*(radius/found.bin)**2)
+    return Piece(voxels, cells, weights, normals, float(weights[flat].sum()), len(voxels)/found.area, cell)
 
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #7ed77a7d
 LAYER_PLACES = 200              # where layers are counted

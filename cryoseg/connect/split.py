@@ -421,18 +421,20 @@ def split_layers(piece:Piece, # the region
                  seed:int=0, # of the description of its layers
                  )->Split: # whole where there are no layers
     "Cut a region into the sheets that run along each other in it without touching."
-    least = scale.settings.min_sheet_fraction
-    voxels = piece.voxels
-    if piece.sheet_fraction < least or piece.note:          # thick walls: their middles may be apart
-        voxels = find_middle(voxels).voxels
-    elif scale.epsilon < 2:                                 # neighbours alone were merged before
-        return _whole(piece, '')
+    split = _layers_of(piece, piece.voxels, scale, seed)
+    if split.whole and (piece.sheet_fraction < scale.settings.min_sheet_fraction or piece.note):
+        split = _layers_of(piece, find_middle(piece.voxels).voxels, scale, seed)    # layers that touch
+    return split
+
+
+def _layers_of(piece, voxels, scale, seed):
+    "The layers of a region in which the voxels (n,3) of its walls, or of their middles, fall apart."
     part, counts = _parts_by_touch(np.round(voxels).astype(int))
     large = np.flatnonzero(counts >= max(MIN_LAYER*len(voxels), MIN_REGION))
     if not 2 <= len(large) <= MAX_LAYERS:
         return _whole(piece, '')
     parts = [describe_planes(voxels[part == k], scale, seed) for k in large]
-    if min(p.sheet_fraction for p in parts) < least:
+    if min(p.sheet_fraction for p in parts) < scale.settings.min_sheet_fraction:
         return _whole(piece, '')
     layer = _layers(parts, scale)
     if layer.max() < 1:
