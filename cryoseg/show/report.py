@@ -425,7 +425,8 @@ def summary_html(run:RunFiles, # as `read_run` gives
     if sigma:
         words |= dict(sigma=with_error(float(np.median(sigma)), digits=2), worst=with_error(max(sigma), digits=2))
     return pages.SUMMARY.render(
-        why_none=_why_none(run), left_out=_left_out(run), rows=rows, proteins=proteins, tiles=tiles, refused=by_status['refused'], limit=MAX_REFUSED,
+        why_none=_why_none(run), left_out=_left_out(run), rows=rows, proteins=proteins, tiles=tiles,
+        refused=by_status['refused'], limit=MAX_REFUSED,
         name=_input_name(run) or 'the input', found=_count(len(rows or ()), 'membrane'), statuses=_sentence(said),
         kind='curves' if run.contours else 'surfaces', fine=run.units.fine, **_sizes(run.frame, run.size_A), **words)
 
