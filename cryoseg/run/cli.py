@@ -418,7 +418,7 @@ def labels_of(path:Path, # a file of labels
     from cryoseg.connect.labels import read_ids
     from cryoseg.connect.labels import read_labels
     read = read_ids if single else read_labels
-    reading = read(volume.data, str(path), settings.connect, read_meaning(path))
+    reading = read(volume.data, path.name, settings.connect, read_meaning(path))
     if reading.said:
         say(reading.said)
     return reading

@@ -633,7 +633,7 @@ def reading_of(given:LabelReading|np.ndarray, # what a file holds, or its voxels
     if isinstance(given, LabelReading):
         return given
     read = read_labels if kind == 'labels' else read_ids
-    return read(given, str(path), settings.connect, read_meaning(path))
+    return read(given, Path(path).name, settings.connect, read_meaning(path))
 
 
 def job_on(path, # of labels or membranes
