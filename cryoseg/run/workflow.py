@@ -381,7 +381,7 @@ def membrane_mask(job:Job)->np.ndarray|None: # (Z,Y,X) bool; None where there ar
     labels = job.labels()
     if labels is None or labels.dtype == bool:
         return labels
-    return np.isin(labels, job.settings.connect.membrane_values)
+    return np.isin(labels, job.settings.connect.values)
 
 
 def write_surfaces(folder, # where to
