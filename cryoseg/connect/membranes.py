@@ -322,9 +322,10 @@ def _assemble(found, links, fragment_ids, unfit, scale, seed):
     groups = _groups(len(found.pieces), links)
     whole = [_whole_of(group, found.pieces, _links_inside(group, links), scale, seed) for group in groups]
     member = np.zeros(len(found.pieces) + 1, np.uint16)
+    sizes = [len(p.voxels) for p in found.pieces]
     table, dropped = [], dropped_specks(found.specks, scale, found.lost)
     for k in np.argsort([-len(p.voxels) for p in whole], kind='stable'):
-        given = _given(groups[k], found.given)
+        given = _given(groups[k], found.given, sizes)
         fault = why_no_membrane(whole[k], scale)
         if fault:
             dropped.append(dropped_group(len(whole[k].voxels), groups[k], fault, whole[k].area, given))
@@ -337,10 +338,12 @@ def _assemble(found, links, fragment_ids, unfit, scale, seed):
                       _fragments(found.pieces, member, scale), _largest_first(dropped), unfit)
 
 
-def _given(group, given):
-    "The ids of another tool that a group of fragments has, the commonest first (a person may have joined two)."
-    ids, counts = np.unique([given[n - 1] for n in group], return_counts=True) if given else ((), ())
-    return tuple(int(ids[k]) for k in np.argsort(-np.array(counts), kind='stable'))
+def _given(group, given, sizes):
+    "The ids of another tool that a group of fragments has, that of most voxels first (a person may have joined two)."
+    held = {}
+    for n in group if given else ():
+        held[given[n - 1]] = held.get(given[n - 1], 0) + sizes[n - 1]
+    return tuple(sorted(held, key=lambda id_: -held[id_]))
 
 
 def _fragments(pieces, member, scale):
@@ -609,7 +612,7 @@ def _assemble_slice(mask, found, links, unfit, scale):
     table, dropped = [], []
     for group in sorted(_groups(len(lines), links), key=lambda group: -counts[group].sum()):
         length, n = sum(lines[k - 1].length for k in group), int(counts[group].sum())
-        given, fault = _given(group, found.given), short_line(length, scale)
+        given, fault = _given(group, found.given, counts[1:]), short_line(length, scale)
         if fault:
             dropped.append(dropped_group(n, group, fault, length, given))
             continue

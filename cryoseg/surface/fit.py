@@ -167,7 +167,8 @@ def fit_auto(points:np.ndarray, # (n,3) pruned voxels of one membrane
     errors = held_out_errors(points, body.star.ellipsoid, settings, seed)
     note = None
     if np.isfinite(errors.normals):
-        note = f'held out: displacement {errors.star:.2f}, normals {errors.normals:.2f} voxel'
+        note = (f'left-out patches are predicted to {errors.star:.2f} voxels by the displacement, '
+                f'to {errors.normals:.2f} by the normals')
     if errors.normals < MIN_GAIN*errors.star:
         concave = concave_surface(points, shape, settings, id, note)
         if concave.status != 'refused':

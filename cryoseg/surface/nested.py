@@ -254,7 +254,8 @@ def fit_nested(outer:np.ndarray, # (n,3) pruned voxels
     except (ValueError, np.linalg.LinAlgError) as error:
         return NestedTrial(None, str(error))
     if pair.together_vox > max_ratio*pair.apart_vox:
-        return NestedTrial(None, f'held out: together {pair.together_vox:.2f}, apart {pair.apart_vox:.2f} voxel')
+        told = f'left-out patches are predicted to {pair.apart_vox:.2f} voxels alone, to {pair.together_vox:.2f} together'
+        return NestedTrial(None, told)
     return NestedTrial(pair)
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #780cbdba
@@ -293,7 +294,7 @@ def _refit_pair(outer, inner, points, shape, settings, seed):
     pair, _ = fit_nested(*clouds, settings, seed)
     if pair is None:
         return None
-    errors = f'(held out {pair.together_vox:.2f} against {pair.apart_vox:.2f} voxel)'
+    errors = f'(left-out patches are predicted to {pair.together_vox:.2f} voxels, alone to {pair.apart_vox:.2f})'
     refitted = []
     for star, cloud, old, partner in zip((pair.outer, pair.inner), clouds, (outer, inner), (inner, outer)):
         new = star_surface(star, cloud, shape, settings, old.id, seed, method='nested')
