@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOOKED_AT', 'BLOCK', 'MIN_BORDER_PX',
            'MIN_BORDER_COARSE_PX', 'COARSE', 'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX',
-           'SOLID', 'MIN_SOLID', 'MIN_VALID', 'SAID_VALUES', 'FADE_PX', 'step_tolerance', 'constant_regions', 'Padding',
-           'find_padding', 'warn_of_padding', 'valid_box', 'inner_box', 'filled']
+           'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'FADE_PX', 'step_tolerance',
+           'constant_regions', 'Padding', 'find_padding', 'warn_of_padding', 'valid_box', 'inner_box', 'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
@@ -142,6 +142,7 @@ def constant_regions(image:np.ndarray, # (Y,X) float32, finite
 SOLID = np.ones((7, 7), np.uint8)   # what is left of the image after this erosion is solid
 MIN_SOLID = .25                 # of what is left must be solid, or it is a picture of lines
 MIN_VALID = .01                 # of a slice: where less is left, nothing is used
+MIN_SHARE = .01                 # of what is left out must have a value that is named
 SAID_VALUES = 3                 # values that are named
 
 
@@ -214,7 +215,13 @@ class _Found:
         self._note_range(image)
         order = np.argsort(-counts, kind='stable')[:SAID_VALUES + 1]
         for value, count in zip(values[order].tolist(), counts[order].tolist()):
-            self.values[value if np.isfinite(value) else np.inf] += count
+            self.values[value + 0. if np.isfinite(value) else np.inf] += count      # + 0. makes -0 a 0
+
+    def common_values(self):
+        "What is left out, the most frequent first; NaN for what is no number. Rare values are not named."
+        least = MIN_SHARE*sum(self.values.values())
+        common = [value for value, count in self.values.most_common() if count >= least or np.isinf(value)]
+        return tuple(value if np.isfinite(value) else np.nan for value in common)
 
     def _note_range(self, image):
         "Note the least and the greatest value."
@@ -255,7 +262,7 @@ def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
     for z in range(len(data)):
         image = np.asarray(data[z])
         found.add(z, image, _left_out(image, centre, tolerance))
-    values = tuple(value if np.isfinite(value) else np.nan for value, _ in found.values.most_common())
+    values = found.common_values()
     if found.is_constant:
         held = _in_words(values or (found.low,))
         raise VolumeError(f'no voxel holds an image: all are {held}; is it the right file (and --z-range)?')
