@@ -22,7 +22,7 @@ import numpy as np
 from .files import VolumeError
 from .files import six_digits
 from .limits import check_memory
-from .limits import check_packing
+from .limits import check_unpacked
 from .volume import RawVolume
 from .volume import as_dtype
 from .volume import unit_in_A
@@ -191,7 +191,7 @@ def _check_promise(header, lattice, path):
     there = path.stat().st_size - header.start
     if there < lattice.stored_bytes or _most_bytes(lattice, there) < lattice.n_bytes:
         raise _truncated(lattice, there, path)
-    check_packing(lattice.n_bytes, there, path)
+    check_unpacked(lattice.n_bytes, there, path)
     check_memory(lattice.n_bytes + lattice.packed_bytes, path)
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #e2351e45

@@ -22,7 +22,7 @@ from .files import VolumeError
 from .files import six_digits
 from .files import warn_user
 from .limits import check_memory
-from .limits import check_packing
+from .limits import check_unpacked
 from .volume import RawVolume
 from .volume import Volume
 from .volume import as_dtype
@@ -262,7 +262,7 @@ def _check_promise(member, path):
     if there < promised:
         raise VolumeError(f'{path}: truncated: the header of {member.info.filename} promises {promised} bytes, '
                           f'there are {there}; copy it again')
-    check_packing(promised, member.info.compress_size, path)
+    check_unpacked(promised, member.info.compress_size, path)
     check_memory(promised, path)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from .files import VolumeError
 from .files import absolute_path
 from .limits import check_memory
-from .limits import check_packing
+from .limits import check_unpacked
 from .limits import check_regular
 from .limits import in_words
 
@@ -281,7 +281,7 @@ def check_chunk(file:Path, # of one chunk
         raise VolumeError(f'{path}: the chunk {file.name} is empty (0 bytes); copy the folder again')
     limit = 2*n_bytes + SLACK
     if packing:
-        check_packing(n_bytes, size, path)
+        check_unpacked(n_bytes, size, path)
     try:
         with open(file, 'rb') as opened:
             length = _unpacked_length(opened, packing, limit) if packing else 0

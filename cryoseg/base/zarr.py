@@ -36,7 +36,7 @@ from .files import VolumeError
 from .files import absolute_path
 from .files import six_digits
 from .files import warn_user
-from .limits import check_packing
+from .limits import check_unpacked
 from .volume import RawVolume
 from .volume import unit_in_A
 from .volume import voxel_edge
@@ -379,7 +379,7 @@ def _voxels(array, folder, store, reading):
     pieces = _find_pieces(array, grid, folder, store, packing)
     _check_missing(pieces, array.fill_value or 0, reading, path)
     if not reading.labels:
-        check_packing(array.nbytes, pieces.n_bytes, path)
+        check_unpacked(array.nbytes, pieces.n_bytes, path)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # of the package, about formats
         data = _unpack(array, grid, pieces)

@@ -136,8 +136,8 @@ def test_more_than_the_bytes_can_give_is_refused_before_anything_is_unpacked(tmp
 
 
 def test_gigabytes_of_nothing_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, 'SMALL', 2**20)
-    with pytest.raises(VolumeError, match='would unpack to 2 MB'): read_volume(amira(tmp_path/'a.am', np.zeros((128, 128, 128), np.uint8), packing='HxZip'))
+    monkeypatch.setattr(limits, 'FREELY_UNPACKED', 2**20)
+    with pytest.raises(VolumeError, match='unpack to 2 MB'): read_volume(amira(tmp_path/'a.am', np.zeros((128, 128, 128), np.uint8), packing='HxZip'))
 
 
 def test_a_zip_is_unpacked_no_further_than_the_lattice(tmp_path, image):
