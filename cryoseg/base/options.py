@@ -88,7 +88,7 @@ def shown(value, # anything
 # %% ../../nbs/9_base/09a2_options.ipynb #d394974a
 MAX_WHOLE = 2**63 - 1       # the largest whole number that TOML, and an array, can hold
 MAX_TEXT = 4096             # characters: no name of a file is longer
-CONTROL = re.compile(r'[\x00-\x1f\x7f]')
+CONTROL = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff]')      # and bytes of a name that are no UTF-8
 WORDS = {int: 'a whole number', float: 'a number', str: 'text', bool: 'true or false', tuple: 'a list'}
 PLURALS = {int: 'whole numbers', float: 'numbers', str: 'names'}
 
@@ -161,7 +161,7 @@ def _text_fault(value):
         return 'is empty; leave it out'
     if len(value) > MAX_TEXT:
         return f'give at most {MAX_TEXT} characters'
-    return 'give text without control characters' if CONTROL.search(value) else None
+    return 'give text of UTF-8 without control characters' if CONTROL.search(value) else None
 
 
 def _names(choices):

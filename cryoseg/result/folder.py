@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES', 'MAX_RECORD_BYTES', 'PLAIN_NAME', 'OLDER',
            'SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'MAPPED_IS_FREE', 'checksum', 'stage_key',
-           'StageRecord', 'RunRecord', 'record_path', 'write_record', 'OtherFormat', 'read_record', 'usable_record',
-           'changed_file', 'setting_changes', 'why_again', 'staged', 'refuse_loss', 'results_of_another', 'whole_words',
-           'bytes_to_write', 'check_space', 'own_data', 'read_input', 'is_whole', 'find_input', 'input_settings']
+           'StageRecord', 'RunRecord', 'check_name', 'record_path', 'write_record', 'OtherFormat', 'read_record',
+           'usable_record', 'changed_file', 'setting_changes', 'why_again', 'staged', 'refuse_loss',
+           'results_of_another', 'whole_words', 'bytes_to_write', 'check_space', 'own_data', 'read_input', 'is_whole',
+           'find_input', 'input_settings']
 
 # %% ../../nbs/9_result/09j_folder.ipynb #54171efe
 import hashlib
@@ -118,6 +119,15 @@ class RunRecord:
     def without(self, stages): # names -> RunRecord
         "The record with some stages struck off."
         return replace(self, stages={name: stage for name, stage in self.stages.items() if name not in stages})
+
+
+def check_name(path, # of an input
+               )->None:
+    "Raise VolumeError for a name that a record cannot hold: bytes that are no text, from disks of other systems."
+    try:
+        str(Path(path).resolve()).encode()
+    except UnicodeEncodeError:
+        raise VolumeError(f'{path}: its name, or that of a folder above it, is no text in UTF-8; rename it') from None
 
 
 def record_path(folder, # of a run

@@ -41,6 +41,7 @@ from ..result.folder import FIRST_STAGE
 from ..result.folder import StageRecord
 from ..result.folder import bytes_to_write
 from ..result.folder import changed_file
+from ..result.folder import check_name
 from ..result.folder import check_space
 from ..result.folder import checksum
 from ..result.folder import read_input
@@ -551,6 +552,7 @@ def start_record(folder, # of the run
                  overwrite:bool=False, # forget what the folder holds
                  )->RunRecord: # to be written
     "The record of a folder, brought up to date. Raises VolumeError where it is the run of another input."
+    check_name(path)
     old, fingerprint = None if overwrite else read_record(folder), checksum(path)
     refuse_loss(Path(folder), (path, settings.input.mask, settings.segment.weights), all_files(stages_of(kind)),
                 bool(old or overwrite))
