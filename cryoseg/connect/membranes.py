@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['NOT_MEMBRANE', 'JOIN', 'CUT', 'USER', 'EDIT_REACH_A', 'MIN_EDIT_REACH_VOX', 'MAX_MEMBRANES', 'THICK_VOX',
            'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'HALF_PERCENTILE', 'DEEPEST', 'FILL', 'ANY_NEIGHBOUR',
-           'LINE_SPARE_PX', 'NO_LINE', 'LINES', 'BOX_MARGIN_PX', 'membrane_values_of', 'membrane_mask', 'place_A',
-           'centre_voxel', 'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs',
-           'decide', 'edits_from_links', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick', 'Middles',
-           'thin_walls', 'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes',
-           'connect_labels']
+           'LINE_SPARE_PX', 'NO_LINE', 'LINES', 'BOX_MARGIN_PX', 'JUDGED_IN_A', 'membrane_values_of', 'membrane_mask',
+           'place_A', 'centre_voxel', 'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits',
+           'joined_pairs', 'decide', 'edits_from_links', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick',
+           'Middles', 'thin_walls', 'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice',
+           'find_membranes', 'connect_labels']
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #d42fc50f
 import math
@@ -20,7 +20,7 @@ import numpy as np
 from scipy.ndimage import find_objects, label
 from scipy.spatial import cKDTree
 
-from ..base.files import VolumeError
+from ..base.files import VolumeError, warn_user
 from ..base.geometry import connected_groups
 from ..result.records import Connection, Dropped, Edit, Fragment, Link, Membrane
 from .settings import ConnectSettings
@@ -711,6 +711,18 @@ def find_in_slice(mask:np.ndarray, # (Y,X) bool
     return _assemble_slice(mask, found, links, decided.unfit, scale)
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #2976af27
+JUDGED_IN_A = 'min_fragment_A2', 'min_area_A2', 'min_radius_A'   # settings that need a voxel size
+
+
+def _warn_of_unused(settings):
+    "Say which settings were given in vain where the voxel size is not known."
+    usual = ConnectSettings()
+    unused = [name for name in JUDGED_IN_A if getattr(settings, name) != getattr(usual, name)]
+    if unused:
+        warn_user(f'the voxel size is not known, so {", ".join(unused)} cannot be used and limits in voxels hold: '
+                  'give --voxel-size')
+
+
 def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask
                    voxel_size_A:float|None, # edge of a voxel, Å; None = not known: all limits are voxels
                    settings:ConnectSettings=ConnectSettings(), # how they are told apart
@@ -723,6 +735,8 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
     numbered = number_ids(labels) if instances else None
     mask = numbered.labels > 0 if numbered else membrane_mask(labels, settings)
     scale = Scale(settings, None if voxel_size_A is None else float(voxel_size_A), mask.shape)
+    if not scale.known:
+        _warn_of_unused(settings)
     if len(mask) == 1:
         return find_in_slice(mask[0], scale, edits, seed, numbered)
     if is_thick(mask, seed):
