@@ -9,7 +9,7 @@ from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.volume import Volume
 from cryoseg.result.folder import read_input
 from cryoseg.result.settings import InputSettings
-from cryoseg.run.workflow import read_mask
+from cryoseg.run.labelling import read_mask
 
 SHAPE = 16, 20, 24
 KEPT = np.zeros(SHAPE, bool)
