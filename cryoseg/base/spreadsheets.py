@@ -65,7 +65,7 @@ class Spreadsheet:
     rows: Iterator      # of Row, read as they are asked for; empty ones are left out
     decimal: str        # '.' or ',' in its numbers
 
-
+# %% ../../nbs/9_base/09a5_spreadsheets.ipynb #2b808b2e
 def _lines(text, separator, path, first):
     "(number, cells) of each row. Raises VolumeError for quotes that make no sense, and for cells without end."
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator, strict=True)

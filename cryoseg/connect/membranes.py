@@ -166,7 +166,7 @@ def _fault(edit, numbers, reach):
             return f'no fragment lies within {reach} of its {which} place'
     return f'both places are on fragment {numbers[0]}' if numbers[0] == numbers[1] else ''
 
-# %% ../../nbs/5_connect/05c8_membranes.ipynb #543d3627
+
 def look_up_edits(edits, # of Edit
                   fragment_ids:np.ndarray, # (Z,Y,X) numbers of the fragments
                   voxel_size_A:float|None, # edge of a voxel, Å; None = not known, and places are voxels
@@ -337,7 +337,7 @@ def _assemble(found, links, fragment_ids, unfit, scale, seed):
     return Connection(member[fragment_ids], fragment_ids, tuple(table), tuple(links),
                       _fragments(found.pieces, member, scale), _largest_first(dropped), unfit)
 
-
+# %% ../../nbs/5_connect/05c8_membranes.ipynb #e2f2c0cf
 def _given(group, given, sizes):
     "The ids of another tool that a group of fragments has, that of most voxels first (a person may have joined two)."
     held = {}
@@ -494,7 +494,7 @@ def _count_dropped(dropped, counts, left):
                           advice=THINNER)]
     return _largest_first(recounted + specks)
 
-
+# %% ../../nbs/5_connect/05c8_membranes.ipynb #a2c32b21
 def _numbered_by_size(found, fragment_ids, half_A, mask):
     "The same membranes with filled fragments (Z,Y,X), the largest 1 again."
     counts = np.bincount(fragment_ids.ravel(), minlength=len(found.fragments) + 1)
@@ -603,7 +603,7 @@ def _find_lines(mask, scale, seed):
         links = [_in_pixels(link, scale.pitch_A) for link in links]
     return Lines(lines, links, _nearest_line(mask, lines))
 
-
+# %% ../../nbs/5_connect/05c8_membranes.ipynb #2b4b4075
 def _assemble_slice(mask, found, links, unfit, scale):
     "Groups of lines that are long enough become membranes, those with most pixels first."
     lines, owner = found.lines, found.owner
@@ -680,7 +680,7 @@ def _moved_link(link, first, n_lines, corner, unit_A):
         y_A=link.y_A + y*unit_A,
     )
 
-
+# %% ../../nbs/5_connect/05c8_membranes.ipynb #70407283
 def _find_lines_of_ids(numbered, scale, seed):
     "Trace and link the lines of each id of a slice."
     image = numbered.labels[0]

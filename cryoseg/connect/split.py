@@ -415,7 +415,7 @@ def _touch(a, b, scale):
     "Whether two parts are within merging distance."
     return bool(np.isfinite(cKDTree(a.voxels).query(b.voxels, distance_upper_bound=scale.epsilon + ROUNDING)[0]).any())
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #ee9aa490
 def split_layers(piece:Piece, # the region
                  scale:Scale, # the settings in voxels
                  seed:int=0, # of the description of its layers
@@ -605,7 +605,7 @@ def _two_bodies(parts, i, j):
     (layer_i, body_i), (layer_j, body_j) = parts.body[i], parts.body[j]
     return layer_i == layer_j and body_i != body_j
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #46ce0c0e
 EPSILON_SLACK = 1e-9            # voxels; roundings of distances on the grid
 
 

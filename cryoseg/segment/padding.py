@@ -92,7 +92,7 @@ def _mark_rim(marked, image, tolerance):
         if turned.shape[1] >= MIN_LINE_PX:
             np.rot90(marked, turns)[:_constant_lines(turned, tolerance)] = True
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #62c6fb34
 def _border_contact(labels, n):
     "How many border pixels each of `n` components has."
     border = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
@@ -173,7 +173,7 @@ class Padding:
             return 'all voxels hold an image'
         return f'{_percent(self.fraction)} of the voxels are {_in_words(self.values)}'
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #c2830e0f
 def _in_words(values):
     "What the left-out voxels hold."
     numbers = [value for value in values if np.isfinite(value)]
@@ -236,7 +236,7 @@ class _Found:
         "Whether no slice shows anything."
         return not self.low < self.high or not (self.varied or self.n_valid)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
 def _left_out(image, centre, tolerance):
     "Which pixels (Y,X) of a slice hold no image."
     bad = ~np.isfinite(image)
@@ -313,7 +313,7 @@ def _shorter(part, end):
     "A slice without its first (0) or last (1) index."
     return slice(part.start + 1 - end, part.stop - end)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #3b1f6f4d
 def _reflected(index, n):
     "Indices brought back into 0 to n - 1 by reflection at the ends."
     index = np.abs(index)
