@@ -6,7 +6,8 @@
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOOKED_AT', 'BLOCK', 'MIN_BORDER_PX',
            'MIN_BORDER_COARSE_PX', 'COARSE', 'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX',
            'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'FADE_PX', 'step_tolerance',
-           'constant_regions', 'Padding', 'find_padding', 'warn_of_padding', 'valid_box', 'inner_box', 'filled']
+           'constant_regions', 'Padding', 'find_padding', 'warn_of_padding', 'blank_padding', 'valid_box', 'inner_box',
+           'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
@@ -282,6 +283,16 @@ def warn_of_padding(padding:Padding, # of a volume
     if padding.bits is not None:
         start = f'{name}: ' if name else ''
         warn_user(f'{start}{padding}: left out, nothing is labelled there')
+
+# %% ../../nbs/4_segment/04a1_padding.ipynb #3a42ea7c
+def blank_padding(volume:np.ndarray, # (Z,Y,X) made of the volume, changed in place
+                  padding:Padding, # of the volume
+                  )->None:
+    "Set what holds no image to 0, in place."
+    for z, image in enumerate(volume):
+        valid = padding.valid(z)
+        if valid is not None:
+            image[~valid] = 0
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #888e3fbc
 FADE_PX = 8.                    # over which the mirror image fades into noise

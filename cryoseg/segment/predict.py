@@ -30,6 +30,7 @@ from ..base.files import VolumeError
 from ..base.files import warn_user
 from .settings import SegmentSettings
 from .padding import Padding
+from .padding import blank_padding
 from .padding import find_padding
 from .padding import valid_box
 from .padding import warn_of_padding
@@ -520,14 +521,6 @@ def probabilities(data:np.ndarray, # (Z,Y,X) intensities, memory-mapped or in me
     return answers
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #ab4ba94c
-def _without_padding(volume, padding):
-    "Set what holds no image to 0, in place."
-    for z, image in enumerate(volume):
-        valid = padding.valid(z)
-        if valid is not None:
-            image[~valid] = 0
-
-
 def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
                    net:UNet|None=None, # as `load_weights` returns it; None = the net that the settings name
                    settings:SegmentSettings=SegmentSettings(), # how
@@ -556,5 +549,5 @@ def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     for image, where in zip(labels, proteins):
         image[where] = 2
     for volume in (labels, membrane):
-        _without_padding(volume, padding)
+        blank_padding(volume, padding)
     return Segmentation(labels, membrane, padding)
