@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['NOT_MEMBRANE', 'JOIN', 'CUT', 'USER', 'EDIT_REACH_A', 'MIN_EDIT_REACH_VOX', 'MAX_MEMBRANES', 'THICK_VOX',
-           'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'HALF_PERCENTILE', 'DEEPEST', 'FILL', 'ANY_NEIGHBOUR',
-           'LINE_SPARE_PX', 'NO_LINE', 'LINES', 'BOX_MARGIN_PX', 'membrane_values_of', 'membrane_mask', 'place_A',
-           'centre_voxel', 'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs',
-           'decide', 'edits_from_links', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick', 'Middles',
-           'thin_walls', 'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes',
-           'connect_labels']
+           'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'DEEPEST', 'FILL', 'ANY_NEIGHBOUR', 'LINE_SPARE_PX', 'NO_LINE',
+           'LINES', 'BOX_MARGIN_PX', 'membrane_values_of', 'membrane_mask', 'place_A', 'centre_voxel', 'number_voxels',
+           'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs', 'decide', 'edits_from_links',
+           'shape_score', 'confidence_of', 'find_in_space', 'is_thick', 'Middles', 'thin_walls', 'thin_each',
+           'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes', 'connect_labels']
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #d42fc50f
 import math
@@ -26,7 +25,7 @@ from ..result.records import Connection, Dropped, Edit, Fragment, Link, Membrane
 from .settings import ConnectSettings
 from .trace import trace_slice
 from .link import fragment_ends, link_fragments
-from .pieces import TYPICAL_VOXEL_A, Piece, Scale, depths, keep_deepest
+from .pieces import HALF_PERCENTILE, TYPICAL_VOXEL_A, Piece, Scale, depths, keep_deepest
 from .split import find_pieces, nearest_approach
 from .joins import CONTACT, LEAFLETS, Join, joined
 from .candidates import find_joins, join_probability
@@ -390,7 +389,6 @@ THICK_VOX = 8                   # walls thicker than this are thinned before the
 MIN_TO_ASK, PLACES = 1000, 2000     # voxels of a mask that is asked, and how many of them
 DEEP = .44                      # of THICK_VOX: a voxel with membrane on all sides at this distance is deep
 MIN_DEEP = .2                   # of a mask that is deep
-HALF_PERCENTILE = 90            # of the depths: half the typical wall
 DEEPEST = .5                    # of the depth of the deepest voxel near: what is kept of a thick wall
 FILL = 1.5                      # half walls, and a voxel: how far from its middle a wall is filled
 
