@@ -45,7 +45,7 @@ class Values:
         "Whether there is one value beside 0."
         return self.low == self.high
 
-
+# %% ../../nbs/5_connect/05d_labels.ipynb #21ef18f6
 def _count(numbers):
     "The values of an array of whole numbers, and how often each occurs."
     if numbers.size == 0:
@@ -119,7 +119,7 @@ def unlike_neighbours(slices:np.ndarray, # (n,Y,X)
         different += np.count_nonzero(labelled & (a != b))
     return different/both if both else 0.
 
-
+# %% ../../nbs/5_connect/05d_labels.ipynb #663fb0aa
 def top_of(values:Values, # of a volume
            )->int|None: # 1, 255 or 65535; None where it holds no probabilities
     "What a probability of one is stored as."
@@ -239,7 +239,7 @@ def _with_numbers(data, values, numbers, background):
         target[:] = np.where(old[place] == source, new[place], 0)
     return ids
 
-
+# %% ../../nbs/5_connect/05d_labels.ipynb #2c1b2947
 def _instances(data, values, name, may_renumber):
     "The reading of ids."
     background = background_of(values)
@@ -289,7 +289,7 @@ def _classes(data, values, wanted, name, why):
     said += f'; no voxel is {", ".join(map(str, absent))}' if absent and values.counts else ''
     return LabelReading(CLASSES, _is_any(data, wanted), said + _about_bad(values))
 
-
+# %% ../../nbs/5_connect/05d_labels.ipynb #0901227c
 def _not_zero(data):
     "Which voxels are numbers and not 0 (Z,Y,X) bool, slice by slice."
     mask = np.empty(data.shape, bool)

@@ -42,7 +42,7 @@ def _no_sheet(piece, scale):
     advice = 'if it is a membrane, have its walls labelled thinner, or lower min_sheet_fraction'
     return Fault(reason, 'connect.min_sheet_fraction', option, value, limit, advice)
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #3c2c1cd7
 def _small_area(piece, scale, least):
     "The fault of what has too small an area."
     value, limit = scale.area(piece.area), scale.area(least)
@@ -56,7 +56,7 @@ def _small_area(piece, scale, least):
     return Fault(f'its area is {value}, and at least {limit} is wanted ({option})', 'connect.min_area_A2', option,
                  value, limit, f'if it is a membrane, lower {option}')
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #68777c8b
 def _small_body(piece, scale):
     "The fault of a closed body that is too small; None where it is none, or large enough."
     if piece.body_fraction < MIN_ON_BODY or piece.seen_fraction <= MIN_BODY_SEEN:
@@ -73,7 +73,7 @@ def _small_body(piece, scale):
     reason = f'it is a {name} of radius {value}, and at least {limit} is wanted ({option})'
     return Fault(reason, 'connect.min_radius_A', option, value, limit, advice)
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #07639f9e
 def is_cut_by_edge(piece:Piece, # a whole group
                    scale:Scale, # the settings in voxels
                    )->bool: # False where it lies on no body
@@ -94,7 +94,7 @@ def why_no_membrane(piece:Piece, # a whole group
         return _small_area(piece, scale, least)
     return _small_body(piece, scale)
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #af13d6ad
 def short_line(length:float, # pixels
                scale:Scale, # the settings in voxels
                )->Fault|None: # None where it is long enough
@@ -186,7 +186,7 @@ def _labelled(labels, settings, instances):
         return int(np.count_nonzero(labels))
     return int(np.isin(labels, settings.values).sum())
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #dfc9e185
 def _what_was_dropped(dropped):
     "Sentences about what was left out and what to try, each once."
     told, advice = [], []

@@ -379,7 +379,7 @@ def run_along(one:Piece, # a sheet
     return Beside(offset, float(one.weights[near[good]].sum()))
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #d1705cf7
-MIN_REGION = 10                 # voxels: fewer are a speck
+MIN_REGION = 10                 # voxels; less is a speck
 MIN_LAYER = .02                 # of a region: a smaller part goes to the nearest layer
 MAX_LAYERS = 60                 # more parts than this are no layers
 MIN_BESIDE, MIN_LAYERED = .5, .5    # of a layer beside another one, and of a region in such layers
@@ -416,7 +416,7 @@ def _touch(a, b, scale):
     "Whether two parts are within merging distance."
     return bool(np.isfinite(cKDTree(a.voxels).query(b.voxels, distance_upper_bound=scale.epsilon + ROUNDING)[0]).any())
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #ee9aa490
 def split_layers(piece:Piece, # the region
                  scale:Scale, # the settings in voxels
                  seed:int=0, # of the description of its layers
@@ -605,7 +605,7 @@ def _two_bodies(parts, i, j):
     (layer_i, body_i), (layer_j, body_j) = parts.body[i], parts.body[j]
     return layer_i == layer_j and body_i != body_j
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #46ce0c0e
 EPSILON_SLACK = 1e-9            # voxels; roundings of distances on the grid
 
 

@@ -21,11 +21,11 @@ import numpy as np
 from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.options import shown
-from ..base.sheets import UNKNOWN
-from ..base.sheets import read_number
-from ..base.sheets import read_sheet
-from ..base.sheets import read_truth
-from ..base.sheets import read_whole
+from ..base.spreadsheets import UNKNOWN
+from ..base.spreadsheets import read_number
+from ..base.spreadsheets import read_spreadsheet
+from ..base.spreadsheets import read_truth
+from ..base.spreadsheets import read_whole
 from ..base.volume import Volume
 from .records import Contour
 from .records import ContourPoint
@@ -122,7 +122,7 @@ def read_rows(path, # a table that `write_rows` wrote, or a person changed
     hints = get_type_hints(kind)
     needed = [f.name for f in fields(kind) if f.default is MISSING]
     real = [name for name, hint in hints.items() if float in (get_args(hint) or (hint,))]
-    sheet = read_sheet(path, _with_voxels(columns(kind)), needed, _with_voxels(real))
+    sheet = read_spreadsheet(path, _with_voxels(columns(kind)), needed, _with_voxels(real))
     there = {name: (name, in_voxels(name)) for name in columns(kind)}
     there = {name: both for name, both in there.items() if not set(both).isdisjoint(sheet.columns)}
     return [kind(**_values(row, there, hints, sheet.decimal, path)) for row in sheet.rows]

@@ -126,7 +126,7 @@ def plain_errors(): # a block whose errors are told in one line
             complain(one_line(error))
             raise typer.Exit(BAD_USAGE) from None
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #99e3237f
 @contextmanager
 def progress_bars(insist:bool=True, # stop at the next step where a library has swallowed an interrupt
                   ): # yields a function progress(stage, done, total)
@@ -435,7 +435,7 @@ def connect_with(settings:RunSettings, # of a command
 VoxelSize = Annotated[Optional[float], typer.Option(
     '--voxel-size', help='Voxel size, where the header has none or a wrong one. [Å]')]
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #759447bb
 MaskThreshold = Annotated[Optional[float], typer.Option(
     '--mask-threshold', show_default='0.5',
     help='Where the volume holds probabilities: from this one on a voxel is membrane.')]

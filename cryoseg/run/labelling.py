@@ -59,7 +59,6 @@ def read_mask(path, # a volume
         warnings.warn(f'the mask {path} keeps every voxel', VolumeWarning, stacklevel=3)
     return inside
 
-
 # %% ../../nbs/2_run/02a4_labelling.ipynb #f59bebac
 def known_voxel_size(volume:Volume)->float|None: # Å; None where nobody knows
     "The voxel size that the net may trust."

@@ -170,7 +170,7 @@ def write_connection(folder, # where to
     write_rows(folder/'links.csv', [moved(link, shift) for link in found.links], Link, known)
     write_rows(folder/'connected.csv', found.table, Membrane, known)
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #a8ddb675
 def why_none(job:Job, # the run in the making
              found:Connection, # of its labels
              instances:bool, # they are ids
@@ -201,7 +201,7 @@ def left_out(found:Connection, # of some labels
 
 MAX_DROPPED = 100       # regions that are named in run.toml
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #83ae29dc
 def connect_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
@@ -635,7 +635,7 @@ def reading_of(given:LabelReading|np.ndarray, # what a file holds, or its voxels
     read = read_labels if kind == 'labels' else read_ids
     return read(given, Path(path).name, settings.connect, read_meaning(path))
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #a11763ca
 def job_on(path, # of labels or membranes
            folder, # of the run
            kind:str, # labels or membranes

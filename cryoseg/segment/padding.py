@@ -6,7 +6,8 @@
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOOKED_AT', 'BLOCK', 'MIN_BORDER_PX',
            'MIN_BORDER_COARSE_PX', 'COARSE', 'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX',
            'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'FADE_PX', 'step_tolerance',
-           'constant_regions', 'Padding', 'find_padding', 'warn_of_padding', 'valid_box', 'inner_box', 'filled']
+           'constant_regions', 'Padding', 'find_padding', 'warn_of_padding', 'blank_padding', 'valid_box', 'inner_box',
+           'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
@@ -92,7 +93,7 @@ def _mark_rim(marked, image, tolerance):
         if turned.shape[1] >= MIN_LINE_PX:
             np.rot90(marked, turns)[:_constant_lines(turned, tolerance)] = True
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #62c6fb34
 def _border_contact(labels, n):
     "How many border pixels each of `n` components has."
     border = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
@@ -173,7 +174,7 @@ class Padding:
             return 'all voxels hold an image'
         return f'{_percent(self.fraction)} of the voxels are {_in_words(self.values)}'
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #c2830e0f
 def _in_words(values):
     "What the left-out voxels hold."
     numbers = [value for value in values if np.isfinite(value)]
@@ -236,7 +237,7 @@ class _Found:
         "Whether no slice shows anything."
         return not self.low < self.high or not (self.varied or self.n_valid)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
 def _left_out(image, centre, tolerance):
     "Which pixels (Y,X) of a slice hold no image."
     bad = ~np.isfinite(image)
@@ -283,6 +284,16 @@ def warn_of_padding(padding:Padding, # of a volume
         start = f'{name}: ' if name else ''
         warn_user(f'{start}{padding}: left out, nothing is labelled there')
 
+# %% ../../nbs/4_segment/04a1_padding.ipynb #3a42ea7c
+def blank_padding(volume:np.ndarray, # (Z,Y,X) made of the volume, changed in place
+                  padding:Padding, # of the volume
+                  )->None:
+    "Set what holds no image to 0, in place."
+    for z, image in enumerate(volume):
+        valid = padding.valid(z)
+        if valid is not None:
+            image[~valid] = 0
+
 # %% ../../nbs/4_segment/04a1_padding.ipynb #888e3fbc
 FADE_PX = 8.                    # over which the mirror image fades into noise
 
@@ -313,7 +324,7 @@ def _shorter(part, end):
     "A slice without its first (0) or last (1) index."
     return slice(part.start + 1 - end, part.stop - end)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #3b1f6f4d
 def _reflected(index, n):
     "Indices brought back into 0 to n - 1 by reflection at the ends."
     index = np.abs(index)
