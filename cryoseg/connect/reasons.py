@@ -141,12 +141,12 @@ def dropped_specks(specks:Specks, # of a mask
     "Make the records of what was too small, or too solid, to be looked at."
     found = []
     small = specks.n_regions - specks.n_blocks, specks.n_voxels - specks.block_voxels
-    if small[0]:
+    if small[1]:
         limit, words = scale.area(scale.min_piece), _of_ids(given_ids)
         option = '--set connect.min_fragment_A2=…'
         fault = f'{words}specks, each smaller than {limit} ({option}; never below {MIN_PIECE_VOX2:.0f} voxels²)'
         found.append(Dropped(small[1], small[0], fault, (), 'connect.min_fragment_A2', option, '', limit,
-                             'if they are parts of a membrane, label more of it: lower --threshold',
+                             'if they are parts of a membrane, have more of it labelled (segment: --threshold)',
                              given_ids=given_ids))
     if specks.n_blocks:
         reason = f'solid blocks: most of each lies deeper than {SOLID_LAYERS} voxels, which no wall does'
@@ -210,7 +210,8 @@ def no_membrane_reason(connection:Connection, # a result without membranes
     labels = np.asarray(labels)
     n = _labelled(labels, settings, instances)
     if n == 0 and not labels.any():
-        return f'No membranes: nothing is labelled, all {labels.size:,} voxels are 0. What to try: lower --threshold.'
+        return (f'No membranes: nothing is labelled, all {labels.size:,} voxels are 0. What to try: a lower '
+                '--threshold where cryoseg labels, another file where labels are given.')
     if n == 0:
         wanted = ', '.join(map(str, settings.values))
         return (f'No membranes: no voxel has the value {wanted} (--membrane-values); the labels hold '

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', 'Overwrite', 'MAX_LEFT_OUT', 'VoxelSize',
            'MaskThreshold', 'LabelsAre', 'AllowMissing', 'FollowLinks', 'Relink', 'Links', 'Labels', 'Membranes',
-           'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'Group', 'DEMO_PHANTOM', 'Talk',
-           'say', 'complain', 'common', 'stopped', 'plain_errors', 'progress_bars', 'locked_output', 'with_settings',
-           'output_folders', 'make_folder', 'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again',
-           'show_run', 'run', 'segment', 'segment_one', 'labels_of', 'connect_with', 'connect', 'surface',
-           'refuse_input_as_target', 'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info',
-           'settings_command', 'demo', 'old_option', 'main']
+           'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues',
+           'TruthValues', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped', 'plain_errors',
+           'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each',
+           'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment', 'segment_one',
+           'labels_of', 'connect_with', 'connect', 'surface', 'refuse_input_as_target', 'store_phantom', 'simulate',
+           'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import inspect
@@ -54,6 +54,7 @@ from .options import COMMON
 from .options import build_settings
 from .options import checked_option
 from .options import option_of
+from .options import parse_tuple
 from .options import settings_options
 from .options import shown_default
 
@@ -610,13 +611,31 @@ Truth = Annotated[Path, typer.Argument(help='A folder made by `simulate`, or a l
 AsJson = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
 
+TruthLabelsAre = Annotated[Optional[str], typer.Option(
+    '--truth-labels-are', metavar='KIND', show_default=False, help='What the values of the truth are.')]
+
+
+ResultValues = Annotated[Optional[str], typer.Option(
+    '--membrane-values', metavar='N,N', show_default=False, help='The values of the result that are membrane.')]
+
+
+TruthValues = Annotated[Optional[str], typer.Option(
+    '--truth-membrane-values', metavar='N,N', show_default=False, help='The values of the truth that are membrane.')]
+
+
 @app.command('evaluate')
 @with_settings()
-def evaluate_command(result:Result, truth:Truth, as_json:AsJson=False, settings:RunSettings=None):
+def evaluate_command(result:Result, truth:Truth, as_json:AsJson=False, labels_are:LabelsAre='auto',
+                     truth_labels_are:TruthLabelsAre='auto', membrane_values:ResultValues=None,
+                     truth_membrane_values:TruthValues=None, mask_threshold:MaskThreshold=None,
+                     settings:RunSettings=None):
     "Score a result against a truth: voxels, instances, surfaces."
     from cryoseg.measure.evaluate import evaluate
     from cryoseg.measure.evaluate import format_evaluation
-    scores = evaluate(result, truth)
+    values = [None if text is None else parse_tuple(text) for text in (membrane_values, truth_membrane_values)]
+    of_both = [connect_with(settings, membrane_values=v, mask_threshold=mask_threshold).connect for v in values]
+    scores = evaluate(result, truth, labels_are, truth_labels_are, settings=of_both[0], truth_settings=of_both[1],
+                      tell=None if as_json else say)
     print(json.dumps(asdict(scores), indent=2) if as_json else format_evaluation(scores))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #159d35af
