@@ -19,7 +19,7 @@ from _tables import arguments, finish, print_table
 
 SEEDS = range(10)
 BOX_A = 800., 1600., 1600.          # z,y,x of every phantom
-SIZES_A = 20., 13., 8., 5.
+SIZES_A = 5., 8., 13., 20.
 MIN_RADIUS_A, MIN_RADIUS_VOX = 150., 6.
 MIN_INSIDE = .5                     # of the wall
 SETTINGS = SegmentSettings(workers=1)
