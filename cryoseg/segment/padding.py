@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOOKED_AT', 'BLOCK', 'MIN_BORDER_PX',
            'MIN_BORDER_COARSE_PX', 'COARSE', 'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX',
-           'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'FADE_PX', 'step_tolerance',
-           'constant_regions', 'Padding', 'find_padding', 'warn_of_padding', 'blank_padding', 'valid_box', 'inner_box',
-           'filled']
+           'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'MAX_SOFT_PX', 'MIN_LEAN', 'MIN_EDGE',
+           'FADE_PX', 'step_tolerance', 'constant_regions', 'Padding', 'find_padding', 'warn_of_padding',
+           'blank_padding', 'valid_box', 'inner_box', 'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
@@ -237,6 +237,50 @@ class _Found:
         "Whether no slice shows anything."
         return not self.low < self.high or not (self.varied or self.n_valid)
 
+# %% ../../nbs/4_segment/04a1_padding.ipynb #2c7dd6bb
+MAX_SOFT_PX = 4                 # interpolation mixes no farther
+MIN_LEAN = .1                   # of the way from the image's mean to the constant
+MIN_EDGE = 2.                   # standard deviations between the two, or no edge can be seen
+
+
+def _rings(image, valid):
+    "The values of an image at 1 to MAX_SOFT_PX pixels from what is not valid, and those farther inside."
+    distance = np.ceil(ndimage.distance_transform_edt(valid)).astype(int)
+    near = [image[distance == k] for k in range(1, MAX_SOFT_PX + 1)]
+    return near, image[distance > MAX_SOFT_PX]
+
+
+def _lean(ring, middle, constant):
+    "How far the mean of a ring is from the image's middle towards the constant, as a fraction."
+    return (middle - ring.mean())/(middle - constant) if ring.size else 0.
+
+
+def _soft_px(data, bits, width, constant):
+    "How many pixels beside a constant are mixed with it; 0 where its edge is sharp, or cannot be seen."
+    rings = [[] for _ in range(MAX_SOFT_PX)]
+    inner = []
+    for z in range(0, len(data), max(1, len(data)//LOOKED_AT)):
+        valid = ~np.unpackbits(bits[z], axis=-1, count=width).astype(bool)
+        if valid.all() or not valid.any():
+            continue
+        near, inside = _rings(np.asarray(data[z], np.float64), valid)
+        inner.append(inside)
+        for ring, values in zip(rings, near):
+            ring.append(values)
+    inner = np.concatenate(inner) if inner else np.zeros(0)
+    if not inner.size or abs(np.median(inner) - constant) < MIN_EDGE*inner.std():
+        return 0
+    lean = [_lean(np.concatenate(ring), np.median(inner), constant) for ring in rings]
+    return next((k for k, value in enumerate(lean) if value <= MIN_LEAN), MAX_SOFT_PX)
+
+
+def _grown(bits, width, n_px):
+    "The same padding, wider by some pixels."
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2*n_px + 1, 2*n_px + 1))
+    left_out = (np.unpackbits(image, axis=-1, count=width) for image in bits)
+    return np.stack([np.packbits(cv2.dilate(image, disk), axis=-1) for image in left_out])
+
+
 # %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
 def _left_out(image, centre, tolerance):
     "Which pixels (Y,X) of a slice hold no image."
@@ -272,6 +316,8 @@ def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
         return Padding(0.)
     if bits is not found.bits:
         values = (np.nan,)
+    elif np.isfinite(values[0]):
+        bits = _grown(bits, data.shape[2], _soft_px(data, bits, data.shape[2], values[0]))
     n_left_out = sum(int(np.unpackbits(image).sum()) for image in bits)
     return Padding(n_left_out/data.size, values, bits, data.shape[2])
 
