@@ -456,7 +456,7 @@ def _decoded(series, tif, path):
             data[k] = page.asarray(maxworkers=1)
     return data.reshape(series.shape)
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #e6c7f333
 def _picture_data(picture):
     "The numbers of a picture that Pillow has opened; Pillow's one-bit pictures are 0 and 255 under the name of bool."
     data = np.asarray(picture.convert('RGB') if picture.mode in COLOUR_MODES else picture)
