@@ -272,7 +272,7 @@ def _with_numbers(data, values, numbers, background):
     return ids
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #2c1b2947
-def _instances(data, values, name, may_renumber):
+def _instances(data, values, name, may_renumber, sure=False):
     "The reading of ids."
     background = background_of(values)
     ids = [value for value in values.counts if value != background]
@@ -283,7 +283,7 @@ def _instances(data, values, name, may_renumber):
         said += '; those given stand as given_id in membranes.csv'
     if numbers:
         said += f', numbered anew from 1 to {len(ids)}: renumbered.csv'
-    elif 1 < len(ids) <= NAMED and not may_renumber:
+    elif 1 < len(ids) <= NAMED and not may_renumber and not sure:
         said += (f'; where {", ".join(map(str, sorted(ids)))} are kinds of things, say which is membrane: '
                  f'--membrane-values {min(ids)}')
     renumbered = tuple(NewNumber(old, new) for old, new in numbers.items())
@@ -383,7 +383,7 @@ def read_labels(data:np.ndarray, # (Z,Y,X) any real dtype
     if kind == INSTANCES and not values.whole:
         raise VolumeError(f'{name}: holds fractions, so no ids; say --labels-are mask or probability')
     if kind == INSTANCES:
-        return _instances(data, values, name, may_renumber=False)
+        return _instances(data, values, name, may_renumber=False, sure=settings.labels_are is not None)
     if kind == MASK:
         return _mask(data, values, name)
     return _probability(data, values, settings.mask_threshold, name)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LABELS_ARE', 'MEMBRANE', 'PROTEIN', 'SAY_LABELS', 'UNUSED_SIZE_A', 'SURFACE_COLUMNS', 'Labelling', 'interpret_labels',
-           'made_by_cryoseg', 'guess_labels', 'may_be_either', 'decide_labels', 'read_run_labels', 'read_label_file',
-           'read_labelling', 'NearestBody', 'nearest_body', 'distance_to_mesh', 'vertex_weights', 'inside',
-           'enclosed_volume', 'SurfaceScores', 'Errors', 'score_surface', 'VoxelScores', 'InstanceScores', 'Evaluation',
-           'score_voxels', 'score_instances', 'score_surfaces', 'evaluate', 'format_evaluation']
+           'made_by_cryoseg', 'guess_labels', 'may_be_either', 'decide_labels', 'read_run_labels', 'read_given',
+           'read_label_file', 'read_labelling', 'NearestBody', 'nearest_body', 'distance_to_mesh', 'vertex_weights',
+           'inside', 'enclosed_volume', 'SurfaceScores', 'Errors', 'score_surface', 'VoxelScores', 'InstanceScores',
+           'Evaluation', 'score_voxels', 'score_instances', 'score_surfaces', 'evaluate', 'format_evaluation']
 
 # %% ../../nbs/7_measure/07b_evaluate.ipynb #09a3ea79
 import warnings
@@ -29,6 +29,7 @@ from ..connect.labels import CLASSES
 from ..connect.labels import INSTANCES
 from ..connect.labels import MASK
 from ..connect.labels import PROBABILITY
+from ..connect.labels import read_ids
 from ..connect.labels import read_labels
 from ..connect.settings import ConnectSettings
 from ..base.mesh import vertex_areas
@@ -41,6 +42,10 @@ from ..base.metrics import panoptic_quality
 from ..base.metrics import precision_recall
 from ..base.metrics import surface_dice
 from ..base.metrics import voi
+from ..result.folder import RunRecord
+from ..result.folder import checksum
+from ..result.folder import find_input
+from ..result.folder import read_record
 from ..result.records import Surface
 from ..result.meshes import read_surfaces
 from ..phantom.bodies import Body
@@ -130,15 +135,33 @@ def read_run_labels(folder:Path, # of a run
                     )->Labelling: # of the whole file
     "Read the labels, the membranes and the surfaces of a run. Raises VolumeError where it has neither."
     names = [name for name in ('labels', 'membranes') if (folder / f'{name}.mrc').is_file()]
+    record = read_record(folder)
+    if not names and record and record.kind == 'membranes':
+        return read_given(folder, record)
     if not names:
         raise VolumeError(f'{folder} holds neither truth.toml nor labels.mrc nor membranes.mrc; '
                           'give a run folder, a folder of `cryoseg simulate`, or a label file')
-    volumes = {name: read_volume(folder / f'{name}.mrc', check=False) for name in names}
+    size_A = record.voxel_size_A if record else None
+    volumes = {name: read_volume(folder / f'{name}.mrc', voxel_size_A=size_A, labels=True) for name in names}
     volume = volumes[names[0]]
     instances = np.asarray(volumes['membranes'].data) if 'membranes' in volumes else None
     mask = np.asarray(volume.data) == MEMBRANE if 'labels' in volumes else instances > 0
     surfaces = read_surfaces(folder, volume) if (folder / 'membranes.csv').is_file() else ()
     return Labelling(volume.voxel_size_A, mask, instances, tuple(surfaces))
+
+
+def read_given(folder:Path, # of a run
+               record:RunRecord, # that began with membranes
+               )->Labelling: # of the membranes that were given, with the surfaces of the run
+    "Read a run of `cryoseg surface` alone. Raises VolumeError where its membranes are gone or changed."
+    path = find_input(folder, record.input)
+    if path is None or checksum(path) != record.checksum:
+        raise VolumeError(f'{folder}: the membranes that it was made of, {record.input}, are gone or changed; '
+                          'fit their surfaces again: cryoseg surface')
+    volume = read_volume(path, voxel_size_A=record.voxel_size_A, labels=True)
+    given = record.settings.get('connect', {}).get('labels_are')
+    ids = read_ids(volume.data, path.name, ConnectSettings(labels_are=given), read_meaning(path)).data
+    return Labelling(volume.voxel_size_A, ids != 0, ids, tuple(read_surfaces(folder, volume)))
 
 # %% ../../nbs/7_measure/07b_evaluate.ipynb #9d1a0b23
 def read_label_file(path:Path, # of any format that `read_volume` reads
