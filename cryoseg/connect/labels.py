@@ -361,6 +361,14 @@ def _probability(data, values, threshold, name):
     return LabelReading(PROBABILITY, mask, said + _about_bad(values))
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #97f43a64
+def _forgotten(data, values, name):
+    "The mask of all ids."
+    background = background_of(values)
+    ids = [value for value in values.counts if value != background]
+    said = f'{name}: {len(ids):,} ids of single membranes, forgotten: what they mark is told apart anew (--relink)'
+    return LabelReading(MASK, _is_any(data, ids), said + _about_background(background) + _about_bad(values))
+
+
 def read_labels(data:np.ndarray, # (Z,Y,X) any real dtype
                 name:str, # of the file, for words
                 settings:ConnectSettings=ConnectSettings(), # what a user says of the labels
@@ -382,6 +390,8 @@ def read_labels(data:np.ndarray, # (Z,Y,X) any real dtype
         return _classes(data, values, settings.values, name, '--labels-are classes')
     if kind == INSTANCES and not values.whole:
         raise VolumeError(f'{name}: holds fractions, so no ids; say --labels-are mask or probability')
+    if kind == INSTANCES and settings.relink:
+        return _forgotten(data, values, name)
     if kind == INSTANCES:
         return _instances(data, values, name, may_renumber=False, sure=settings.labels_are is not None)
     if kind == MASK:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MIN_ON_BODY', 'MIN_BODY_SEEN', 'TUBE', 'CUT_BY_EDGE', 'SIZE_HELP', 'MAX_IDS_SAID', 'THINNER', 'MOST_LABELLED', 'MUCH',
-           'MAX_VALUES_SAID', 'Fault', 'is_cut_by_edge', 'why_no_membrane', 'short_line', 'dropped_group',
+           'RELINK', 'MAX_VALUES_SAID', 'Fault', 'is_cut_by_edge', 'why_no_membrane', 'short_line', 'dropped_group',
            'dropped_specks', 'worth_a_word', 'no_membrane_reason']
 
 # %% ../../nbs/5_connect/05c6_reasons.ipynb #bab5dcd7
@@ -168,7 +168,8 @@ def _largest_of(dropped):
 
 
 MOST_LABELLED = .5              # of a volume: membranes are far less
-MUCH = ', more than half of the volume: is it a mask of membranes, and 1 the value of membrane'
+MUCH = ', more than half of the volume: is it inverted, or a mask of something else than membranes'
+RELINK = ' Where the ids are those of pieces of membranes, --relink forgets them and tells the membranes apart anew.'
 MAX_VALUES_SAID = 8             # label values that are named
 
 
@@ -218,4 +219,5 @@ def no_membrane_reason(connection:Connection, # a result without membranes
                 f'{_values_in_words(labels)}. What to try: name the values that are membrane with --membrane-values.')
     much = MUCH if n > MOST_LABELLED*labels.size else ''
     told = _what_was_dropped(connection.dropped)
-    return f'No membranes: {n:,} voxels ({n/labels.size:.2%}) are labelled{much}. {told}'
+    again = RELINK if instances and connection.dropped else ''
+    return f'No membranes: {n:,} voxels ({n/labels.size:.2%}) are labelled{much}. {told}{again}'

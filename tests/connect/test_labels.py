@@ -162,3 +162,10 @@ def test_ids_and_labels_from_one_are_no_image():
 def test_an_image_in_much_padding_is_an_image():
     inside = (Y > 8) & (Y < 20) & (X > 15) & (X < 40)
     for padding in (0, 7, 128): check_image(np.where(inside, (128 + 30*NOISE).round(), padding).clip(0, 255).astype('u1'), 'a.mrc')
+
+
+@pytest.mark.parametrize('labels', [FIRST*1 + SECOND*2, FIRST*7 + SECOND*300, FIRST*-1 + SECOND*2, 1 + FIRST*1 + SECOND*2])
+def test_forgotten_ids_are_one_mask(labels):
+    "All of them, not those of value 1 alone."
+    reading = read(labels, relink=True)
+    assert reading.kind == MASK and np.array_equal(reading.data, BOTH) and '--relink' in reading.said

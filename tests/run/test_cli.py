@@ -533,3 +533,30 @@ def test_another_command_goes_on_with_the_run(tmp_path, phantom):
     assert (out / 'curves.csv').exists() and set(read_record(out).stages) == {'segment', 'connect', 'contours', 'surface'}
     result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', out)
     assert 'segment, connect: already done' in result.stdout and not (out / 'curves.csv').exists()
+
+
+def test_evaluate_takes_what_is_said_of_both_files(tmp_path):
+    "Values of membrane and kinds of labels for the result and for the truth; how files were taken is said, and never into JSON."
+    ids = np.zeros((6, 20, 20), np.int8)
+    ids[:, 3:5], ids[:, 10:12] = 1, 2
+    np.save(tmp_path / 'r.npy', ids)
+    np.save(tmp_path / 't.npy', np.uint8(255)*(ids == 2))
+    both = tmp_path / 'r.npy', tmp_path / 't.npy'
+    result = cryoseg('evaluate', *both, '--membrane-values', 2)
+    assert 'membrane iou 1.000' in result.stdout and 'membrane is 2' in result.stdout and 'what is 255 is membrane' in result.stdout
+    turned = cryoseg('evaluate', *both[::-1], '--truth-membrane-values', 2, '--json')
+    assert json.loads(turned.stdout)['voxel']['membrane_iou'] == 1
+    each = cryoseg('evaluate', *both, '--labels-are', 'instances', '--truth-labels-are', 'instances', '--json')
+    assert json.loads(each.stdout)['instances']['n_found'] == 2 and 'only 0, 1, 2' not in each.stderr
+    refused('evaluate', *both, '--labels-are', 'numbers', naming=('numbers', 'instances'))
+
+
+def test_ids_of_pieces_are_told_of_relink(tmp_path):
+    "Supervoxels: each is too small, all together are a membrane."
+    z, y, x = np.mgrid[:40, :60, :60]
+    shell = abs(np.sqrt((z - 20)**2 + (y - 30)**2 + (x - 30)**2) - 17) < 1.5
+    np.save(tmp_path / 's.npy', shell*(z//8*100 + y//8*10 + x//8 + 1).astype(np.int32))
+    words = cryoseg('connect', tmp_path / 's.npy', '-o', tmp_path / 'a', '--voxel-size', 10).stdout
+    assert 'No membranes' in words and '--relink' in words
+    again = cryoseg('connect', tmp_path / 's.npy', '-o', tmp_path / 'a', '--voxel-size', 10, '--relink')
+    assert 'connect.relink' in again.stdout and len(read_table(tmp_path / 'a/connected.csv')) == 1
