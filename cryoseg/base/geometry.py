@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.optimize import least_squares
 from scipy.sparse import coo_array, coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 from scipy.special import elliprg
+
+from .compiled import compiled
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #061493d0
 def fibonacci_sphere(n:int, # how many
@@ -108,7 +109,7 @@ def average_in_cells(points:np.ndarray, # (n,d)
     return CellMeans(sums/counts[:, None], counts)
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #26768518
-@njit(cache=True)
+@compiled()
 def _square_distance(points, i, j):
     "Of two points of a cloud."
     square = 0.
@@ -117,7 +118,7 @@ def _square_distance(points, i, j):
     return square
 
 
-@njit(cache=True)
+@compiled()
 def _farthest(points, n, first):
     "Numbers of `n` points, beginning with `first`, each the farthest from all before."
     chosen = np.empty(n, np.int64)
@@ -364,13 +365,13 @@ def _sort_into_cells(points, size):
     return CellGrid(points[order], starts, low, shape)
 
 
-@njit(cache=True)
+@compiled()
 def _near_range(cell, n):
     "First and last but one of the cells along an axis of `n` that touch a cell."
     return max(cell - 1, 0), min(cell + 2, n)
 
 
-@njit(cache=True)
+@compiled()
 def _row_points(starts, shape, z, y, x):
     "The run of points in the cells of row (z,y) that touch cell x."
     row = (z*shape[1] + y)*shape[2]
@@ -379,7 +380,7 @@ def _row_points(starts, shape, z, y, x):
     return starts[row + first], starts[row + max(first, last)]
 
 
-@njit(cache=True)
+@compiled()
 def _add_products(d, total, squares):
     "Add a place to a sum (3,) and its products to a sum of squares (3,3)."
     for p in range(3):
@@ -388,7 +389,7 @@ def _add_products(d, total, squares):
             squares[p, q] += d[p]*d[q]
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #6935c10d
-@njit(cache=True)
+@compiled()
 def _moments(queries, support, starts, low, shape, radius):
     "Count, sum and sum of squares of the `support` within `radius` of each query, relative to the query."
     counts = np.zeros(len(queries))
@@ -497,13 +498,13 @@ def orient_normals(points:np.ndarray, # (n,d)
     return normals
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #a790308d
-@njit(cache=True)
+@compiled()
 def _dot3(a, b):
     "The product of two vectors of space."
     return a[0]*b[0] + a[1]*b[1] + a[2]*b[2]
 
 
-@njit(cache=True)
+@compiled()
 def _patch_equations(at, frame, slab, support, radius, matrix, right):
     "Add the neighbours `support` of one query to its normal equations (6,6), (6,); how many were used."
     used = 0
@@ -527,7 +528,7 @@ def _patch_equations(at, frame, slab, support, radius, matrix, right):
     return used
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #c9b58767
-@njit(cache=True)
+@compiled()
 def _patches(queries, frames, slab, support, starts, low, shape, radius):
     "Normal equations of the patch through the `support` within `radius` of each query and `slab` of its plane; counts."
     matrix = np.zeros((len(queries), 6, 6))
@@ -611,7 +612,7 @@ def project_to_sheet(points:np.ndarray, # (n,3) to be moved
     return SheetProjection(points, normals, counts)
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #95b80a05
-@njit(cache=True)
+@compiled()
 def _legendre_step(z, l, m, here, before):
     "The associated Legendre function of degree l and order m over sin^m, from those of degree l - 1 and l - 2."
     a = np.sqrt((4.*l*l - 1)/(l*l - m*m))
@@ -619,7 +620,7 @@ def _legendre_step(z, l, m, here, before):
     return a*(z*here - b*before)
 
 
-@njit(cache=True)
+@compiled()
 def _harmonics_at(z, y, x, degree, out):
     "All harmonics up to a degree in one direction, into `out`; column l² + l + m holds degree l and order m."
     top = 1/np.sqrt(4*np.pi)                                        # P_mm over sin^m
@@ -641,7 +642,7 @@ def _harmonics_at(z, y, x, degree, out):
         re, im = re*x - im*y, re*y + im*x
 
 
-@njit(cache=True)
+@compiled()
 def _harmonics(directions, degree):
     "All harmonics up to a degree, (n,(degree+1)**2)."
     out = np.zeros((len(directions), (degree + 1)**2))

@@ -11,8 +11,8 @@ __all__ = ['LEAST_LENGTH', 'ON_PLANE', 'HALF', 'NUDGE', 'face_normals', 'vertex_
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from .compiled import compiled
 from .geometry import connected_groups
 
 # %% ../../nbs/9_base/09e_mesh.ipynb #c35614af
@@ -190,7 +190,7 @@ def clip_to_volume(vertices:np.ndarray, # (n,3) of a closed mesh, voxels
     return ClippedMesh(*kept, mesh_volume(mesh.vertices, mesh.faces))
 
 # %% ../../nbs/9_base/09e_mesh.ipynb #528a9ce5
-@njit(cache=True)
+@compiled()
 def _whole_between(a, b, c, n):
     "The whole numbers from the least to the greatest of three, within 0..n-1, as a range."
     first = max(0, int(np.ceil(min(a, b, c))))
@@ -198,7 +198,7 @@ def _whole_between(a, b, c, n):
     return range(first, last + 1)
 
 
-@njit(cache=True)
+@compiled()
 def _flip_above(a, b, c, toggles):
     "Flip, in each column (y,x), the voxel above its crossing with the triangle a, b, c."
     by = b[1] - a[1]
@@ -222,7 +222,7 @@ def _flip_above(a, b, c, toggles):
             toggles[above, y, x] ^= z <= top
 
 
-@njit(cache=True)
+@compiled()
 def _toggle(vertices, faces, toggles):
     "Flip the voxels above every crossing of the mesh."
     for f in range(len(faces)):

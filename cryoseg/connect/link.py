@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
+from ..base.compiled import compiled
 from ..base.geometry import connected_groups
 from .settings import LINKERS
 from .settings import LinkSettings
@@ -232,7 +232,7 @@ def list_jumps(n_ends:int, # twice the number of fragments
     return Jumps(first, land[order], log_odds[both_ways], both_ways)
 
 # %% ../../nbs/5_connect/05b_link.ipynb #18b2bb75
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _options(graph, x, goal, visited, options):
     "List the jumps that are allowed from end x; return how many."
     first, target, free = graph
@@ -247,7 +247,7 @@ def _options(graph, x, goal, visited, options):
     return m
 
 
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _choose(q, options, n, epsilon, rng):
     "One of n actions: any with probability epsilon, else the best known."
     if rng.random() < epsilon:
@@ -259,7 +259,7 @@ def _choose(q, options, n, epsilon, rng):
     return best
 
 
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _best_value(q, options, n, failure):
     "What the best of n actions is worth; `failure` at a dead end."
     if n == 0:
@@ -270,13 +270,13 @@ def _best_value(q, options, n, failure):
     return best
 
 
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _learn(q, a, earned, alpha):
     "Move the value of an action towards what it earned and promises."
     q[a] = (1 - alpha)*q[a] + alpha*earned      # eq. (4)
 
 # %% ../../nbs/5_connect/05b_link.ipynb #730802dd
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _episode(q, # (m,) the table, changed in place
              reward, # (m,)
              graph, # first, target, free
@@ -319,7 +319,7 @@ def _episode(q, # (m,) the table, changed in place
     return False
 
 # %% ../../nbs/5_connect/05b_link.ipynb #8a023bb9
-@njit(cache=True)
+@compiled()
 def _run_episodes(q, reward, graph, start, goal, values, max_actions, rate, exploration, rng, home):
     "Fill q (m,) and home (episodes,); alpha and epsilon fall in a straight line."
     n_ends = len(graph[2])

@@ -10,9 +10,9 @@ __all__ = ['ROUNDING', 'MIN_FLATNESS', 'MIN_NEIGHBOURS', 'LOOSENESS', 'FAILURES'
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 
+from ..base.compiled import compiled
 from ..base.files import VolumeError
 from ..base.geometry import average_in_cells
 from ..base.geometry import connected_groups
@@ -71,7 +71,7 @@ def _numbers(root):
     return np.cumsum(is_root, dtype=np.int32)[root]
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #c00d574a
-@njit(cache=True)
+@compiled()
 def _inside(place, shape):
     "Whether a place (3,) lies in a volume of this shape."
     for axis in range(3):
@@ -80,7 +80,7 @@ def _inside(place, shape):
     return True
 
 
-@njit(cache=True)
+@compiled()
 def _grow_tree(start, index, offsets, voxels, root, parent, queue):
     "Fill root and parent of every voxel that is reached from `start`, breadth first."
     root[start] = start
@@ -104,7 +104,7 @@ def _grow_tree(start, index, offsets, voxels, root, parent, queue):
                 last += 1
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #f7eaf289
-@njit(cache=True)
+@compiled()
 def _grow_trees(index, offsets, voxels, root, parent):
     "Fill root and parent (n,) of every voxel, one tree after the other."
     queue = np.empty(len(root), np.int64)
@@ -145,7 +145,7 @@ def merge_breadth_first(mask:np.ndarray, # (Y,X) or (Z,Y,X), non-zero where memb
     return grow_forest(mask, epsilon_vox).labels
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #a9556cac
-@njit(cache=True)
+@compiled()
 def _root(parent, i):
     "Find: the root of leaf `i`."
     while parent[i] != i:
@@ -154,7 +154,7 @@ def _root(parent, i):
     return i
 
 
-@njit(cache=True)
+@compiled()
 def _unite(parent, i, j):
     "Union: the lower root wins."
     a = _root(parent, i)
@@ -162,14 +162,14 @@ def _unite(parent, i, j):
     parent[max(a, b)] = min(a, b)
 
 
-@njit(cache=True)
+@compiled()
 def _flatten(parent):
     "Hang every leaf directly below its root."
     for i in range(len(parent)):
         parent[i] = _root(parent, i)
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #4e14dbe8
-@njit(cache=True)
+@compiled()
 def _find_runs(mask, # (rows, X) bool
                longest, # 1: each voxel is a run of its own; else runs are as long as they are
                ):
@@ -200,7 +200,7 @@ def _find_runs(mask, # (rows, X) bool
     return begin, first, last
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #1818c4db
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _unite_rows(runs, one, other, dx, parent):
     "Union of the runs of two rows that come within dx of each other: two fingers move along both."
     begin, first, last = runs
@@ -222,7 +222,7 @@ def _unite_rows(runs, one, other, dx, parent):
             j += 1
 
 
-@njit(cache=True)
+@compiled()
 def _unite_runs(runs, # where each row's begin, first and last x
                 height, # rows of a slice
                 reach, # (m,3) dz, dy of a row that is near, and the largest distance in x there
@@ -241,7 +241,7 @@ def _unite_runs(runs, # where each row's begin, first and last x
                 _unite_rows(runs, r, other, dx, parent)
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #0aefcafa
-@njit(cache=True)
+@compiled()
 def _paint_runs(runs, number, labels):
     "Write the number of each run into labels (rows, X)."
     begin, first, last = runs
@@ -320,14 +320,14 @@ LOOSENESS = 32.         # Q of Nock and Nielsen: the value of their paper
 FAILURES = 6            # delta = 1/(6 n²), as there
 
 
-@njit(cache=True)
+@compiled()
 def _bound(size, range2, looseness, delta):
     "b²(R): how far the mean of a region may be off by chance."
     n_regions = min(size, range2**.5)*np.log(1 + size)
     return range2/(2*looseness*size)*(n_regions + np.log(1/delta))
 
 
-@njit(cache=True)
+@compiled()
 def _merge_in_order(i, j, mean, size, range2, looseness, delta):
     "Go through the edges once; merge where the means agree. Return the parents."
     parent = np.arange(len(mean))

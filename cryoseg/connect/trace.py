@@ -13,7 +13,6 @@ __all__ = ['MOVES', 'MIN_COSINE', 'MIN_COSINE_TO_TIP', 'AHEAD_BONUS', 'RECENT_ST
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.ndimage import distance_transform_edt
 from scipy.ndimage import label
 from scipy.ndimage import map_coordinates
@@ -21,6 +20,7 @@ from scipy.ndimage import maximum_filter
 from scipy.ndimage import median_filter
 from typing import NamedTuple
 
+from ..base.compiled import compiled
 from ..base.files import VolumeError
 from .settings import TraceSettings
 
@@ -29,7 +29,7 @@ from .settings import TraceSettings
 MOVES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)])
 
 
-@njit(cache=True)
+@compiled()
 def field_of_view(y:int, # row of the walker
                   x:int, # its column
                   half:int, # half side of the window, pixels
@@ -43,13 +43,13 @@ def field_of_view(y:int, # row of the walker
     return y0, y1, x0, x1
 
 
-@njit(cache=True)
+@compiled()
 def _is_set(heading):
     "Whether the walker has a heading yet."
     return heading[0] != 0 or heading[1] != 0
 
 
-@njit(cache=True)
+@compiled()
 def _weight_ahead(dy, dx, heading, focus):
     "What a new pixel counts that lies (dy,dx) from the walker: 1 straight ahead, 0 from the side on."
     ahead = dy*heading[0] + dx*heading[1]
@@ -58,7 +58,7 @@ def _weight_ahead(dy, dx, heading, focus):
     return (ahead*ahead/(dy*dy + dx*dx))**(focus/2)
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #c252cb0b
-@njit(cache=True)
+@compiled()
 def local_reward(new, # (Y,X) bool, labelled and not yet seen
                  y:int, # row where a move would lead
                  x:int, # its column
@@ -88,20 +88,20 @@ START_PX = 4                # its first steps may be as near to where it started
 LOOK_ACROSS = 4             # half windows: so far the walker looks across a membrane that it met
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #c2b74d3c
-@njit(cache=True)
+@compiled()
 def _is_on(mask, i, j):
     "Whether (i,j) lies in the image and is labelled."
     return 0 <= i < mask.shape[0] and 0 <= j < mask.shape[1] and mask[i, j]
 
 
-@njit(cache=True)
+@compiled()
 def _cosine(move, heading):
     "Of the angle between a move and the heading; 0 where there is no heading."
     along = move[0]*heading[0] + move[1]*heading[1]
     return along/np.sqrt(move[0]**2 + move[1]**2)
 
 
-@njit(cache=True)
+@compiled()
 def _best_move(maps, # mask, new, visited, taken, depth: (Y,X) each
                y, # where the walker stands
                x,
@@ -131,7 +131,7 @@ def _best_move(maps, # mask, new, visited, taken, depth: (Y,X) each
     return chosen, best
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #76cc51b6
-@njit(cache=True)
+@compiled()
 def _look_across(maps, y, x, heading, far):
     "Steps straight ahead, over labelled pixels, to one that is new; 0 where there is none."
     mask, new, visited, _, _ = maps
@@ -145,7 +145,7 @@ def _look_across(maps, y, x, heading, far):
     return 0
 
 
-@njit(cache=True)
+@compiled()
 def _is_recent(i, j, path, n):
     "Whether (i,j) is one of the last steps of the path."
     for k in range(max(n - RECENT_STEPS, 0), n):
@@ -154,7 +154,7 @@ def _is_recent(i, j, path, n):
     return False
 
 
-@njit(cache=True)
+@compiled()
 def _was_here(visited, y, x, path, n, start):
     "Whether the walk passed near (y,x) before its last steps: it has come round to its own trail."
     y0, y1, x0, x1 = field_of_view(y, x, TRAIL_PX, visited.shape)
@@ -168,14 +168,14 @@ def _was_here(visited, y, x, path, n, start):
     return False
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #375438e3
-@njit(cache=True)
+@compiled()
 def _see(new, y, x, half):
     "Mark what is in view as seen."
     y0, y1, x0, x1 = field_of_view(y, x, half, new.shape)
     new[y0:y1, x0:x1] = False
 
 
-@njit(cache=True)
+@compiled()
 def _heading(to_y, to_x, from_, before):
     "The unit vector from the pixel `from_` to (to_y,to_x); `before` where they are the same."
     dy = to_y - from_[0]
@@ -184,7 +184,7 @@ def _heading(to_y, to_x, from_, before):
     return (dy/away, dx/away) if away > 0 else before
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #58fb3d84
-@njit(cache=True)
+@compiled()
 def _go(visited, path, n, y, x, way, steps):
     "Write so many steps from (y,x) into the path; return its new length."
     for t in range(1, steps + 1):
@@ -196,7 +196,7 @@ def _go(visited, path, n, y, x, way, steps):
     return n
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #81ae3ac5
-@njit(cache=True)
+@compiled()
 def _walk(maps, # mask, new, visited, taken, depth: (Y,X) each
           y, # the start, which is not written down
           x,
@@ -235,7 +235,7 @@ def _walk(maps, # mask, new, visited, taken, depth: (Y,X) each
     return n
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #e2a0eb7a
-@njit(cache=True)
+@compiled()
 def _take_round(mask, taken, y, x, reach):
     "Mark the membrane within `reach` of a pixel as taken; return how many pixels were free before."
     gained = 0
@@ -249,7 +249,7 @@ def _take_round(mask, taken, y, x, reach):
     return gained
 
 
-@njit(cache=True)
+@compiled()
 def _take(mask, taken, wide, line):
     "Mark the membrane round a line as taken; return how many pixels were free before."
     gained = 0
@@ -258,7 +258,7 @@ def _take(mask, taken, wide, line):
     return gained
 
 
-@njit(cache=True)
+@compiled()
 def _forget(maps, line, half):
     "What came into view but was not walked on is new again."
     mask, new, visited, taken, _ = maps
@@ -270,7 +270,7 @@ def _forget(maps, line, half):
                 new[i, j] = mask[i, j] and not taken[i, j]
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #bf3435a3
-@njit(cache=True)
+@compiled()
 def _walk_both_ways(maps, start, view, onward, backward):
     "Walk from a start to either side; return how many steps each way."
     y, x = start
@@ -286,7 +286,7 @@ def _walk_both_ways(maps, start, view, onward, backward):
     return a, b
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #7263bccc
-@njit(cache=True)
+@compiled()
 def _walk_all(mask, # (Y,X) bool
               depth, # (Y,X) distance to what is not labelled
               wide, # (Y,X) reach of a line on either side

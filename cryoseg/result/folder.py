@@ -41,6 +41,7 @@ from ..base.formats import read_volume
 from ..base.options import is_of_type
 from ..base.options import shown
 from ..base.text import read_toml
+from ..base.limits import check_regular
 from ..base.limits import in_words
 from ..base.volume import Volume
 from .lock import check_lock
@@ -59,8 +60,9 @@ PLAIN_NAME = re.compile(r'[\w.-]{1,100}', re.ASCII)      # of a file that a run 
 
 def checksum(path, # a file or a folder
              )->str: # 'sha256:' and 16 digits
-    "Fingerprint of a file, or of all files in a folder and their names."
+    "Fingerprint of a file, or of all files in a folder and their names. Raises VolumeError for a pipe or a device."
     path = Path(path)
+    check_regular(path)
     digest = hashlib.sha256()
     folder = path.is_dir()
     for name in sorted(p for p in path.rglob('*') if p.is_file()) if folder else [path]:
@@ -220,8 +222,11 @@ class OtherFormat(VolumeError):
 
 
 def _refuse_format(path, values):
-    "Say which version wrote a record. Raises OtherFormat."
-    told = f'format {shown(values["format"])}' if 'format' in values else 'cryoseg 0.1.0'
+    "Say which version wrote a record. Raises OtherFormat, and VolumeError where it does not say so."
+    run = values.get('run')
+    version = run.get('version') if isinstance(run, dict) else None
+    _require('format' in values or isinstance(version, str), 'names no format')
+    told = f'format {shown(values["format"])}' if 'format' in values else f'cryoseg {shown(version)}'
     raise OtherFormat(f'{path} was written by {told}, this version writes format {FORMAT}: '
                       'choose another folder, or --overwrite to make the run anew')
 
@@ -260,7 +265,7 @@ def changed_file(folder, # of a run
     "Name a file of a finished stage that is not what was written."
     for name, was in stage.wrote.items():
         path = Path(folder)/name
-        if not path.exists() or checksum(path) != was:
+        if not (path.is_file() or path.is_dir()) or checksum(path) != was: # a pipe would wait for ever
             return name
     return ''
 

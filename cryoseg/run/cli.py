@@ -98,7 +98,7 @@ def _show_warning(message, *_, **__):
     complain(f'warning: {one_line(message)}')
 
 
-MENDABLE = VolumeError, OSError, ValueError, MemoryError      # errors that a user can do something about
+MENDABLE = VolumeError, OSError, ValueError, MemoryError, EOFError    # errors that a user can do something about
 
 
 def stopped()->typer.Exit: # to be raised

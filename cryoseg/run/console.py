@@ -100,7 +100,11 @@ def one_line(error)->str: # a line
         place = f'{error.filename}: ' if error.filename else ''
         remedy = REMEDIES.get(error.errno, '')
         return place + '; '.join(filter(None, (error.strerror, remedy)))
-    return ' '.join(str(error).split()) or type(error).__name__
+    words = ' '.join(str(error).split())
+    if isinstance(error, EOFError):
+        words = f'a file that Python has stored is cut short ({words}); install cryoseg and its packages again'
+    seen = ''.join(character if character.isprintable() else UNKNOWN for character in words)    # no escape sequences
+    return seen or type(error).__name__
 
 # %% ../../nbs/2_run/02a2_console.ipynb #7b1c0e04
 class PatientStream:

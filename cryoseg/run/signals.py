@@ -7,6 +7,7 @@ __all__ = ['INTERRUPTED', 'STOPPING', 'WORDS', 'SHOW_CURSOR', 'IMPORTING', 'Stop
            'install_handler', 'handling', 'catching', 'stop_if_asked', 'main']
 
 # %% ../../nbs/2_run/02a1_signals.ipynb #0276ec05
+import atexit
 import os
 import signal
 import sys
@@ -124,7 +125,16 @@ def stop_if_asked()->None:
         raise KeyboardInterrupt
 
 # %% ../../nbs/2_run/02a1_signals.ipynb #000ccfde
+def _end_in_peace():
+    "Ignore what asks to end: all is done, and Python, which takes down its modules, would lose the exit code."
+    for name in STOPPING:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is _handle:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def main()->None:
     "The command `cryoseg`, as the shell calls it."
+    atexit.register(_end_in_peace)          # registered first, it is called last
     install_handler()
     import_module('cryoseg.run.cli').main()

@@ -9,8 +9,8 @@ __all__ = ['STEP_VOX', 'MAX_PARTS', 'SHELL_VOX', 'BAND_VOX', 'SLAB', 'Raster', '
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from ..base.compiled import compiled
 from ..base.mesh import inside_mesh
 
 # %% ../../nbs/6_surface/06k_raster.ipynb #9ca98e5e
@@ -20,7 +20,7 @@ STEP_VOX = .6                   # distance of the points that stand for a face
 MAX_PARTS = 12                  # of an edge: faces longer than 7 voxels are covered more thinly
 
 
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _window(at, band, length):
     "First voxel of an axis within `band` of a coordinate, and the one after the last."
     first = int(np.ceil(at - band))
@@ -28,7 +28,7 @@ def _window(at, band, length):
     return max(0, first), min(length - 1, last) + 1
 
 
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _tell_voxels(point, value, band, square, nearest):
     "Let one point tell the voxels near it its distance and its value."
     depth, height, width = square.shape
@@ -46,12 +46,12 @@ def _tell_voxels(point, value, band, square, nearest):
                     nearest[z, y, x] = value
 
 
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _square_length(a, b):
     return ((a - b)**2).sum()
 
 
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _parts(a, b, c, step):
     "In how many parts the edges of a face are divided."
     square = max(_square_length(a, b), _square_length(b, c))
@@ -60,14 +60,14 @@ def _parts(a, b, c, step):
     return min(max(parts, 1), MAX_PARTS)
 
 # %% ../../nbs/6_surface/06k_raster.ipynb #f34b261f
-@njit(cache=True, inline='always')
+@compiled(inline='always')
 def _mix(weights, a, b, c):
     "The weighted mean of three numbers."
     s, t, r = weights
     return s*a + t*b + r*c
 
 
-@njit(cache=True)
+@compiled()
 def _spread(vertices, faces, sigma, step, band, square, nearest):
     "At each voxel within `band` of the mesh: the squared distance to the nearest point of its faces, and sigma there."
     depth = square.shape[0] - 1

@@ -75,6 +75,10 @@ def test_a_file_that_is_not_what_was_written_is_noticed(tmp_path):
     assert changed_file(tmp_path, stage) == 'surfaces'
     (tmp_path/'a.csv').unlink()
     assert changed_file(tmp_path, stage) == 'a.csv'
+    if hasattr(os, 'mkfifo'):
+        os.mkfifo(tmp_path/'a.csv')
+        assert changed_file(tmp_path, stage) == 'a.csv'
+        with pytest.raises(VolumeError, match='pipe'): checksum(tmp_path/'a.csv')
 
 
 def test_why_a_stage_is_done_again(tmp_path):

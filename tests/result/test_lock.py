@@ -6,13 +6,16 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
+from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from cryoseg.base.files import VolumeError, VolumeWarning, machine_mark
 from cryoseg.result import lock
-from cryoseg.result.lock import LOCK_NAME, STALE_S, Locked, check_lock, leftovers, locked_file, locked_folder, read_holder, this_process
+from cryoseg.result.lock import LOCK_NAME, STALE_S, Holder, Locked, check_lock, leftovers, locked_file, locked_folder, read_holder, this_process
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
 HOLD = '''
@@ -107,6 +110,16 @@ def test_a_lock_that_says_nothing_is_one_all_the_same(tmp_path, text):
     old = time.time() - 2*STALE_S
     os.utime(tmp_path/LOCK_NAME, (old, old))
     with pytest.warns(VolumeWarning), locked_folder(tmp_path): pass
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='pipes of POSIX')
+@pytest.mark.parametrize('make', [os.mkfifo, lambda path: path.symlink_to('/nowhere/x'), lambda path: path.symlink_to('/dev/zero'), Path.mkdir], ids=['pipe', 'dead link', 'device', 'folder'])
+def test_a_lock_that_is_no_file_is_not_waited_for(tmp_path, make):
+    make(tmp_path/LOCK_NAME)
+    assert read_holder(tmp_path/LOCK_NAME) == Holder()
+    with suppress(Locked), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with locked_folder(tmp_path): pass
 
 
 @pytest.mark.filterwarnings('ignore::cryoseg.base.files.VolumeWarning')

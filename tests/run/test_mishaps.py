@@ -307,7 +307,8 @@ def test_a_report_that_is_gone_is_written_again(done):
 
 @pytest.mark.parametrize('error, words', [(OSError(errno.EMFILE, 'Too many open files'), 'Too many open files; allow more files at a time (ulimit -n)'),
                                           (PermissionError(errno.EACCES, 'Permission denied', 'a.mrc'), 'a.mrc: Permission denied; ask for permission'),
-                                          (OSError('odd\nthing'), 'odd thing'), (MemoryError(), 'MemoryError')])
+                                          (OSError('odd\nthing'), 'odd thing'), (MemoryError(), 'MemoryError'), (ValueError('a\x1b[31m\x07b'), 'a?[31m?b'),
+                                          (EOFError('marshal data too short'), 'a file that Python has stored is cut short (marshal data too short); install cryoseg and its packages again')])
 def test_errors_of_the_system_name_a_remedy(error, words):
     assert one_line(error) == words
 

@@ -50,6 +50,20 @@ def test_one_that_a_library_swallowed_comes_again():
     with catching(): stop_if_asked()
 
 
+@pytest.mark.parametrize('name', ASKING)
+def test_when_all_is_done_the_exit_code_stays(tmp_path, name):
+    "Python takes down its modules, which takes a second where there are many."
+    program = f'''
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.{name}): kill(pid, number)
+late = Late()
+from cryoseg.run import cli
+cli.main = lambda: None
+signals.main()
+'''
+    assert end(program, tmp_path) == (0, '')
+
+
 def test_what_is_ignored_stays_ignored(tmp_path):
     "As `nohup` does it, and a shell for what runs in the background."
     run = subprocess.Popen([sys.executable, '-c', BEGIN + 'print("ready", flush=True)\ntime.sleep(.5)'], stdout=subprocess.PIPE, text=True,
