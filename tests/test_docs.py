@@ -116,3 +116,16 @@ def test_the_index_shows_every_room():
     text = index.read_text(encoding='utf-8')
     missing = [p.stem for p in notebooks() if p != index and p.stem not in text]
     assert not missing, f'nbs/index.ipynb does not name {missing}'
+
+
+def test_the_page_of_refusals_counts_the_damaged_files():
+    "How often each reader is tried on damaged files, and the limits, are those of the harness."
+    constants = dict(re.findall(r'^([A-Z_]+) = ([\d_]+)\b', read('tests/fuzz/fuzz.py'), re.MULTILINE))
+    readers, = re.findall(r"^READERS = \((.*?)\)\.split\(\)", read('tests/fuzz/fuzz.py'), re.MULTILINE | re.DOTALL)
+    cells = json.loads((NBS / '9_base' / '09k_refuses.ipynb').read_text(encoding='utf-8'))['cells']
+    section, = [' '.join(text.split()) for text in (''.join(cell['source']) for cell in cells) if text.startswith('## Damaged files')]
+    kinds = re.findall(r'\w+', readers)
+    told = (f'{len(kinds)} kinds of files', f'{int(constants["ORDINARY_CASES"])} damaged files', f'{int(constants["LONG_CASES"]):,} in all',
+            f'{int(constants["MAX_SECONDS"])} seconds')
+    missing = [words for words in told if words not in section]
+    assert not missing, f'09k_refuses does not say {missing}'

@@ -43,7 +43,7 @@ COORDINATE_UNIT = r'Coordinates\s+"([^"]*)"'
 MAX_WORDS = 200 # letters that an error takes from a file
 LISTED = 8 # things that a message lists
 
-
+# %% ../../nbs/9_base/09c5_amira.ipynb #cce9b2ee
 @dataclass(frozen=True)
 class AmiraHeader:
     "The text of an AmiraMesh file."

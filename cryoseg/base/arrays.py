@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['HEADER_READERS', 'MAX_WORDS', 'BAD_HEADER', 'LABEL_NAMES', 'IMAGE_NAMES', 'VOLUME_NAMES', 'LISTED', 'VOXEL_NAME',
            'VOXEL_ENTRY', 'ORIGIN_NAMES', 'PLAIN_UNIT', 'UNSAID', 'SUFFIX', 'MAX_MEMBERS', 'SMALL_BYTES', 'ZIP_END',
-           'ZIP_END_BYTES', 'ZIP_LIST', 'MAX_LIST', 'MEANING_PART', 'ArrayHeader', 'read_array_header', 'read_npy',
-           'which_array', 'SaidSize', 'voxel_entry', 'Member', 'read_npz', 'read_npz_meaning', 'write_npy', 'write_npz']
+           'ZIP_END_BYTES', 'ZIP_LIST', 'MAX_LIST', 'ArrayHeader', 'read_array_header', 'read_npy', 'which_array',
+           'SaidSize', 'voxel_entry', 'Member', 'read_npz', 'read_npz_meaning', 'write_npy', 'write_npz']
 
 # %% ../../nbs/9_base/09c3_arrays.ipynb #9f3f5360
 import os
@@ -21,11 +21,11 @@ import numpy as np
 from .files import VolumeError
 from .files import six_digits
 from .files import warn_user
-from .limits import check_memory
 from .limits import check_unpacked
 from .volume import RawVolume
 from .volume import Volume
 from .volume import as_dtype
+from .volume import named_labels
 from .volume import unit_in_A
 
 # %% ../../nbs/9_base/09c3_arrays.ipynb #77664d1c
@@ -49,7 +49,7 @@ class ArrayHeader(NamedTuple):
             n *= side
         return n
 
-
+# %% ../../nbs/9_base/09c3_arrays.ipynb #04d340dd
 HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0,
                   (3, 0): np.lib.format.read_array_header_2_0} # 3.0 differs in the letters of field names alone
 MAX_WORDS = 200 # letters that an error takes from a file
@@ -77,8 +77,7 @@ def read_array_header(file, # open at the first byte of an array
         raise VolumeError(f'{path}: a shape of {shape} cannot be; is it damaged?')
     return ArrayHeader(shape, fortran, dtype, file.tell())
 
-
-
+# %% ../../nbs/9_base/09c3_arrays.ipynb #740b88dc
 def read_npy(path:Path, # a file
              )->RawVolume: # memory-mapped
     "Read one array on disk. Raises VolumeError for pickled objects, and where less is there than is promised."
@@ -224,7 +223,7 @@ class Member(NamedTuple):
         "Number of axes."
         return self.header.ndim
 
-
+# %% ../../nbs/9_base/09c3_arrays.ipynb #63b9997b
 ZIP_END = b'PK\x05\x06' # begins the last record of a zip
 ZIP_END_BYTES = 2**16 + 22 # of that record with its comment, at most
 ZIP_LIST = slice(12, 16) # where that record has the length of the list of files
@@ -254,7 +253,7 @@ def _members(archive, path):
             members[info.filename.removesuffix(SUFFIX)] = Member(info, read_array_header(file, path))
     return members
 
-
+# %% ../../nbs/9_base/09c3_arrays.ipynb #9968d978
 def _check_promise(member, path):
     "Raise VolumeError where an array promises what the archive does not hold, or what memory does not."
     promised = member.header.n_bytes
@@ -263,7 +262,6 @@ def _check_promise(member, path):
         raise VolumeError(f'{path}: truncated: the header of {member.info.filename} promises {promised} bytes, '
                           f'there are {there}; copy it again')
     check_unpacked(promised, member.info.compress_size, path)
-    check_memory(promised, path)
 
 
 def _load(archive, member, path):
@@ -289,7 +287,7 @@ def _load_small(archive, members, path):
              if member.ndim < 2 and member.header.n_bytes <= SMALL_BYTES}
     return {name: _load(archive, member, path) for name, member in small.items()}
 
-
+# %% ../../nbs/9_base/09c3_arrays.ipynb #26d6d414
 def read_npz(path:Path, # a file
              labels:bool=False, # whether labels are wanted, where the archive holds several volumes
              )->RawVolume: # in memory
@@ -306,9 +304,6 @@ def read_npz(path:Path, # a file
     return RawVolume(data, 'NPZ', size.voxel_A, _origin_A(small, path), _nstart(small, path), said=size.said)
 
 # %% ../../nbs/9_base/09c3_arrays.ipynb #20b50493
-MEANING_PART = r'\s*([\d/]*)[\s:=]*(.*?)\s*' # '2/3 lumen': labels, then their name
-
-
 def read_npz_meaning(path:Path, # a file
                      )->dict: # label: its name; empty where the file does not say
     "Read what the text `meaning` of an archive, such as '1 membrane, 2/3 lumen', says about its labels."
@@ -316,12 +311,7 @@ def read_npz_meaning(path:Path, # a file
         small = _load_small(archive, _members(archive, path), path)
     if 'meaning' not in small:
         return {}
-    text = ','.join(np.ravel(small['meaning']).astype(str))
-    names = {}
-    for part in text.split(','):
-        labels, name = re.fullmatch(MEANING_PART, part).groups()
-        names.update({int(label): name for label in labels.split('/') if label.isdecimal()})
-    return names
+    return named_labels(','.join(np.ravel(small['meaning']).astype(str)))
 
 # %% ../../nbs/9_base/09c3_arrays.ipynb #3436808e
 def write_npy(part:Path, # the file to write

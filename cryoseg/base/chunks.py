@@ -51,7 +51,7 @@ def zarr_children(folder:Path, # of a group
     entries = itertools.islice(os.scandir(folder), MAX_CHILDREN)
     return sorted(entry.name for entry in entries if entry.is_dir() and is_zarr(Path(entry.path)))
 
-
+# %% ../../nbs/9_base/09a6_chunks.ipynb #bdb8022e
 @dataclass(frozen=True)
 class ZarrStore:
     "The folder that a path leads into, from its uppermost group on."
@@ -93,7 +93,7 @@ class ZarrStore:
             raise VolumeError(f'{self.path}: {file.name} has {in_words(size)}, where a short text is needed; '
                               'is it damaged?')
 
-
+# %% ../../nbs/9_base/09a6_chunks.ipynb #a062d5fa
 def open_store(path:Path, # a folder: an image, or an array in it
                follow_links:bool=False, # whether links may lead out of the store
                )->ZarrStore: # round the path
@@ -142,7 +142,7 @@ def stored_chunks(folder:Path, # of an array
                           'write it again in larger chunks, for example of 64 voxels a side')
     return sizes
 
-
+# %% ../../nbs/9_base/09a6_chunks.ipynb #dfd95404
 class Grid(NamedTuple):
     "How an array is cut into the pieces that lie in one file each."
     shape:tuple # of the array
@@ -175,7 +175,7 @@ class Grid(NamedTuple):
         return tuple(slice(k*piece, min((k + 1)*piece, side))
                      for k, piece, side in zip(place, self.piece, self.shape))
 
-
+# %% ../../nbs/9_base/09a6_chunks.ipynb #d174e357
 def check_grid(grid:Grid, # of an array
                item_bytes:int, # of a voxel
                path:Path, # named in errors
@@ -219,7 +219,7 @@ def _zstd_promise(head):
     start = 5 + (1 - single) + ZSTD_DICTIONARY[flags & 3]
     return _little(head[start:start + n]) + (ZSTD_TWO_BYTES if n == 2 else 0)
 
-
+# %% ../../nbs/9_base/09a6_chunks.ipynb #db8fe598
 def _zlib_length(file, limit):
     "How many bytes come out of a zlib stream, counted up to a limit."
     unpacker = zlib.decompressobj()
@@ -240,7 +240,7 @@ def _file_length(unpacked, limit):
         n += len(piece)
     return n
 
-
+# %% ../../nbs/9_base/09a6_chunks.ipynb #cbea66ce
 def _gzip_promise(file):
     "The length that the end of a gzip file promises."
     file.seek(-4, os.SEEK_END)
@@ -265,7 +265,7 @@ def _unpacked_length(file, packing, limit):
         return _file_length(opened, limit)
     return _head_promise(file.read(HEAD_BYTES), packing)
 
-
+# %% ../../nbs/9_base/09a6_chunks.ipynb #2460274a
 SLACK = 2**20 # bytes by which filters may lengthen a chunk
 DAMAGED_CHUNK = (OSError, EOFError, ValueError, IndexError, zlib.error, lzma.LZMAError)
 
@@ -311,7 +311,7 @@ def _shard_entries(opened, n, index):
     numbers = np.frombuffer(opened.read(n_bytes), '<u8').reshape(-1, 2)
     return [tuple(entry) for entry in numbers.tolist() if LEFT_OUT not in entry]
 
-
+# %% ../../nbs/9_base/09a6_chunks.ipynb #c328ff58
 def _check_entry(opened, entry, size, packing, limit):
     "Raise ValueError where a chunk of a shard lies outside it, or would unpack to more than its place."
     start, length = entry

@@ -146,7 +146,7 @@ OTHER_SUFFIXES = {
     '.star': 'a table of RELION; give the tomogram that it names',
 }
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #88e9cc22
 def _refuse_kind(path):
     "Raise VolumeError for a path that no reader takes."
     suffix = path.suffix.lower()
@@ -169,7 +169,7 @@ def _find_reader(path):
         _refuse_kind(path)
     return entry
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #a19626b0
 MAX_REASON = 300 # letters of an error of another package
 
 
@@ -276,7 +276,7 @@ class VoxelSize(NamedTuple):
     edge_A:float
     known:bool # False where neither the file nor the caller says it
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #36b678d3
 def _doubtful(edge, box):
     "Whether a voxel or its box, both in Å, is of a size that tomograms do not have."
     low, high = LIKELY_A
@@ -312,7 +312,7 @@ def _edges(raw, shape):
     along = zip(raw.voxel_A, shape[::-1])
     return [edge for edge, n in along if edge is not None and edge > 0 and n > 1]
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #74842207
 def _are_cubes(edges):
     "Whether edges are one edge, to rounding."
     return max(edges) <= MAX_EDGE_RATIO*min(edges)
@@ -418,7 +418,7 @@ def _most_frequent(blocks):
         most = np.maximum(most, run)
     return best
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #305c453d
 def _block_labels(data, depth, n):
     "The most frequent value in blocks of `depth` x n x n voxels; what does not fill a block is dropped."
     z, y, x = data.shape[0]//depth, data.shape[1]//n, data.shape[2]//n
@@ -470,7 +470,7 @@ def _native(volume):
     check_memory(volume.data.nbytes, volume.path)
     return volume.with_data(volume.data.astype(dtype.newbyteorder('=')))
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #bc216e32
 def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also as .gz, .bz2), or an OME-Zarr folder
                 *,
                 voxel_size_A:float|None=None, # instead of what the file says, Å
@@ -550,7 +550,7 @@ def _sample(data):
     places = sorted({round(fraction*last) for fraction in SAMPLED})
     return np.stack([np.asarray(data[place], np.float32) for place in places])
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #066d1130
 def _voxel_warnings(sample, finite, path):
     "What is wrong with sampled voxels, one line each."
     lines = []

@@ -52,7 +52,7 @@ STAMPS = {0x44: '<', 0x11: '>'} # first byte of the machine stamp: byte order
 EXTRA2_START = 112 # the byte of the header at which mrcfile's field `extra2` begins
 VOLUME_STACKS = range(401, 631) # `ispg` of files that hold several volumes
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #21f7e607
 @dataclass(frozen=True)
 class MrcStart:
     "The header of an MRC file, and the beginning of its extended header."
@@ -94,7 +94,7 @@ class MrcStart:
         block = self.header['extra2'].tobytes()
         return np.frombuffer(block, self.order + dtype, n, byte - EXTRA2_START).tolist()
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #2d438a8b
 def _likeliness(start):
     "How well the header fits its byte order: a mode that exists, the machine stamp, little-endian."
     mode = int(start.header['mode'])
@@ -144,7 +144,7 @@ def _check_one_volume(start, path):
     if int(start.header['ispg']) in VOLUME_STACKS and n > 1:
         raise VolumeError(f'{path}: a stack of {n} volumes (ispg {start.header["ispg"]}); give them one by one')
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #2ce7dc52
 def _suffix(path):
     "The suffix that says the format, in small letters: .st for a.st and for a.st.gz."
     inner = Path(path.stem) if path.suffix.lower() in PACKED else path
@@ -204,7 +204,7 @@ def _fei_angles(start):
     step = max(int(first['Metadata size']), dtype.itemsize)
     return _column(start, step, dtype.fields['Alpha tilt'][1], dtype['Alpha tilt'].str[1:])
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #65caebca
 def _row_angles(start):
     "The first number of each row: degrees, zeros at the end where there are more rows than sections."
     if bytes(start.header['exttyp']) in FEI_HEADERS:
@@ -300,7 +300,7 @@ def _header_sign(start, path):
         return StackSign('its header says so (ispg 0, mz 1)', 'likely')
     return None
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #b8084b48
 def stack_sign(start:MrcStart, # of a file
                data:np.ndarray, # (sections, rows, columns), its voxels
                path:Path, # its name
@@ -345,7 +345,7 @@ def _as_stored_bytes(sample):
     background = (sample == 0).mean()
     return sample.min() >= -1 or background > max(MIN_BACKGROUND, (sample == LOWEST).mean())
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #a6c69739
 def _shifted_back(data, sample, path):
     "Bytes that were stored 128 lower, as they were meant; the flag is not believed where the voxels speak against it."
     if _as_stored_bytes(sample):
@@ -372,7 +372,7 @@ def _says_unsigned(header, sample):
         return True
     return _steepness(sample) > STEEPER*_steepness(sample.view(np.uint8))
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #21bda853
 def _bytes_as_meant(start, data, path):
     "The voxels of mode 0 as the numbers that they stand for."
     flags = _imod_flags(start)
@@ -421,7 +421,7 @@ def _is_cube(edges):
     "Whether all edges are known, and the same."
     return None not in edges and max(edges) <= SAME*min(edges)
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #2e1dee2e
 def _voxel(start, axes, path):
     "Voxel size along x,y,z in Å; None where the header does not say."
     header = start.header
@@ -439,7 +439,7 @@ def _voxel(start, axes, path):
             return edges
     return stored
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #22c88292
 def _nstart(header, axes, path):
     "`nstart` along x,y,z, from that along column, row and section."
     start = tuple(int(header[name]) for name in ('nxstart', 'nystart', 'nzstart'))
@@ -505,7 +505,7 @@ def _mapped_voxels(start, path):
     offset = _voxel_offset(start, path.stat().st_size, path)
     return np.memmap(path, start.dtype, 'r', offset, start.shape)
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #2a9d4e63
 def _fill(file, buffer):
     "Read into a buffer until it is full or the file ends; how many bytes were there."
     view = memoryview(buffer)
@@ -580,7 +580,7 @@ def mrc_dtype(data:np.ndarray, # voxels
     fits_int16 = data.size == 0 or data.max() <= np.iinfo(np.int16).max
     return 'int16' if fits_int16 else 'uint16'
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #ba5c77a9
 CREATOR = 'Created by cryoseg'
 MEANING = 'meaning: ' # begins the label of a header that says what values mean
 

@@ -121,7 +121,7 @@ def _has_type(value, kinds):
         return True
     return isinstance(value, kinds)
 
-
+# %% ../../nbs/9_base/09a2_options.ipynb #d8b90aa2
 def is_of_type(value, # a plain value
                hint, # the annotation of a field: int, float|None, tuple, ...
                )->bool: # True where the value may stand in the field

@@ -100,7 +100,7 @@ def _depth(value):
         level, depth = inner, depth + 1
     return depth
 
-
+# %% ../../nbs/9_base/09a4_text.ipynb #7d782514
 def parse_toml(text:str, # in TOML
                path, # where it came from, for errors
                )->dict: # at most MAX_DEPTH deep

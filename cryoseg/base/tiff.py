@@ -131,7 +131,7 @@ def _imagej_voxel(tif, n_slices):
     voxel = _from_lengths([_length(*pair) for pair in zip([*across, about.get('spacing')], units)])
     return _along_z(voxel, n_slices)
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #7420afff
 def _ome_voxel(tif, series, n_slices):
     "Voxel size in the XML text of OME, whose unit is µm where it names none."
     from xml.etree import ElementTree
@@ -263,7 +263,7 @@ def _truncated(path, why):
     "The error of a file that holds less than it promises."
     return VolumeError(f'{path}: truncated: {why}; copy it again')
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #46bcc9ad
 def _next_page(file, chain, place, path):
     "Where the page after the one at `place` is described; 0 after the last."
     size = path.stat().st_size
@@ -402,7 +402,7 @@ def _one_line(path):
         raise VolumeError(f'{path}: cannot be read as {path.suffix.lower()} ({reason}); '
                           'is it damaged, or another format under this name?') from error
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #fdf28de4
 def _stored_bytes(pages):
     "Bytes that the pieces of pages take in their file, or files: OME spreads an image over several."
     sizes = {id(page.parent): page.parent.filehandle.size for page in pages}
@@ -420,7 +420,7 @@ def _check_segments(page, path):
     if end > size:
         raise _truncated(path, f'a page ends at byte {end}, the file has {size}')
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #4f9c62d2
 def _check_bombs(page, tif, path):
     "Raise VolumeError where a packed piece of a page unpacks to more than its share of the image."
     unpacker = UNPACKERS.get(int(page.keyframe.compression))
@@ -434,7 +434,7 @@ def _check_bombs(page, tif, path):
             raise VolumeError(f'{path}: a piece of {count} bytes unpacks to more than the {expected} bytes of its '
                               'part of the image; is the file damaged?')
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #15527acd
 def _pages(series, path):
     "The pages of an image. Raises VolumeError where some are missing."
     pages = list(series.pages)
@@ -456,7 +456,7 @@ def _decoded(series, tif, path):
             data[k] = page.asarray(maxworkers=1)
     return data.reshape(series.shape)
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #e6c7f333
 def _picture_data(picture):
     "The numbers of a picture that Pillow has opened; Pillow's one-bit pictures are 0 and 255 under the name of bool."
     data = np.asarray(picture.convert('RGB') if picture.mode in COLOUR_MODES else picture)
@@ -508,7 +508,7 @@ def _check_promise(tif, series, path):
     if series.dataoffset is None:
         check_unpacked(series.nbytes + series.keyframe.nbytes, _stored_bytes(_pages(series, path)), path)
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #1e4df23f
 def _pixels(tif, series, path):
     "The `_Pixels` of an image, memory-mapped where it is not packed."
     _check_promise(tif, series, path)

@@ -341,7 +341,7 @@ def _without_extremes(image):
         image = np.clip((image - centre)/spread, -MAX_SDS, MAX_SDS)
     return np.where(counted, image, 0).astype(np.float32), counted
 
-
+# %% ../../nbs/9_base/09b_volume.ipynb #a4cc0c68
 def _smoothed(image, sigma):
     "An image with each of its slices smoothed by a Gaussian of `sigma` voxels."
     from scipy.ndimage import gaussian_filter

@@ -191,7 +191,7 @@ def _place(image, level, axes):
             origin[SPACE.index(axis.name)] = six_digits(lengths.shift[k]*factor)
     return ZarrPlace(tuple(voxel), tuple(origin), (0, 0, 0), _disk_axes(axes))
 
-
+# %% ../../nbs/9_base/09c4_zarr.ipynb #2a5465e3
 def _damaged(error, path):
     "The error of a text that makes no sense."
     reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:MAX_WORDS]
@@ -287,7 +287,7 @@ def _shard_index(array):
     location = about.get('index_location', 'end')
     return ShardIndex(getattr(location, 'value', location) == 'end', CHECKSUM_BYTES if has_checksum else 0)
 
-
+# %% ../../nbs/9_base/09c4_zarr.ipynb #bb5c1a23
 def _find_pieces(array, grid, folder, store, packing):
     "The `Pieces` of an array, each of them looked at."
     sizes = stored_chunks(folder, array.ndim, store)
@@ -313,7 +313,7 @@ def _missing_words(pieces):
     many = f' (the first: {pieces.missing[0]})' if n > 1 else f' ({pieces.missing[0]})'
     return f'{n} of {n + len(pieces.there)} chunks {"are" if n > 1 else "is"} missing{many}'
 
-
+# %% ../../nbs/9_base/09c4_zarr.ipynb #760b9ba3
 def _check_missing(pieces, fill, reading, path):
     "Raise VolumeError where missing chunks cannot be empty ones."
     if not pieces.missing:
@@ -364,7 +364,7 @@ def _unpack(array, grid, pieces):
         data[region] = array[region]
     return data
 
-
+# %% ../../nbs/9_base/09c4_zarr.ipynb #a5fd19a5
 def _voxels(array, folder, store, reading):
     "The voxels of an array, which is looked at first."
     path = store.path
@@ -448,7 +448,7 @@ def _image_round(zarr, here, store):
             return image, levels[0]
     return None
 
-
+# %% ../../nbs/9_base/09c4_zarr.ipynb #835f26e3
 def _dimension_text(array):
     "A text `multiscales` from the names of an array's axes alone; None where it has none."
     names = getattr(array.metadata, 'dimension_names', None) or dict(array.attrs).get('_ARRAY_DIMENSIONS')
@@ -491,7 +491,7 @@ def _children(path):
 
 LISTED = 8 # names that a message shows
 
-
+# %% ../../nbs/9_base/09c4_zarr.ipynb #30402969
 def _level_array(group, level, store):
     "The array of a level. Raises VolumeError where it is not there, or not within the store."
     name = level.get('path') if isinstance(level, dict) else None
@@ -566,7 +566,7 @@ def _refuse_group(attributes, path):
     raise VolumeError(f'{path}: a zarr group without `multiscales`, so no OME-Zarr image; '
                       f'it holds {held}: give the path of an array, {name}/…')
 
-
+# %% ../../nbs/9_base/09c4_zarr.ipynb #3abc886d
 def _read_group(zarr, group, store, reading):
     "An image, or the only image in a group of images."
     path = store.path
@@ -596,7 +596,7 @@ def _group_or_list(zarr, listed, path):
     "A group by its parts; by its list (consolidated metadata) where the parts have no text of their own."
     return _open_group(zarr, path) if zarr_children(path) else listed
 
-
+# %% ../../nbs/9_base/09c4_zarr.ipynb #5765bee2
 def read_zarr(path:Path, # a folder: an image, or an array in it
               labels:bool=False, # whether it holds labels, of which empty chunks are left out
               allow_missing:bool=False, # whether missing chunks are taken for empty ones

@@ -224,7 +224,9 @@ LOG_ODDS = {                    # (cue, taken) -> (a, b): the table `the fit` of
     (PATCH, True): (-1.71, -1.54),
     (SLICES, False): (-3.58, 0.00),
     (SLICES, True): (-0.61, -1.32),
-    (LEAFLET, True): (4.00, 0.00),  # not counted: two sheets so near are hardly ever two membranes
+    (CONTACT, True): (0.00, 0.00),  # not counted, as the two below: no cue takes a contact by itself
+    (LEAFLET, False): (-4.00, 0.00),    # refused where the two are known as bodies of their own
+    (LEAFLET, True): (4.00, 0.00),  # two sheets so near are hardly ever two membranes
 }
 
 

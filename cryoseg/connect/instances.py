@@ -113,7 +113,7 @@ def _has_body(group, found, scale):
     pieces = [found.pieces[k] for k in group]
     return any(p.closed and p.area >= scale.min_area for p in pieces)
 
-
+# %% ../../nbs/5_connect/05c7_instances.ipynb #daafe920
 def join_by_id(found:Pieces, # of one id
                joins:list, # of Join: what the shapes say
                scale:Scale, # the settings in voxels
@@ -134,7 +134,7 @@ def join_by_id(found:Pieces, # of one id
         added.append(Join(min(a, b), max(a, b), 0., near.distance, ONE_ID, CONTACT, GIVEN, middle=tuple(near.middle)))
     return added
 
-
+# %% ../../nbs/5_connect/05c7_instances.ipynb #9ecfcd96
 def find_joins_of_ids(found:Pieces, # of all ids
                       scale:Scale, # the settings in voxels
                       seed:int=0, # of everything that draws

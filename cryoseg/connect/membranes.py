@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['NOT_MEMBRANE', 'JOIN', 'CUT', 'USER', 'EDIT_REACH_A', 'MIN_EDIT_REACH_VOX', 'MAX_MEMBRANES', 'THICK_VOX',
-           'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'HALF_PERCENTILE', 'DEEPEST', 'FILL', 'ANY_NEIGHBOUR',
-           'LINE_SPARE_PX', 'NO_LINE', 'LINES', 'BOX_MARGIN_PX', 'membrane_values_of', 'membrane_mask', 'place_A',
-           'centre_voxel', 'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs',
-           'decide', 'edits_from_links', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick', 'Middles',
-           'thin_walls', 'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes',
+           'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'DEEPEST', 'FILL', 'ANY_NEIGHBOUR', 'LINE_SPARE_PX', 'NO_LINE',
+           'LINES', 'BOX_MARGIN_PX', 'JUDGED_IN_A', 'membrane_values_of', 'membrane_mask', 'place_A', 'centre_voxel',
+           'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs', 'decide',
+           'edits_from_links', 'shape_score', 'confidence_of', 'find_in_space', 'is_thick', 'Middles', 'thin_walls',
+           'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes',
            'connect_labels']
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #d42fc50f
@@ -20,13 +20,13 @@ import numpy as np
 from scipy.ndimage import find_objects, label
 from scipy.spatial import cKDTree
 
-from ..base.files import VolumeError
+from ..base.files import VolumeError, warn_user
 from ..base.geometry import connected_groups
 from ..result.records import Connection, Dropped, Edit, Fragment, Link, Membrane
 from .settings import ConnectSettings
 from .trace import trace_slice
 from .link import fragment_ends, link_fragments
-from .pieces import TYPICAL_VOXEL_A, Piece, Scale, depths, keep_deepest
+from .pieces import HALF_PERCENTILE, TYPICAL_VOXEL_A, Piece, Scale, depths, keep_deepest
 from .split import find_pieces, nearest_approach
 from .joins import CONTACT, LEAFLETS, Join, joined
 from .candidates import find_joins, join_probability
@@ -166,7 +166,7 @@ def _fault(edit, numbers, reach):
             return f'no fragment lies within {reach} of its {which} place'
     return f'both places are on fragment {numbers[0]}' if numbers[0] == numbers[1] else ''
 
-# %% ../../nbs/5_connect/05c8_membranes.ipynb #543d3627
+
 def look_up_edits(edits, # of Edit
                   fragment_ids:np.ndarray, # (Z,Y,X) numbers of the fragments
                   voxel_size_A:float|None, # edge of a voxel, Å; None = not known, and places are voxels
@@ -337,7 +337,7 @@ def _assemble(found, links, fragment_ids, unfit, scale, seed):
     return Connection(member[fragment_ids], fragment_ids, tuple(table), tuple(links),
                       _fragments(found.pieces, member, scale), _largest_first(dropped), unfit)
 
-
+# %% ../../nbs/5_connect/05c8_membranes.ipynb #e2f2c0cf
 def _given(group, given, sizes):
     "The ids of another tool that a group of fragments has, that of most voxels first (a person may have joined two)."
     held = {}
@@ -390,7 +390,6 @@ THICK_VOX = 8                   # walls thicker than this are thinned before the
 MIN_TO_ASK, PLACES = 1000, 2000     # voxels of a mask that is asked, and how many of them
 DEEP = .44                      # of THICK_VOX: a voxel with membrane on all sides at this distance is deep
 MIN_DEEP = .2                   # of a mask that is deep
-HALF_PERCENTILE = 90            # of the depths: half the typical wall
 DEEPEST = .5                    # of the depth of the deepest voxel near: what is kept of a thick wall
 FILL = 1.5                      # half walls, and a voxel: how far from its middle a wall is filled
 
@@ -494,7 +493,7 @@ def _count_dropped(dropped, counts, left):
                           advice=THINNER)]
     return _largest_first(recounted + specks)
 
-
+# %% ../../nbs/5_connect/05c8_membranes.ipynb #a2c32b21
 def _numbered_by_size(found, fragment_ids, half_A, mask):
     "The same membranes with filled fragments (Z,Y,X), the largest 1 again."
     counts = np.bincount(fragment_ids.ravel(), minlength=len(found.fragments) + 1)
@@ -603,7 +602,7 @@ def _find_lines(mask, scale, seed):
         links = [_in_pixels(link, scale.pitch_A) for link in links]
     return Lines(lines, links, _nearest_line(mask, lines))
 
-
+# %% ../../nbs/5_connect/05c8_membranes.ipynb #2b4b4075
 def _assemble_slice(mask, found, links, unfit, scale):
     "Groups of lines that are long enough become membranes, those with most pixels first."
     lines, owner = found.lines, found.owner
@@ -680,7 +679,7 @@ def _moved_link(link, first, n_lines, corner, unit_A):
         y_A=link.y_A + y*unit_A,
     )
 
-
+# %% ../../nbs/5_connect/05c8_membranes.ipynb #70407283
 def _find_lines_of_ids(numbered, scale, seed):
     "Trace and link the lines of each id of a slice."
     image = numbered.labels[0]
@@ -711,6 +710,18 @@ def find_in_slice(mask:np.ndarray, # (Y,X) bool
     return _assemble_slice(mask, found, links, decided.unfit, scale)
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #2976af27
+JUDGED_IN_A = 'min_fragment_A2', 'min_area_A2', 'min_radius_A'   # settings that need a voxel size
+
+
+def _warn_of_unused(settings):
+    "Say which settings were given in vain where the voxel size is not known."
+    usual = ConnectSettings()
+    unused = [name for name in JUDGED_IN_A if getattr(settings, name) != getattr(usual, name)]
+    if unused:
+        warn_user(f'the voxel size is not known, so {", ".join(unused)} cannot be used and limits in voxels hold: '
+                  'give --voxel-size')
+
+
 def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask
                    voxel_size_A:float|None, # edge of a voxel, Å; None = not known: all limits are voxels
                    settings:ConnectSettings=ConnectSettings(), # how they are told apart
@@ -723,6 +734,8 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
     numbered = number_ids(labels) if instances else None
     mask = numbered.labels > 0 if numbered else membrane_mask(labels, settings)
     scale = Scale(settings, None if voxel_size_A is None else float(voxel_size_A), mask.shape)
+    if not scale.known:
+        _warn_of_unused(settings)
     if len(mask) == 1:
         return find_in_slice(mask[0], scale, edits, seed, numbered)
     if is_thick(mask, seed):

@@ -38,7 +38,7 @@ UNKNOWN_LINE_PX = 30.           # of a line in a picture: a ring of 8 pixels rad
 UNKNOWN_RADIUS_VOX = 6.         # smaller bodies show no lumen
 SURE_VOX = .5                   # a radius is known to half a voxel
 
-
+# %% ../../nbs/5_connect/05c2_pieces.ipynb #659ab1ce
 @dataclass(frozen=True)
 class Scale:
     """The settings in voxels, for one volume; without a voxel size, limits in voxels instead.
@@ -313,7 +313,7 @@ def keep_deepest(mask:np.ndarray, # (Z,Y,X) bool
     deepest = maximum_filter(depth, 2*int(np.ceil(half)) + 1)
     return mask & (depth >= least*deepest)
 
-
+# %% ../../nbs/5_connect/05c2_pieces.ipynb #201423fb
 def _closed(mask, reach):
     "The mask with all gaps filled that are narrower than twice `reach`."
     grown = distance_transform_edt(~mask) <= reach
@@ -386,7 +386,7 @@ def _stack(voxels, scale, seed):
     note = {1: '', 2: 'two leaflets that touch'}.get(n, f'{n} sheets too close to be told apart')
     return replace(piece, note=note)
 
-
+# %% ../../nbs/5_connect/05c2_pieces.ipynb #7fbeb371
 def describe_piece(voxels:np.ndarray, # (n,3) z,y,x of one region
                    scale:Scale, # the settings in voxels
                    seed:int=0, # of the voxels that are looked at

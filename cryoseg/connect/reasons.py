@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MIN_ON_BODY', 'MIN_BODY_SEEN', 'TUBE', 'CUT_BY_EDGE', 'SIZE_HELP', 'MAX_IDS_SAID', 'THINNER', 'MOST_LABELLED', 'MUCH',
-           'MAX_VALUES_SAID', 'Fault', 'is_cut_by_edge', 'why_no_membrane', 'short_line', 'dropped_group',
+           'RELINK', 'MAX_VALUES_SAID', 'Fault', 'is_cut_by_edge', 'why_no_membrane', 'short_line', 'dropped_group',
            'dropped_specks', 'worth_a_word', 'no_membrane_reason']
 
 # %% ../../nbs/5_connect/05c6_reasons.ipynb #bab5dcd7
@@ -42,7 +42,7 @@ def _no_sheet(piece, scale):
     advice = 'if it is a membrane, have its walls labelled thinner, or lower min_sheet_fraction'
     return Fault(reason, 'connect.min_sheet_fraction', option, value, limit, advice)
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #3c2c1cd7
 def _small_area(piece, scale, least):
     "The fault of what has too small an area."
     value, limit = scale.area(piece.area), scale.area(least)
@@ -56,7 +56,7 @@ def _small_area(piece, scale, least):
     return Fault(f'its area is {value}, and at least {limit} is wanted ({option})', 'connect.min_area_A2', option,
                  value, limit, f'if it is a membrane, lower {option}')
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #68777c8b
 def _small_body(piece, scale):
     "The fault of a closed body that is too small; None where it is none, or large enough."
     if piece.body_fraction < MIN_ON_BODY or piece.seen_fraction <= MIN_BODY_SEEN:
@@ -73,7 +73,7 @@ def _small_body(piece, scale):
     reason = f'it is a {name} of radius {value}, and at least {limit} is wanted ({option})'
     return Fault(reason, 'connect.min_radius_A', option, value, limit, advice)
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #07639f9e
 def is_cut_by_edge(piece:Piece, # a whole group
                    scale:Scale, # the settings in voxels
                    )->bool: # False where it lies on no body
@@ -94,7 +94,7 @@ def why_no_membrane(piece:Piece, # a whole group
         return _small_area(piece, scale, least)
     return _small_body(piece, scale)
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #af13d6ad
 def short_line(length:float, # pixels
                scale:Scale, # the settings in voxels
                )->Fault|None: # None where it is long enough
@@ -141,12 +141,12 @@ def dropped_specks(specks:Specks, # of a mask
     "Make the records of what was too small, or too solid, to be looked at."
     found = []
     small = specks.n_regions - specks.n_blocks, specks.n_voxels - specks.block_voxels
-    if small[0]:
+    if small[1]:
         limit, words = scale.area(scale.min_piece), _of_ids(given_ids)
         option = '--set connect.min_fragment_A2=…'
         fault = f'{words}specks, each smaller than {limit} ({option}; never below {MIN_PIECE_VOX2:.0f} voxels²)'
         found.append(Dropped(small[1], small[0], fault, (), 'connect.min_fragment_A2', option, '', limit,
-                             'if they are parts of a membrane, label more of it: lower --threshold',
+                             'if they are parts of a membrane, have more of it labelled (segment: --threshold)',
                              given_ids=given_ids))
     if specks.n_blocks:
         reason = f'solid blocks: most of each lies deeper than {SOLID_LAYERS} voxels, which no wall does'
@@ -168,7 +168,8 @@ def _largest_of(dropped):
 
 
 MOST_LABELLED = .5              # of a volume: membranes are far less
-MUCH = ', more than half of the volume: is it a mask of membranes, and 1 the value of membrane'
+MUCH = ', more than half of the volume: is it inverted, or a mask of something else than membranes'
+RELINK = ' Where the ids are those of pieces of membranes, --relink forgets them and tells the membranes apart anew.'
 MAX_VALUES_SAID = 8             # label values that are named
 
 
@@ -186,7 +187,7 @@ def _labelled(labels, settings, instances):
         return int(np.count_nonzero(labels))
     return int(np.isin(labels, settings.values).sum())
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #dfc9e185
 def _what_was_dropped(dropped):
     "Sentences about what was left out and what to try, each once."
     told, advice = [], []
@@ -210,11 +211,13 @@ def no_membrane_reason(connection:Connection, # a result without membranes
     labels = np.asarray(labels)
     n = _labelled(labels, settings, instances)
     if n == 0 and not labels.any():
-        return f'No membranes: nothing is labelled, all {labels.size:,} voxels are 0. What to try: lower --threshold.'
+        return (f'No membranes: nothing is labelled, all {labels.size:,} voxels are 0. What to try: a lower '
+                '--threshold where cryoseg labels, another file where labels are given.')
     if n == 0:
         wanted = ', '.join(map(str, settings.values))
         return (f'No membranes: no voxel has the value {wanted} (--membrane-values); the labels hold '
                 f'{_values_in_words(labels)}. What to try: name the values that are membrane with --membrane-values.')
     much = MUCH if n > MOST_LABELLED*labels.size else ''
     told = _what_was_dropped(connection.dropped)
-    return f'No membranes: {n:,} voxels ({n/labels.size:.2%}) are labelled{much}. {told}'
+    again = RELINK if instances and connection.dropped else ''
+    return f'No membranes: {n:,} voxels ({n/labels.size:.2%}) are labelled{much}. {told}{again}'

@@ -6,8 +6,8 @@
 __all__ = ['PATCHES', 'SPHERE_TRIALS', 'MAX_SPHERES', 'MIN_PATCH', 'PATCH_CELLS', 'MAX_BEND', 'SAME_SPHERE', 'START_BAND',
            'GROW_REACHES', 'MAX_GROWN_RATIO', 'MAX_BODIES', 'NEW_SHAPE_PENALTY', 'MIN_LEFT', 'MAX_BODY_RATIO',
            'MIN_COVERED', 'MIN_OWN', 'WALL_POINTS', 'MIN_DEEP', 'MIN_WALL', 'SHELL_NEIGHBOURS', 'DISPUTED', 'ASKED',
-           'MAX_BEYOND', 'MIN_AWAY', 'VOTERS', 'ROUNDS', 'SEAM_REACH', 'MIN_SIDEWAYS', 'ACROSS', 'MIN_LAYER',
-           'MAX_LAYERS', 'MIN_BESIDE', 'MIN_LAYERED', 'IN_LAYERS', 'MIN_REGION', 'MAX_REGIONS', 'SOLID_LAYERS',
+           'MAX_BEYOND', 'MIN_AWAY', 'VOTERS', 'ROUNDS', 'SEAM_REACH', 'MIN_SIDEWAYS', 'ACROSS', 'MIN_REGION',
+           'MIN_LAYER', 'MAX_LAYERS', 'MIN_BESIDE', 'MIN_LAYERED', 'IN_LAYERS', 'MAX_REGIONS', 'SOLID_LAYERS',
            'MIN_FILLED', 'EPSILON_SLACK', 'Sphere', 'fit_sphere', 'likely_spheres', 'grow_body', 'find_bodies',
            'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length', 'split_at_seams', 'Beside',
            'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions', 'find_regions', 'Approach', 'nearest_approach',
@@ -379,6 +379,7 @@ def run_along(one:Piece, # a sheet
     return Beside(offset, float(one.weights[near[good]].sum()))
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #d1705cf7
+MIN_REGION = 10                 # voxels; less is a speck
 MIN_LAYER = .02                 # of a region: a smaller part goes to the nearest layer
 MAX_LAYERS = 60                 # more parts than this are no layers
 MIN_BESIDE, MIN_LAYERED = .5, .5    # of a layer beside another one, and of a region in such layers
@@ -415,7 +416,7 @@ def _touch(a, b, scale):
     "Whether two parts are within merging distance."
     return bool(np.isfinite(cKDTree(a.voxels).query(b.voxels, distance_upper_bound=scale.epsilon + ROUNDING)[0]).any())
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #ee9aa490
 def split_layers(piece:Piece, # the region
                  scale:Scale, # the settings in voxels
                  seed:int=0, # of the description of its layers
@@ -445,7 +446,6 @@ def _layers_of(piece, voxels, scale, seed):
     return Split(np.unique(of_part[nearest], return_inverse=True)[1], IN_LAYERS)
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #49654951
-MIN_REGION = 10                 # voxels
 MAX_REGIONS = 2000              # the largest are looked at
 SOLID_LAYERS = 8                # a region that lies deeper than this for the most part is a block, no membrane
 MIN_FILLED = .3                 # of its box that a block fills
@@ -605,7 +605,7 @@ def _two_bodies(parts, i, j):
     (layer_i, body_i), (layer_j, body_j) = parts.body[i], parts.body[j]
     return layer_i == layer_j and body_i != body_j
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #46ce0c0e
 EPSILON_SLACK = 1e-9            # voxels; roundings of distances on the grid
 
 

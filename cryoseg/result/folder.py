@@ -120,7 +120,7 @@ class RunRecord:
         "The record with some stages struck off."
         return replace(self, stages={name: stage for name, stage in self.stages.items() if name not in stages})
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #75637182
 def check_name(path, # of an input
                )->None:
     "Raise VolumeError for a name that a record cannot hold: bytes that are no text, from disks of other systems."
@@ -153,7 +153,7 @@ def write_record(folder, # of a run
     with atomic_write(record_path(folder)) as part:
         part.write_text(tomli_w.dumps(_to_toml(record)), encoding='utf-8')
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #cf5ccb30
 def _as_record(kind, values, where):
     "The values of a table as a record of a class. Raises VolumeError for unknown names, missing ones, and wrong types."
     hints = get_type_hints(kind)
@@ -186,7 +186,7 @@ def _is_plain_name(name):
     "Whether it names a file in the run's own folder, and nothing above or beyond it."
     return bool(PLAIN_NAME.fullmatch(name)) and name not in ('.', '..')
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #7340407d
 def _as_stage(name, values):
     "The record of a stage. Raises VolumeError for what is none, and for files that lie outside of the run's folder."
     where = f'stages.{shown(name)}'
@@ -226,7 +226,7 @@ def _from_toml(values):
                    stages={name: _as_stage(name, stage) for name, stage in values['stages'].items()},
                    dropped=tuple(_as_dropped(d, number) for number, d in enumerate(values['dropped'], 1)))
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #e9b0250b
 class OtherFormat(VolumeError):
     "The record of another version."
 
@@ -341,7 +341,7 @@ def staged(folder, # of a run
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #5d5307eb
 def _move_where_there(source, target):
     "Move a file, folder or link, where there is one."
     if os.path.lexists(source):

@@ -285,7 +285,7 @@ def leftovers(folder:Path, # where files are written
                 found.append(path)
     return found
 
-
+# %% ../../nbs/9_result/09i2_lock.ipynb #6b6172c9
 def _size(path):
     "The bytes of a file, or of all files in a folder."
     files = [path] if path.is_file() else path.rglob('*')

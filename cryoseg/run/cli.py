@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', 'Overwrite', 'MAX_LEFT_OUT', 'VoxelSize',
            'MaskThreshold', 'LabelsAre', 'AllowMissing', 'FollowLinks', 'Relink', 'Links', 'Labels', 'Membranes',
-           'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'Group', 'DEMO_PHANTOM', 'Talk',
-           'say', 'complain', 'common', 'stopped', 'plain_errors', 'progress_bars', 'locked_output', 'with_settings',
-           'output_folders', 'make_folder', 'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again',
-           'show_run', 'run', 'segment', 'segment_one', 'labels_of', 'connect_with', 'connect', 'surface',
-           'refuse_input_as_target', 'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info',
-           'settings_command', 'demo', 'old_option', 'main']
+           'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues',
+           'TruthValues', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped', 'plain_errors',
+           'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each',
+           'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment', 'segment_one',
+           'labels_of', 'connect_with', 'connect', 'surface', 'refuse_input_as_target', 'store_phantom', 'simulate',
+           'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import inspect
@@ -54,6 +54,7 @@ from .options import COMMON
 from .options import build_settings
 from .options import checked_option
 from .options import option_of
+from .options import parse_tuple
 from .options import settings_options
 from .options import shown_default
 
@@ -126,7 +127,7 @@ def plain_errors(): # a block whose errors are told in one line
             complain(one_line(error))
             raise typer.Exit(BAD_USAGE) from None
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #99e3237f
 @contextmanager
 def progress_bars(insist:bool=True, # stop at the next step where a library has swallowed an interrupt
                   ): # yields a function progress(stage, done, total)
@@ -435,7 +436,7 @@ def connect_with(settings:RunSettings, # of a command
 VoxelSize = Annotated[Optional[float], typer.Option(
     '--voxel-size', help='Voxel size, where the header has none or a wrong one. [Å]')]
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #759447bb
 MaskThreshold = Annotated[Optional[float], typer.Option(
     '--mask-threshold', show_default='0.5',
     help='Where the volume holds probabilities: from this one on a voxel is membrane.')]
@@ -610,13 +611,31 @@ Truth = Annotated[Path, typer.Argument(help='A folder made by `simulate`, or a l
 AsJson = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
 
+TruthLabelsAre = Annotated[Optional[str], typer.Option(
+    '--truth-labels-are', metavar='KIND', show_default=False, help='What the values of the truth are.')]
+
+
+ResultValues = Annotated[Optional[str], typer.Option(
+    '--membrane-values', metavar='N,N', show_default=False, help='The values of the result that are membrane.')]
+
+
+TruthValues = Annotated[Optional[str], typer.Option(
+    '--truth-membrane-values', metavar='N,N', show_default=False, help='The values of the truth that are membrane.')]
+
+
 @app.command('evaluate')
 @with_settings()
-def evaluate_command(result:Result, truth:Truth, as_json:AsJson=False, settings:RunSettings=None):
+def evaluate_command(result:Result, truth:Truth, as_json:AsJson=False, labels_are:LabelsAre='auto',
+                     truth_labels_are:TruthLabelsAre='auto', membrane_values:ResultValues=None,
+                     truth_membrane_values:TruthValues=None, mask_threshold:MaskThreshold=None,
+                     settings:RunSettings=None):
     "Score a result against a truth: voxels, instances, surfaces."
     from cryoseg.measure.evaluate import evaluate
     from cryoseg.measure.evaluate import format_evaluation
-    scores = evaluate(result, truth)
+    values = [None if text is None else parse_tuple(text) for text in (membrane_values, truth_membrane_values)]
+    of_both = [connect_with(settings, membrane_values=v, mask_threshold=mask_threshold).connect for v in values]
+    scores = evaluate(result, truth, labels_are, truth_labels_are, settings=of_both[0], truth_settings=of_both[1],
+                      tell=None if as_json else say)
     print(json.dumps(asdict(scores), indent=2) if as_json else format_evaluation(scores))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #159d35af

@@ -48,7 +48,7 @@ def plain_help(text:str, # for users
     "Mark brackets in a help text as brackets."
     return MARKUP.sub(r'\1\1\\[', text)
 
-
+# %% ../../nbs/2_run/02a2_console.ipynb #ac925bbb
 @contextmanager
 def stage_bars(shown:bool=True, # False draws nothing
                ): # yields a function draw(stage, done, total)
@@ -140,7 +140,7 @@ class PatientStream:
     def __getattr__(self, name):
         return getattr(self._stream, name)
 
-
+# %% ../../nbs/2_run/02a2_console.ipynb #3104c228
 @contextmanager
 def patient_output(tell, # called with the error that lost what was said, but not where its reader went away
                    code:int, # of the exit, where it would have been 0

@@ -25,17 +25,25 @@ from .settings import RunSettings
 # %% ../../nbs/2_run/02a4_labelling.ipynb #c408cb9c
 def _mask_volume(path, like, settings):
     "A mask as it fits a volume: turned, cut and binned like the file of the volume, or made for the volume as it is."
-    as_is = read_volume(path, voxel_size_A=like.voxel_size_A, labels=True, allow_missing=settings.allow_missing,
-                        follow_links=settings.follow_links)
-    changed = settings.beam_axis not in (None, 'z') or settings.z_range or settings.bin != 1
-    if not changed:
-        return as_is
-    plain = replace(settings, voxel_size_A=like.voxel_size_A, invert=False, resample=False)
+    turned = settings.beam_axis not in (None, 'z')
+    if turned or settings.z_range or settings.bin != 1 or settings.resample:
+        try:
+            followed = read_input(path, replace(settings, voxel_size_A=like.voxel_size_A, invert=False), labels=True)
+        except VolumeError: # its slices are cut already
+            followed = None
+        if followed is not None and followed.shape == like.shape:
+            return followed
+    return read_volume(path, voxel_size_A=like.voxel_size_A, beam_axis='z', labels=True,
+                       allow_missing=settings.allow_missing, follow_links=settings.follow_links)
+
+
+def _reading(mask, name):
+    "What a mask keeps. Raises VolumeError for an image."
     try:
-        followed = read_input(path, plain, labels=True)
-    except VolumeError: # its slices are cut already
-        return as_is
-    return followed if followed.shape == like.shape else as_is
+        return read_labels(mask.data, name)
+    except VolumeError as error:
+        words = str(error).partition('; label it first')[0]
+        raise VolumeError(f'{words}; give a mask, with 0 where nothing is wanted') from None
 
 
 def read_mask(path, # a volume
@@ -48,17 +56,17 @@ def read_mask(path, # a volume
     mask = _mask_volume(path, like, settings)
     if mask.shape != like.shape:
         raise VolumeError(f'the mask {path} has shape {mask.shape}, the volume {like.shape} as it is read; make a mask '
-                          'of the file that is given, or of what is left after --beam-axis, --z-range and --bin')
-    reading = read_labels(mask.data, f'the mask {path}')
+                          'of the file that is given, or of what is left after --beam-axis, --z-range, --resample and '
+                          '--bin')
+    reading = _reading(mask, f'the mask {path}')
     inside = reading.data != 0
     if not inside.any():
         raise VolumeError(f'the mask {path} is empty: no voxel would be used; is it the right file?')
     if reading.kind == PROBABILITY:
-        warnings.warn(reading.said, VolumeWarning, stacklevel=3)
+        warnings.warn(f'the mask {path} holds fractions: voxels from one half on are kept', VolumeWarning, stacklevel=3)
     if inside.all():
         warnings.warn(f'the mask {path} keeps every voxel', VolumeWarning, stacklevel=3)
     return inside
-
 
 # %% ../../nbs/2_run/02a4_labelling.ipynb #f59bebac
 def known_voxel_size(volume:Volume)->float|None: # Å; None where nobody knows

@@ -91,7 +91,7 @@ def install_handler()->dict: # signal -> the handler before
     Stop.process = os.getpid()
     return before
 
-
+# %% ../../nbs/2_run/02a1_signals.ipynb #760da001
 @contextmanager
 def handling():
     "A block under the handler, which is taken away again; nothing where it stands already, or in a thread beside."

@@ -18,6 +18,7 @@ from ..base.volume import Volume
 from .outliers import MAD_TO_SD
 from .outliers import cleaned
 from .padding import Padding
+from .padding import blank_padding
 from .padding import find_padding
 from .settings import ContrastSettings
 
@@ -171,14 +172,6 @@ def _equalize_slices(slices, padding, settings):
     for z in range(len(slices)):
         slices[z] = clahe(slices[z], settings.clip_limit, settings.tile_vox, limits)
 
-
-def _blank_padding(slices, padding):
-    "Set what holds no image to 0, in place."
-    for z, image in enumerate(slices):
-        valid = padding.valid(z)
-        if valid is not None:
-            image[~valid] = 0
-
 # %% ../../nbs/4_segment/04a_contrast.ipynb #d8d5d8f7
 def _padding_of(slices):
     "What holds no image. VolumeError where voxels are no numbers: the caller must know."
@@ -210,5 +203,5 @@ def enhance(image:np.ndarray|Volume, # (Y,X), (Z,Y,X) intensities, or a Volume
     out = _smooth_slices(slices, common, padding, settings)
     if settings.clahe:
         _equalize_slices(out, padding, settings)
-    _blank_padding(out, padding)
+    blank_padding(out, padding)
     return out.reshape(np.shape(image))

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOOKED_AT', 'BLOCK', 'MIN_BORDER_PX',
            'MIN_BORDER_COARSE_PX', 'COARSE', 'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX',
-           'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'FADE_PX', 'step_tolerance',
-           'constant_regions', 'Padding', 'find_padding', 'warn_of_padding', 'valid_box', 'inner_box', 'filled']
+           'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'MAX_SOFT_PX', 'MIN_LEAN', 'MIN_EDGE',
+           'FADE_PX', 'step_tolerance', 'constant_regions', 'Padding', 'find_padding', 'warn_of_padding',
+           'blank_padding', 'valid_box', 'inner_box', 'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
@@ -92,7 +93,7 @@ def _mark_rim(marked, image, tolerance):
         if turned.shape[1] >= MIN_LINE_PX:
             np.rot90(marked, turns)[:_constant_lines(turned, tolerance)] = True
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #62c6fb34
 def _border_contact(labels, n):
     "How many border pixels each of `n` components has."
     border = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
@@ -173,7 +174,7 @@ class Padding:
             return 'all voxels hold an image'
         return f'{_percent(self.fraction)} of the voxels are {_in_words(self.values)}'
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #c2830e0f
 def _in_words(values):
     "What the left-out voxels hold."
     numbers = [value for value in values if np.isfinite(value)]
@@ -236,7 +237,51 @@ class _Found:
         "Whether no slice shows anything."
         return not self.low < self.high or not (self.varied or self.n_valid)
 
+# %% ../../nbs/4_segment/04a1_padding.ipynb #2c7dd6bb
+MAX_SOFT_PX = 4                 # interpolation mixes no farther
+MIN_LEAN = .1                   # of the way from the image's mean to the constant
+MIN_EDGE = 2.                   # standard deviations between the two, or no edge can be seen
 
+
+def _rings(image, valid):
+    "The values of an image at 1 to MAX_SOFT_PX pixels from what is not valid, and those farther inside."
+    distance = np.ceil(ndimage.distance_transform_edt(valid)).astype(int)
+    near = [image[distance == k] for k in range(1, MAX_SOFT_PX + 1)]
+    return near, image[distance > MAX_SOFT_PX]
+
+
+def _lean(ring, middle, constant):
+    "How far the mean of a ring is from the image's middle towards the constant, as a fraction."
+    return (middle - ring.mean())/(middle - constant) if ring.size else 0.
+
+
+def _soft_px(data, bits, width, constant):
+    "How many pixels beside a constant are mixed with it; 0 where its edge is sharp, or cannot be seen."
+    rings = [[] for _ in range(MAX_SOFT_PX)]
+    inner = []
+    for z in range(0, len(data), max(1, len(data)//LOOKED_AT)):
+        valid = ~np.unpackbits(bits[z], axis=-1, count=width).astype(bool)
+        if valid.all() or not valid.any():
+            continue
+        near, inside = _rings(np.asarray(data[z], np.float64), valid)
+        inner.append(inside)
+        for ring, values in zip(rings, near):
+            ring.append(values)
+    inner = np.concatenate(inner) if inner else np.zeros(0)
+    if not inner.size or abs(np.median(inner) - constant) < MIN_EDGE*inner.std():
+        return 0
+    lean = [_lean(np.concatenate(ring), np.median(inner), constant) for ring in rings]
+    return next((k for k, value in enumerate(lean) if value <= MIN_LEAN), MAX_SOFT_PX)
+
+
+def _grown(bits, width, n_px):
+    "The same padding, wider by some pixels."
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2*n_px + 1, 2*n_px + 1))
+    left_out = (np.unpackbits(image, axis=-1, count=width) for image in bits)
+    return np.stack([np.packbits(cv2.dilate(image, disk), axis=-1) for image in left_out])
+
+
+# %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
 def _left_out(image, centre, tolerance):
     "Which pixels (Y,X) of a slice hold no image."
     bad = ~np.isfinite(image)
@@ -271,6 +316,8 @@ def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
         return Padding(0.)
     if bits is not found.bits:
         values = (np.nan,)
+    elif np.isfinite(values[0]):
+        bits = _grown(bits, data.shape[2], _soft_px(data, bits, data.shape[2], values[0]))
     n_left_out = sum(int(np.unpackbits(image).sum()) for image in bits)
     return Padding(n_left_out/data.size, values, bits, data.shape[2])
 
@@ -282,6 +329,16 @@ def warn_of_padding(padding:Padding, # of a volume
     if padding.bits is not None:
         start = f'{name}: ' if name else ''
         warn_user(f'{start}{padding}: left out, nothing is labelled there')
+
+# %% ../../nbs/4_segment/04a1_padding.ipynb #3a42ea7c
+def blank_padding(volume:np.ndarray, # (Z,Y,X) made of the volume, changed in place
+                  padding:Padding, # of the volume
+                  )->None:
+    "Set what holds no image to 0, in place."
+    for z, image in enumerate(volume):
+        valid = padding.valid(z)
+        if valid is not None:
+            image[~valid] = 0
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #888e3fbc
 FADE_PX = 8.                    # over which the mirror image fades into noise
@@ -313,7 +370,7 @@ def _shorter(part, end):
     "A slice without its first (0) or last (1) index."
     return slice(part.start + 1 - end, part.stop - end)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #3b1f6f4d
 def _reflected(index, n):
     "Indices brought back into 0 to n - 1 by reflection at the ends."
     index = np.abs(index)

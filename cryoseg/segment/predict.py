@@ -30,6 +30,7 @@ from ..base.files import VolumeError
 from ..base.files import warn_user
 from .settings import SegmentSettings
 from .padding import Padding
+from .padding import blank_padding
 from .padding import find_padding
 from .padding import valid_box
 from .padding import warn_of_padding
@@ -246,7 +247,7 @@ class MembraneEvidence(NamedTuple):
     confidence: float           # mean of 2p - 1 over what it calls membrane; 0 where it sees none
     amount: float               # how much membrane, times its darkness
 
-
+# %% ../../nbs/4_segment/04h_predict.ipynb #63960f65
 def _at_scale(image, valid, scale):
     "A slice and what of it is valid, at the net's scale."
     if scale == 1:
@@ -299,7 +300,7 @@ class Sample(NamedTuple):
     images: list                # of (Y,X) intensities, float64
     valid: list                 # of (Y,X) bool, or None where all holds an image
 
-
+# %% ../../nbs/4_segment/04h_predict.ipynb #318ae0ba
 def slices_with_image(padding:Padding|None, # what holds no image
                       n_slices:int, # of the volume
                       )->np.ndarray: # (n,) ascending
@@ -331,7 +332,7 @@ def sample_slices(data:np.ndarray, # (Z,Y,X) intensities
         valid.append(None if inside is None else inside[middle])
     return Sample(images, valid)
 
-
+# %% ../../nbs/4_segment/04h_predict.ipynb #56169592
 def measured_scale(data:np.ndarray, # (Z,Y,X) intensities
                    net:UNet, # in evaluation mode
                    settings:SegmentSettings=SegmentSettings(), # its precision
@@ -411,7 +412,7 @@ def _mean_of_valid(probability, near, padding):
     total = sum(p.astype(np.float32) * w for p, w in zip(probability, weights))
     return total / np.maximum(sum(w.astype(np.float32) for w in weights), 1)
 
-
+# %% ../../nbs/4_segment/04h_predict.ipynb #6ff1de52
 def calibrated(probability:np.ndarray, # any shape, 0..1
                slope:float, # for the logit
                offset:float, # for the logit
@@ -462,7 +463,7 @@ class Segmentation(NamedTuple):
     probability: np.ndarray     # (Z,Y,X) float16: of membrane, averaged over neighbours and calibrated; 0 in padding
     padding: Padding            # what holds no image, and was left out
 
-
+# %% ../../nbs/4_segment/04h_predict.ipynb #0bf9b615
 UNKNOWN_SCALES = 1., 1.5, 2.    # whose answers are averaged where the size of a pixel is not known
 
 
@@ -520,14 +521,6 @@ def probabilities(data:np.ndarray, # (Z,Y,X) intensities, memory-mapped or in me
     return answers
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #ab4ba94c
-def _without_padding(volume, padding):
-    "Set what holds no image to 0, in place."
-    for z, image in enumerate(volume):
-        valid = padding.valid(z)
-        if valid is not None:
-            image[~valid] = 0
-
-
 def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
                    net:UNet|None=None, # as `load_weights` returns it; None = the net that the settings name
                    settings:SegmentSettings=SegmentSettings(), # how
@@ -556,5 +549,5 @@ def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     for image, where in zip(labels, proteins):
         image[where] = 2
     for volume in (labels, membrane):
-        _without_padding(volume, padding)
+        blank_padding(volume, padding)
     return Segmentation(labels, membrane, padding)

@@ -294,7 +294,7 @@ def save_weights(path:str|Path, # a .safetensors file
     with atomic_write(path) as temporary:
         Path(temporary).write_bytes(save(tensors, strings))
 
-
+# %% ../../nbs/4_segment/04d_unet.ipynb #0ded4c93
 MAX_HEADER_BYTES = 1 << 20      # of a .safetensors file; ours has some ten thousand
 LENGTH_BYTES = 8                # before the header: how long it is
 MEMORY_PER_BYTE = 4             # of a file of weights: read, converted to float32, laid out anew
@@ -335,7 +335,7 @@ def _architecture(header, path):
         values[name] = int(text)
     return values
 
-
+# %% ../../nbs/4_segment/04d_unet.ipynb #7e4f8053
 REALS = 'F16', 'BF16', 'F32', 'F64'      # as safetensors calls them
 COUNTS = 'I64', 'I32'                   # of batches, which batch normalisation keeps
 
@@ -367,7 +367,7 @@ def _empty_net(file, path):
     net.about = header
     return net
 
-
+# %% ../../nbs/4_segment/04d_unet.ipynb #c0567e72
 def _check_values(net, path):
     "Refuse weights with which no number comes out of the net. Raises VolumeError."
     for name, tensor in net.state_dict().items():

@@ -254,7 +254,8 @@ def fit_nested(outer:np.ndarray, # (n,3) pruned voxels
     except (ValueError, np.linalg.LinAlgError) as error:
         return NestedTrial(None, str(error))
     if pair.together_vox > max_ratio*pair.apart_vox:
-        told = f'left-out patches are predicted to {pair.apart_vox:.2f} voxels alone, to {pair.together_vox:.2f} together'
+        told = (f'left-out patches are predicted to {pair.apart_vox:.2f} voxels alone, '
+                f'to {pair.together_vox:.2f} together')
         return NestedTrial(None, told)
     return NestedTrial(pair)
 

@@ -4,7 +4,7 @@ import pytest
 
 from cryoseg.base.geometry import connected_groups
 from cryoseg.connect.candidates import LOG_ODDS, find_joins, join_in_slices, join_probability, keep_separate
-from cryoseg.connect.joins import BODY, PATCH, SLICES, Join
+from cryoseg.connect.joins import BODY, CONTACT, LEAFLET, PATCH, SLICES, Join
 from cryoseg.connect.pieces import Scale
 from cryoseg.connect.settings import ConnectSettings
 from cryoseg.connect.split import find_pieces
@@ -37,6 +37,10 @@ def test_what_was_refused_is_less_likely(cue):
     for cost in (0., .3, .9):
         taken, refused = (join_probability(Join(0, 1, cost, 0., '', cue, taken=t)) for t in (True, False))
         assert taken > 2*refused
+
+
+def test_every_cue_has_odds_taken_or_not():
+    assert set(LOG_ODDS) == {(cue, taken) for cue in (BODY, CONTACT, LEAFLET, PATCH, SLICES) for taken in (True, False)}
 
 
 def test_the_curve_is_a_logistic_one():

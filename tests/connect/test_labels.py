@@ -129,3 +129,43 @@ def test_labels_are_no_image():
     for name in ('noise', 'bytes', 'whole', 'clipped'): check_image(IMAGES[name], 'a.mrc')
     for labels in (BOTH*1, BOTH*255, FIRST*1 + SECOND*2, BOTH*.5):
         with pytest.raises(VolumeError, match='no image.*cryoseg connect a.mrc'): check_image(labels, 'a.mrc')
+
+
+@pytest.mark.parametrize('labels', [FIRST*1 + SECOND*2, BOTH*1, FIRST*300 + SECOND*5])
+def test_labels_a_little_beside_whole_numbers_are_labels(labels):
+    "Interpolated by e2proc3d, stored as halves, through a Fourier transform and back."
+    off = np.random.default_rng(3).uniform(-4e-4, 4e-4, SHAPE)
+    for beside in (labels + off, (labels + off*1e-3).astype('f4'), labels*(1 - 1e-6)):
+        assert read(beside).kind == read(labels).kind and np.array_equal(read(beside).data, read(labels).data)
+        assert np.array_equal(read_ids(beside, 'a').data, read_ids(labels, 'a').data)
+
+
+@pytest.mark.parametrize('image', [NOISE*1e-5, NOISE*1e-5 + 3*(X == 5)*(Y == 5)*(Z < 2), NOISE + .01, NOISE*1e-4 + .4])
+def test_an_image_of_small_numbers_is_not_rounded(image):
+    with pytest.raises(VolumeError, match='tomogram|image'): read(image)
+
+
+@pytest.mark.parametrize('scale, shift', [(1.08, -.04), (1.05, 0), (1, -.05), (.9, -.02)])
+def test_a_probability_may_overshoot(scale, shift):
+    "Splines go a little below 0 and above 1."
+    reading = read(scale*SOFT + shift)
+    assert reading.kind == PROBABILITY and reading.data[FIRST].mean() > .95
+
+
+def test_ids_and_labels_from_one_are_no_image():
+    "Own fragments, own closed membranes, Ilastik's labels: each value in patches, most voxels of one value."
+    thirds = FIRST*1 + SECOND*2 + ((Z - 12)**2 + (Y - 14)**2 + (X - 14)**2 < 9)*3
+    for labels in (thirds, thirds + 1, thirds.astype('f4')*100):
+        with pytest.raises(VolumeError, match='no image.*cryoseg connect a.mrc'): check_image(labels, 'a.mrc')
+
+
+def test_an_image_in_much_padding_is_an_image():
+    inside = (Y > 8) & (Y < 20) & (X > 15) & (X < 40)
+    for padding in (0, 7, 128): check_image(np.where(inside, (128 + 30*NOISE).round(), padding).clip(0, 255).astype('u1'), 'a.mrc')
+
+
+@pytest.mark.parametrize('labels', [FIRST*1 + SECOND*2, FIRST*7 + SECOND*300, FIRST*-1 + SECOND*2, 1 + FIRST*1 + SECOND*2])
+def test_forgotten_ids_are_one_mask(labels):
+    "All of them, not those of value 1 alone."
+    reading = read(labels, relink=True)
+    assert reading.kind == MASK and np.array_equal(reading.data, BOTH) and '--relink' in reading.said

@@ -1,11 +1,12 @@
 "From labels to membranes: every voxel accounted for, decisions by hand by place, thick walls, one slice."
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from cryoseg.base.files import VolumeError
+from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.metrics import adapted_rand_error
 from cryoseg.connect.joins import Join
 from cryoseg.connect.membranes import centre_voxel, confidence_of, connect_labels, decide, edits_from_links, fill_walls
@@ -347,3 +348,12 @@ def test_nothing_that_is_labelled_gets_lost(scene, found, thick_mask, ring):
     rng = np.random.default_rng(0)
     dirty = ring | (rng.random(ring.shape) < .002)
     assert everything(find_membranes(ring, SIZE_A), ring) and everything(find_membranes(dirty, SIZE_A), dirty)
+
+
+def test_settings_in_A_are_not_ignored_in_silence_where_the_size_is_unknown():
+    with pytest.warns(VolumeWarning, match='min_area_A2, min_radius_A cannot be used.*--voxel-size'):
+        find_membranes(np.zeros((4, 8, 8), bool), None, ConnectSettings(min_area_A2=5., min_radius_A=9.))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        find_membranes(np.zeros((4, 8, 8), bool), None)
+        find_membranes(np.zeros((4, 8, 8), bool), 10., ConnectSettings(min_area_A2=5.))

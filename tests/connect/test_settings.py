@@ -24,7 +24,7 @@ def test_every_field_explains_itself(kind):
 
 def test_the_options_of_the_command_line():
     options = {f.metadata['option']: f.name for f in fields(ConnectSettings) if f.metadata.get('option')}
-    assert options == {'--membrane-values': 'membrane_values', '--labels-are': 'labels_are', '--relink': 'relink', '--min-area-A2': 'min_area_A2', '--link': 'link'}
+    assert options == {'--membrane-values': 'membrane_values', '--min-area-A2': 'min_area_A2', '--link': 'link'}
 
 
 @pytest.mark.parametrize('kind, wrong, word', [

@@ -6,11 +6,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import trimesh
+import zarr
 
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.formats import write_volume
 from cryoseg.base.geometry import icosphere
 from cryoseg.base.volume import Volume
+from cryoseg.connect.settings import ConnectSettings
 from cryoseg.measure.evaluate import (
     Errors, Evaluation, SurfaceScores, _hd95_A, distance_to_mesh, enclosed_volume, evaluate, format_evaluation, guess_labels,
     inside, nearest_body, read_labelling, score_instances, score_surface, score_voxels, vertex_weights,
@@ -90,6 +92,48 @@ def test_masks_say_nothing_of_instances_and_need_no_warning(tmp_path):
     assert scores.voxel.dice == 1 and scores.instances.are is None
 
 
+RAMP = np.linspace(.9, .98, SHAPE[-1])       # a probability that is nearly sure
+
+
+@pytest.mark.parametrize('make', [lambda m: m*np.uint8(255), lambda m: -m.astype(np.int8), lambda m: m + np.uint8(1), lambda m: m*RAMP, lambda m: 1.06*m*RAMP - .03,
+                                  lambda m: m*np.float32(.9998), lambda m: m.astype(np.uint16)*65535])
+def test_masks_of_other_programs_score_as_what_they_are(tmp_path, make):
+    "Any value, counted from 1, a probability, one that was resampled, halves: beside ids of three membranes, without a word on ids."
+    ids = np.zeros(SHAPE, np.uint8)
+    ids[:, 3:5, 2:20], ids[:, 12:14, 2:20], ids[:, 17:19, 2:20] = 3, 4, 5
+    truth, result = write(tmp_path/'t.npy', ids), write(tmp_path/'r.npy', make(ids > 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        scores = evaluate(result, truth)
+    assert scores.voxel.membrane_iou == 1 and (scores.instances.n_found, scores.instances.n_true, scores.instances.are) == (None, 3, None)
+
+
+def test_negative_ids_are_counted(tmp_path):
+    path = write(tmp_path/'x.npy', two(np.int16)*7 - 14*(two() > 0))             # -7 and 0: one is left
+    other = write(tmp_path/'y.npy', two(np.int16)*-9)
+    assert evaluate(other, other).instances.n_found == 2 and read_labelling(path).membrane.sum() == (two() == 1).sum()
+
+
+def test_the_values_that_are_membrane_can_be_named(tmp_path):
+    both = write(tmp_path/'x.npy', two()), write(tmp_path/'t.npy', (two() == 2).astype(np.uint8))
+    told = []
+    scores = quiet(*both, settings=ConnectSettings(membrane_values=(2,)), tell=told.append)
+    assert scores.voxel.membrane_iou == 1 and 'membrane is 2' in told[0]
+
+
+def test_a_zarr_is_a_label_file(tmp_path):
+    "It is a folder, and yet no run."
+    path = tmp_path/'labels.zarr'
+    zarr.save_array(str(path), (two() > 0).astype(np.uint8))
+    assert quiet(path, path).voxel.membrane_iou == 1
+
+
+def test_nothing_found_is_not_perfect():
+    "Without a membrane there is no error of splitting and merging, and none is shown."
+    scores = score_instances(np.zeros(SHAPE, int), two())
+    assert (scores.n_found, scores.n_true, scores.pq, scores.are, scores.voi_merge_bits) == (0, 2, 0, None, None)
+
+
 def test_our_classes_beside_a_foreign_file_with_a_two(tmp_path):
     labels, foreign = write(tmp_path/'labels.mrc', two(np.int8)), write(tmp_path/'x.npy', two())
     with pytest.warns(VolumeWarning, match='classes'): scores = evaluate(foreign, labels)
@@ -106,8 +150,8 @@ def test_a_run_folder_names_its_files(tmp_path):
 @pytest.mark.parametrize('make, said', [
     (lambda p: evaluate(write(p/'a.npy', np.ones((3, 4, 5), np.uint8)), write(p/'b.npy', np.ones((3, 4, 6), np.uint8))), 'must show the same volume'),
     (lambda p: read_labelling(p), 'holds neither truth.toml nor labels.mrc'),
-    (lambda p: read_labelling(p/'a.npy', 'numbers'), "must be one of auto, mask, classes, instances, got 'numbers'"),
-    (lambda p: read_labelling(write(p/'a.npy', np.full((3, 4, 5), .5, np.float32))), 'holds fractions'),
+    (lambda p: read_labelling(p/'a.npy', 'numbers'), "must be one of auto, mask, classes, instances, probability, got 'numbers'"),
+    (lambda p: read_labelling(write(p/'a.npy', np.random.default_rng(0).normal(size=(3, 4, 5)))), 'another image'),
 ])
 def test_what_does_not_fit_is_refused(tmp_path, make, said):
     with pytest.raises(VolumeError) as error: make(tmp_path)

@@ -168,3 +168,15 @@ def test_what_can_be_read_in_two_ways_is_refused(text, said, tmp_path):
     (tmp_path/'t.csv').write_text(text)
     with pytest.raises(VolumeError, match=said) as error: read_rows(tmp_path/'t.csv', Membrane)
     assert 't.csv' in str(error.value) and '\n' not in str(error.value)
+
+
+def test_voxels_become_angstroms_where_the_voxel_size_is_known(tmp_path):
+    "Lengths, areas, volumes and curvatures, each by its power; a table in Å is none for whom the size is unknown."
+    row = Membrane(1, 20, area_A2=2., volume_A3=3., diameter_A=4., mean_curvature_per_A=5., confidence=.5)
+    write_rows(tmp_path/'t.csv', [row], Membrane, False)
+    found, = read_rows(tmp_path/'t.csv', Membrane, 10.)
+    assert (found.area_A2, found.volume_A3, found.diameter_A, found.mean_curvature_per_A, found.confidence) == (200., 3000., 40., .5, .5)
+    assert read_rows(tmp_path/'t.csv', Membrane, None) == read_rows(tmp_path/'t.csv', Membrane) == [row]
+    write_rows(tmp_path/'t.csv', [row], Membrane)
+    assert read_rows(tmp_path/'t.csv', Membrane, 10.) == [row]
+    with pytest.raises(VolumeError, match='line 2: area_A2 is in Å.*--voxel-size'): read_rows(tmp_path/'t.csv', Membrane, None)

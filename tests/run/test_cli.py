@@ -107,7 +107,7 @@ def test_another_setting_redoes_its_stage_and_says_so(phantom, tmp_path):
     shutil.copytree(phantom / 'out', tmp_path / 'o')
     result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', '--min-area-A2', 5e6)
     assert result.exit_code == 0 and 'segment: already done, kept' in result.stdout
-    assert 'connect: done again, connect.min_area_A2 was 100000.0, is 5000000.0' in result.stdout and 'no membranes found' in result.stdout
+    assert 'connect: done again, connect.min_area_A2 was 100000.0, is 5000000.0' in result.stdout and 'No membranes: ' in result.stdout
 
 
 def test_a_folder_of_another_version_gets_one_line(phantom, tmp_path):
@@ -292,7 +292,7 @@ def test_edited_links_win_and_last(phantom, tmp_path):
     edited.write_text(f'link_id,fragment_a,end_a,fragment_b,end_b,taken\n1,{kept[0]},,999,,1\n')
     refused('connect', phantom / 'out/labels.mrc', '-o', tmp_path / 'c', '--links', edited, naming=('999',))
     edited.write_text('a,b\n1,2\n')
-    refused('connect', phantom / 'out/labels.mrc', '-o', tmp_path / 'c', '--links', edited, naming=('edited.csv, line 2', 'link_id'))
+    refused('connect', phantom / 'out/labels.mrc', '-o', tmp_path / 'c', '--links', edited, naming=('edited.csv, line 1', 'link_id'))
     assert not (tmp_path / 'c' / 'membranes.mrc').exists()
 
 
@@ -317,7 +317,7 @@ def test_evaluate_json(phantom):
 def test_no_membranes_is_no_error(tmp_path):
     noise = np.random.default_rng(0).normal(size=(12, 64, 64)).astype(np.float32)
     result = cryoseg('run', write_mrc(tmp_path / 'noise.mrc', noise), '-o', tmp_path / 'o')
-    assert result.exit_code == 0 and 'no membranes found' in result.stdout
+    assert result.exit_code == 0 and 'No membranes: ' in result.stdout
     assert read_table(tmp_path / 'o/membranes.csv') == [] and (tmp_path / 'o/report.html').exists()
 
 
@@ -334,9 +334,7 @@ def bad_files(folder):
     (folder / 'truncated.mrc').write_bytes(good.read_bytes()[:20_000])
     (folder / 'text.mrc').write_text('this is a letter, not a tomogram\n' * 100)
     (folder / 'empty.mrc').write_bytes(b'')
-    nan = np.zeros((8, 16, 16), np.float32) + np.arange(16, dtype=np.float32)
-    nan[2, 3, 4], nan[0, 0, 0] = np.nan, np.inf
-    write_mrc(folder / 'nan.mrc', nan)
+    write_mrc(folder / 'nan.mrc', np.full((8, 16, 16), np.nan, np.float32))
     write_mrc(folder / 'constant.mrc', np.ones((8, 16, 16), np.float32))
     np.save(folder / 'four.npy', np.random.default_rng(0).normal(size=(2, 3, 8, 8)))
     np.save(folder / 'line.npy', np.arange(10.))
@@ -414,7 +412,7 @@ def test_connect_takes_probabilities_and_links_in_slices(phantom, tmp_path):
     write_volume(tmp_path / 'p.mrc', truth.with_data(soft))
     result = cryoseg('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'a', '--link', 'matching')
     assert result.exit_code == 0 and 'probabilities' in result.stdout and 'results in' in result.stdout
-    assert 'no membranes' in cryoseg('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'b', '--mask-threshold', '.9').stdout
+    assert 'No membranes: nothing is labelled' in cryoseg('connect', tmp_path / 'p.mrc', '-o', tmp_path / 'b', '--mask-threshold', '.9').stdout
     write_volume(tmp_path / 'q.mrc', truth.with_data(soft * 3))
     refused('connect', tmp_path / 'q.mrc', '-o', tmp_path / 'c', naming=('q.mrc', 'neither labels nor probabilities'))
     soft[0, 0, 0] = np.nan
@@ -535,3 +533,30 @@ def test_another_command_goes_on_with_the_run(tmp_path, phantom):
     assert (out / 'curves.csv').exists() and set(read_record(out).stages) == {'segment', 'connect', 'contours', 'surface'}
     result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', out)
     assert 'segment, connect: already done' in result.stdout and not (out / 'curves.csv').exists()
+
+
+def test_evaluate_takes_what_is_said_of_both_files(tmp_path):
+    "Values of membrane and kinds of labels for the result and for the truth; how files were taken is said, and never into JSON."
+    ids = np.zeros((6, 20, 20), np.int8)
+    ids[:, 3:5], ids[:, 10:12] = 1, 2
+    np.save(tmp_path / 'r.npy', ids)
+    np.save(tmp_path / 't.npy', np.uint8(255)*(ids == 2))
+    both = tmp_path / 'r.npy', tmp_path / 't.npy'
+    result = cryoseg('evaluate', *both, '--membrane-values', 2)
+    assert 'membrane iou 1.000' in result.stdout and 'membrane is 2' in result.stdout and 'what is 255 is membrane' in result.stdout
+    turned = cryoseg('evaluate', *both[::-1], '--truth-membrane-values', 2, '--json')
+    assert json.loads(turned.stdout)['voxel']['membrane_iou'] == 1
+    each = cryoseg('evaluate', *both, '--labels-are', 'instances', '--truth-labels-are', 'instances', '--json')
+    assert json.loads(each.stdout)['instances']['n_found'] == 2 and 'only 0, 1, 2' not in each.stderr
+    refused('evaluate', *both, '--labels-are', 'numbers', naming=('numbers', 'instances'))
+
+
+def test_ids_of_pieces_are_told_of_relink(tmp_path):
+    "Supervoxels: each is too small, all together are a membrane."
+    z, y, x = np.mgrid[:40, :60, :60]
+    shell = abs(np.sqrt((z - 20)**2 + (y - 30)**2 + (x - 30)**2) - 17) < 1.5
+    np.save(tmp_path / 's.npy', shell*(z//8*100 + y//8*10 + x//8 + 1).astype(np.int32))
+    words = cryoseg('connect', tmp_path / 's.npy', '-o', tmp_path / 'a', '--voxel-size', 10).stdout
+    assert 'No membranes' in words and '--relink' in words
+    again = cryoseg('connect', tmp_path / 's.npy', '-o', tmp_path / 'a', '--voxel-size', 10, '--relink')
+    assert 'connect.relink' in again.stdout and len(read_table(tmp_path / 'a/connected.csv')) == 1

@@ -9,7 +9,7 @@ from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.volume import Volume
 from cryoseg.result.folder import read_input
 from cryoseg.result.settings import InputSettings
-from cryoseg.run.workflow import read_mask
+from cryoseg.run.labelling import read_mask
 
 SHAPE = 16, 20, 24
 KEPT = np.zeros(SHAPE, bool)
@@ -70,6 +70,29 @@ def test_a_mask_of_what_is_left_fits_as_it_is(tomogram, tmp_path):
     assert np.array_equal(follow(tomogram, mrc(tmp_path/'b.mrc', KEPT[::2, ::2, ::2].astype('i1')), bin=2), KEPT[::2, ::2, ::2])
 
 
+def test_it_is_resampled_with_its_volume(tmp_path):
+    "Slices of 20 Å, pixels of 10 Å: twice as many slices, of the mask too."
+    image, mask = np.random.default_rng(0).normal(size=SHAPE).astype('f4'), tmp_path/'m.mrc'
+    for path, data in ((tmp_path/'t.mrc', image), (mask, KEPT.astype('i1'))):
+        with mrcfile.open(mrc(path, data), 'r+') as file: file.voxel_size = (10., 10., 20.)
+    settings = InputSettings(resample=True)
+    with pytest.warns(VolumeWarning, match='resampled'): kept = read_mask(mask, read_input(tmp_path/'t.mrc', settings), settings)
+    assert kept.shape == (31, 20, 24) and np.array_equal(kept[::2], KEPT)
+
+
+def test_a_turned_mask_is_not_asked_about_its_beam(tmp_path):
+    "A flat volume with the beam along y, and a mask made for it as it is read: --beam-axis is given already."
+    flat = np.random.default_rng(0).normal(size=(24, 6, 24)).astype('f4')
+    kept = flat.swapaxes(0, 1) > 0
+    assert np.array_equal(follow(mrc(tmp_path/'t.mrc', flat), mrc(tmp_path/'m.mrc', kept.astype('i1')), beam_axis='y'), kept)
+    assert np.array_equal(follow(mrc(tmp_path/'t.mrc', flat), mrc(tmp_path/'n.mrc', (flat > 0).astype('i1')), beam_axis='y'), kept)
+
+
+def test_the_word_on_a_mask_names_no_option_that_is_not_there(tomogram, tmp_path):
+    with pytest.raises(VolumeError) as error: follow(tomogram, tomogram)
+    assert 'is a tomogram' in str(error.value) and '--labels-are' not in str(error.value) and 'give a mask' in str(error.value)
+
+
 def test_what_cannot_be_right_is_refused(tomogram, tmp_path):
     for data, words in ((KEPT*0, 'is empty'), (KEPT[:5]*1, r'has shape \(5, 20, 24\), the volume \(16, 20, 24\)'),
                         (np.random.default_rng(1).normal(size=SHAPE), 'is a tomogram')):
@@ -79,5 +102,5 @@ def test_what_cannot_be_right_is_refused(tomogram, tmp_path):
 
 def test_soft_and_full_masks_get_a_word(tomogram, tmp_path):
     volume = Volume(np.asarray(read_input(tomogram).data), 10.)
-    with pytest.warns(VolumeWarning, match='from 0.5 on'): read_mask(mrc(tmp_path/'s.mrc', (KEPT*.9 + .02).astype('f4')), volume)
+    with pytest.warns(VolumeWarning, match='one half on'): read_mask(mrc(tmp_path/'s.mrc', (KEPT*.9 + .02).astype('f4')), volume)
     with pytest.warns(VolumeWarning, match='keeps every voxel'): read_mask(mrc(tmp_path/'f.mrc', np.ones(SHAPE, 'i1')), volume)

@@ -230,6 +230,69 @@ def test_hand_edits_last(tmp_path):
     assert again(smaller) == ['connect'] and len(smaller.table) == len(edited.table)
 
 
+def sized(labels, size=None):
+    "Labels in a file that says nothing of its voxel size, and what a user says."
+    return Volume(labels, size or 1., voxel_size_known=size is not None)
+
+
+def test_another_voxel_size_makes_given_labels_and_membranes_again(tmp_path):
+    "The file is the same; lengths and limits are not."
+    z, y, x = np.mgrid[:40, :40, :40] - 19.5
+    ids = (abs(np.sqrt(z**2 + y**2 + x**2) - 14) < 1.2)*np.uint16(3)
+    path = tmp_path/'ids.npy'
+    np.save(path, ids)
+    for run, stage in ((run_labels, 'connect'), (run_membranes, 'contours')):
+        folder = tmp_path/stage
+        tables = [run(path, folder, ids, sized(ids, size), FAST) for size in (None, 10., 20.)]
+        assert all('voxel size' in t.again[stage] for t in tables[1:])
+        assert not again(run(path, folder, ids, sized(ids, 20.), FAST))
+    areas = [[m.area_A2 for m in t.table] for t in tables]
+    assert np.allclose(areas[2], np.multiply(areas[1], 4), rtol=1e-4) and np.allclose(areas[1], np.multiply(areas[0], 100), rtol=1e-4)
+
+
+def test_another_meaning_of_the_values_makes_surfaces_again(tmp_path):
+    ids = sheets().astype(np.uint16)
+    ids[:, 45:47] *= 2
+    np.save(tmp_path/'ids.npy', ids)
+    each, one = (run_membranes(tmp_path/'ids.npy', tmp_path/'out', ids, sized(ids, 10.), set_(connect__labels_are=kind)) for kind in (None, 'mask'))
+    assert [len(each.table), len(one.table)] == [2, 1] and 'meaning of the values' in one.again['contours']
+
+
+def test_a_result_keeps_the_voxel_size_of_its_run(tmp_path):
+    "Also one that nobody knows, and one of 1 Å that was said to be right."
+    labels = sheets()
+    np.save(tmp_path/'l.npy', labels)
+    for name, size in (('none', None), ('ten', 10.)):
+        folder = tmp_path/name
+        run_labels(tmp_path/'l.npy', folder, labels, sized(labels, size))
+        found = read_volume(folder/'membranes.mrc', check=False)
+        run = run_membranes(folder/'membranes.mrc', folder, np.asarray(found.data), found, FAST)
+        assert (run.record.voxel_size_known, run.record.voxel_size_A) == (size is not None, size or 1.)
+        other = replace(found, voxel_size_A=12., voxel_size_known=True)
+        with pytest.raises(VolumeError, match='begin again with --voxel-size'): run_membranes(folder/'membranes.mrc', folder, np.asarray(found.data), other, FAST)
+    at_one = replace(run.record, voxel_size_A=1.)
+    assert workflow.at_size_of(at_one, replace(found, voxel_size_A=1., voxel_size_known=False), 'x').voxel_size_known
+
+
+def test_edits_in_voxels_follow_when_the_voxel_size_is_known(tmp_path):
+    "And those in Å are not taken for voxels when it is forgotten again."
+    labels, folder = sheets(), tmp_path/'out'
+    np.save(tmp_path/'l.npy', labels)
+
+    def go(size): return run_labels(tmp_path/'l.npy', folder, labels, sized(labels, size))
+    go(None)
+    links = read_rows(folder/'links.csv', Link)
+    write_rows(folder/'links.csv', [replace(link, taken=not link.taken) for link in links], Link, False)
+    folder.joinpath('edits.csv').unlink(missing_ok=True)
+    store_edits(folder/'links.csv', folder, labels, sized(labels))
+    runs = [go(size) for size in (None, 10., 25.)]
+    assert [len(run.table) for run in runs] == [3, 3, 3] and all(run.record.unfit == () for run in runs)
+    store_edits(folder/'links.csv', folder, labels, sized(labels, 25.))       # its places are in Å now
+    with pytest.raises(VolumeError, match='give --voxel-size'): store_edits(folder/'links.csv', folder, labels, sized(labels))
+    write_rows(folder/'edits.csv', read_rows(folder/'edits.csv', Edit) or [Edit('cut', *range(6))], Edit)
+    with pytest.raises(VolumeError, match='give --voxel-size'): go(None)
+
+
 def test_an_edit_never_meets_another_fragment_by_its_number(tmp_path):
     "A larger sheet takes number 1; the edit stays with its places."
     labels = sheets()

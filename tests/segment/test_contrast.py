@@ -166,7 +166,7 @@ def test_nan_and_infinity_are_told(bad):
 
 @pytest.mark.parametrize('options', [dict(sigma_space_vox=0), dict(sigma_color=-1), dict(clip_limit=0), dict(tile_vox=0), dict(sigma_color=float('nan'))])
 def test_bad_settings(options):
-    with pytest.raises(VolumeError, match=f'{list(options)[0]} must be a positive number, got'): ContrastSettings(**options)
+    with pytest.raises(VolumeError, match=f'{list(options)[0]} = .*(give more than 0|give a finite number)'): ContrastSettings(**options)
 
 
 @pytest.mark.parametrize('shape', [(5,), (2, 3, 4, 5)])

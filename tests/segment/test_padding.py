@@ -153,3 +153,19 @@ def test_the_tolerance_follows_the_noise_and_ends_where_it_is_rounding():
     assert step_tolerance(3*sample) == pytest.approx(3*step_tolerance(sample), rel=.01)
     assert step_tolerance(np.zeros((1, 4, 4))) == 0 and step_tolerance(np.full((1, 4, 4), np.nan)) == 0
     assert not constant_regions(sample[0].astype(np.float32), step_tolerance(sample)).any()
+
+
+@pytest.mark.parametrize('constant', [0., 300.])
+def test_the_soft_rim_of_a_turned_volume_is_left_out(constant):
+    weight = ndimage.rotate(np.pad(np.ones((80, 80)), 10), 12, reshape=False, order=1)
+    image = 100 + 10*np.random.default_rng(0).standard_normal((4, 100, 100))
+    turned = (weight*image + (1 - weight)*constant).astype(np.float32)
+    kept = ~find_padding(turned).mask
+    assert not (kept & (weight < .9)).any() and (kept & (weight == 1)).sum() > .9*4*(weight == 1).sum()
+
+
+def test_a_sharp_edge_costs_no_pixel():
+    image = 100 + 10*np.random.default_rng(0).standard_normal((4, 100, 100)).astype(np.float32)
+    valid = np.zeros((100, 100), bool)
+    valid[9:, :80] = True
+    np.testing.assert_array_equal(find_padding(np.where(valid, image, 0)).mask, np.broadcast_to(~valid, image.shape))

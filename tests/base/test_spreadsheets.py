@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryoseg.base.files import VolumeError
-from cryoseg.base.sheets import FALSE, MAX_LINE, TRUE, read_number, read_sheet, read_truth, read_whole
+from cryoseg.base.spreadsheets import FALSE, MAX_LINE, TRUE, read_number, read_spreadsheet, read_truth, read_whole
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from('.,'))
@@ -48,11 +48,11 @@ def test_words_for_true():
     ('a,b\n' + ','*(MAX_LINE + 1), 'a million'), ('a\n\x00', 'zero bytes'), ('', 'holds no column'), ('\n\n', 'line 3')])
 def test_what_is_no_table_is_one_line(text, said, tmp_path):
     (tmp_path/'t.csv').write_text(text)
-    with pytest.raises(VolumeError, match=said) as error: list(read_sheet(tmp_path/'t.csv', ('a', 'b'), ('a',)).rows)
+    with pytest.raises(VolumeError, match=said) as error: list(read_spreadsheet(tmp_path/'t.csv', ('a', 'b'), ('a',)).rows)
     assert 't.csv' in str(error.value) and '\n' not in str(error.value) and len(str(error.value)) < 400
 
 
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path):
     (tmp_path/'t.csv').write_text('sep=;\n\nb;A\n1;x\n\n2;"y\nz"\n3;w\n')
-    sheet = read_sheet(tmp_path/'t.csv', ('a', 'b'))
+    sheet = read_spreadsheet(tmp_path/'t.csv', ('a', 'b'))
     assert sheet.columns == ('b', 'a') and [(row.line, row.cells['a']) for row in sheet.rows] == [(4, 'x'), (7, 'y\nz'), (8, 'w')]
