@@ -54,7 +54,7 @@ def found_of(made, size_A, mask):
     membranes = find_membranes(mask, size_A).membranes
     counted = [body for body in made.bodies if is_counted(body, size_A, mask.shape)]
     found = [is_found(made.membranes == body.id, mask, membranes) for body in counted]
-    return sum(found), len(found), [f'{body.role} {body.kind} {body.id}' for body, good in zip(counted, found) if not good]
+    return int(sum(found)), len(found), [f'{body.role} {body.kind} {body.id}' for body, good in zip(counted, found) if not good]
 
 
 def row(size_A, net):

@@ -126,10 +126,12 @@ SUMMARY = template('''<p class="lead">
 {% else %} (x, y, z) of unknown size.
 {% endif %}
 {% endif %}
-{% if rows is none %}
+{% if why_none %}
+<b>No membranes were found.</b> {{ why_none }}
+{% elif rows is none %}
 The run has no table of membranes yet: its surface stage is not complete.
 {% elif not rows %}
-<b>No membranes were found.</b> {{ why_none or 'The table is empty, and nothing says why.' }}
+<b>No membranes were found.</b> The table is empty, and nothing says why.
 {% else %}
 <b>{{ found }}</b> {{ 'was' if rows|length == 1 else 'were' }} found: {{ statuses }}.
 {% if sigma %}

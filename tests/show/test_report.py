@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from cryoseg.base.geometry import icosphere
 from cryoseg.show.pages import with_error
 from cryoseg.show.report import (
-    MAX_BYTES, choose_slices, count_proteins, evaluation_html, read_run,
+    MAX_BYTES, RunFiles, choose_slices, count_proteins, evaluation_html, read_run,
     report_html, summary_html, table_html, write_report,
 )
 from cryoseg.result.records import Membrane, Surface
@@ -291,3 +292,9 @@ def test_a_single_image_shows_its_curves(tmp_path):
     assert parser.wrong == [] and parser.open == []
     (folder / 'curves.csv').write_text('membrane_id,z\n1,0\n', encoding='utf-8')
     assert 'The curves are not shown' in words(report_html(read_run(folder), max_faces=0))
+
+
+@pytest.mark.parametrize('with_table', [True, False])
+def test_no_membranes_says_why_in_its_first_sentences(with_table):
+    run = RunFiles(Path('o'), dict(run=dict(why_none='No membranes: 1,882 voxels are labelled. Its area is 64,653 Å².')), rows=[] if with_table else None)
+    assert 'No membranes were found.</b> 1,882 voxels are labelled.' in summary_html(run)
