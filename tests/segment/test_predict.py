@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.segment import predict as room
 from cryoseg.segment.padding import find_padding
-from cryoseg.segment.predict import (MembraneEvidence, Plan, Symmetry, average_neighbours, calibrated, flipped_copies, has_bf16, looks_bright,
+from cryoseg.segment.predict import (MAX_SCALE, MembraneEvidence, Plan, Symmetry, average_neighbours, calibrated, flipped_copies, has_bf16, looks_bright,
                                      measured_scale, membrane_evidence, middle_of, net_scale, plan, predict_tiled, probabilities,
                                      receptive_radius, resized, resized_back, sample_slices, segment_slice, segment_volume, single_threads,
                                      spread_indices, tile_starts, to_device, use_bf16, working_scale)
@@ -393,3 +393,7 @@ def test_the_calibration_is_found_again():
     p = rng.uniform(.02, .98, 40_000)
     member = rng.random(p.size) < expit(.55 * logit(p) - .6)
     np.testing.assert_allclose(calibrate.fit_line(p, member), (.55, -.6), atol=.04)
+
+
+def test_an_absurd_voxel_size_does_not_enlarge_without_end():
+    assert working_scale(5000.) == working_scale(100.) == MAX_SCALE and working_scale(20.) < 2
