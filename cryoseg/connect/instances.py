@@ -26,6 +26,10 @@ class Numbered(NamedTuple):
     labels:np.ndarray # (Z,Y,X) int32, 0 background
     ids:np.ndarray # (n,) the id that number k + 1 had, in their order
 
+    def boxes(self)->list: # of (number, slices) of those that are there
+        "The box of each number."
+        return [(n, box) for n, box in enumerate(find_objects(self.labels), 1) if box is not None]
+
 
 def number_ids(labels:np.ndarray, # (Z,Y,X) any integers, 0 background
                )->Numbered: # from 1
@@ -64,9 +68,7 @@ def find_pieces_of_ids(numbered:Numbered, # the ids of a volume
     "Find the pieces of each id in its own box."
     pieces, reasons, separate, contacts, given, lost = [], [], set(), [], [], []
     specks = Specks()
-    for n, box in enumerate(find_objects(numbered.labels), 1):
-        if box is None:                                     # nothing is left of it
-            continue
+    for n, box in numbered.boxes():
         corner = tuple(part.start for part in box)
         found = find_pieces(numbered.labels[box] == n, scale, seed, corner)
         apart, touching = _shifted(found, len(pieces))

@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 
 from ..base.geometry import Ellipsoid, farthest_points
 from .pieces import Piece, Scale, fit_body, is_plate, shell_seen, with_body
-from .split import nearest_approach, run_along
+from .split import gap_of_boxes, nearest_approach, run_along
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #e30855b7
 BODY, PATCH, SLICES, CONTACT = 'body', 'patch', 'slices', 'contact'     # the cues
@@ -107,14 +107,25 @@ def _are_leaflets(view, limits, pair):
     return view.fraction >= MIN_ALONG_LEAFLET and steady and view.distance < min(limits[k] for k in pair)
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #c7b0cc85
+def _beside(pieces, reach):
+    "How each piece runs along each other one whose box is in reach: (i, j) -> Beside of i."
+    low = np.array([p.cells.min(0) for p in pieces]).reshape(-1, 3)
+    high = np.array([p.cells.max(0) for p in pieces]).reshape(-1, 3)
+    views = {}
+    for i, piece in enumerate(pieces):
+        near = (gap_of_boxes(low[i], high[i], low, high) <= reach).all(1)
+        near[i] = False
+        for j in np.flatnonzero(near).tolist():
+            views[i, j] = run_along(piece, pieces[j], reach)
+    return views
+
+
 def join_leaflets(pieces:list, # of Piece
                   scale:Scale, # the settings in voxels
                   )->list[Join]: # all taken
     "Join the two leaflets of a bilayer that were labelled as two sheets."
     reach = scale.bilayer + LEAFLET_SLACK
-    numbers = range(len(pieces))
-    views = {(i, j): run_along(pieces[i], pieces[j], reach) for i in numbers for j in numbers if i != j}
-    seen = {pair: view for pair, view in views.items() if view.fraction > 0}
+    seen = {pair: view for pair, view in _beside(pieces, reach).items() if view.fraction > 0}
     limits = {}
     for i in {i for i, _ in seen}:
         limits[i] = _farther_side(pieces[i], [view for (k, _), view in seen.items() if k == i])

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['SMALL_RANGE', 'MAX_VALUES', 'TINY_FRACTION', 'LOWEST_LABEL', 'MANY_HIGH', 'LOOKED_AT', 'MAX_UNLIKE', 'OVERSHOOT',
            'MANY_SURE', 'MIDDLE', 'MAX_MIDDLE', 'MAX_MIDDLE_OF_HIGH', 'NEAR_ZERO', 'MOSTLY_ZERO', 'TOPS', 'SURE',
-           'MASK', 'CLASSES', 'INSTANCES', 'PROBABILITY', 'FEW_VALUES', 'WHOLE_VOLUME', 'MAX_ID', 'SPARSE', 'LARGE',
-           'NAMED', 'PLURAL', 'IMAGE_VALUES', 'ALIKE', 'Values', 'count_values', 'without_tiny_fractions',
-           'some_slices', 'unlike_neighbours', 'top_of', 'looks_like_probability', 'background_of', 'kind_of_labels',
-           'LabelReading', 'listed', 'needs_new_numbers', 'read_labels', 'read_ids', 'check_image']
+           'MASK', 'CLASSES', 'INSTANCES', 'PROBABILITY', 'FEW_VALUES', 'WHOLE_VOLUME', 'NOT_MEMBRANE', 'MAX_ID',
+           'SPARSE', 'LARGE', 'NAMED', 'PLURAL', 'IMAGE_VALUES', 'ALIKE', 'Values', 'count_values',
+           'without_tiny_fractions', 'some_slices', 'unlike_neighbours', 'top_of', 'looks_like_probability',
+           'background_of', 'labelled_values', 'kind_of_labels', 'membrane_values_of', 'LabelReading', 'listed',
+           'needs_new_numbers', 'read_labels', 'read_ids', 'check_image']
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #371e2301
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base.files import VolumeError
-from .membranes import membrane_values_of
 from .settings import ConnectSettings
 from ..result.records import NewNumber
 
@@ -185,9 +185,16 @@ def background_of(values:Values, # of a volume without voxels that are 0
     return commonest if values.counts[commonest] > WHOLE_VOLUME*values.n else None
 
 
+def labelled_values(values:Values, # of a volume
+                    )->list: # of int, in the order in which they were met
+    "List the whole numbers that stand for something: all but 0 and another background."
+    background = background_of(values)
+    return [value for value in values.counts if value != background]
+
+
 def _kind_of_whole(values, slices, name):
     "What whole numbers are."
-    present = [value for value in values.counts if value != background_of(values)]
+    present = labelled_values(values)
     if len(present) < 2:
         return MASK
     if unlike_neighbours(slices) <= MAX_UNLIKE:
@@ -214,6 +221,24 @@ def kind_of_labels(values:Values, # of a volume
     raise VolumeError(f'{name}: is a tomogram or another image, neither labels nor probabilities: its values go from '
                       f'{values.low:.4g} to {values.high:.4g}; label it first (cryoseg segment), take the sigmoid of '
                       'logits, or say --labels-are')
+
+# %% ../../nbs/5_connect/05d_labels.ipynb #20ab153f
+NOT_MEMBRANE = ('lumen', 'outside', 'inside', 'background', 'cytosol', 'cytoplasm', 'ignore', 'protein', 'ribosome',
+                'microtubule', 'actin', 'filament', 'granule', 'gold', 'ice', 'carbon')
+
+
+def membrane_values_of(meaning:dict, # label -> its name, as a file has it
+                       )->tuple: # labels that are membrane; empty where the file does not say
+    "Choose the labels that are membrane, by their names. Raises VolumeError where none is left."
+    found = []
+    for value, name in sorted(meaning.items()):
+        if value and not any(word in name.lower() for word in NOT_MEMBRANE):
+            found.append(value)
+    if meaning and not found:
+        names = ', '.join(map(str, meaning.values()))
+        raise VolumeError(f'no label is a membrane by its name ({names}); '
+                          'say which is with --membrane-values (membrane_values=)')
+    return tuple(found)
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #a2268157
 MAX_ID = 65_535 # of a uint16 volume
@@ -259,9 +284,9 @@ def _dtype_of(ids):
     return np.result_type(np.min_scalar_type(min(ids, default=0)), np.min_scalar_type(max(ids, default=0)), np.uint16)
 
 
-def _with_numbers(data, values, numbers, background):
+def _with_numbers(data, labelled, numbers):
     "The ids of a volume with new numbers; what is no number, and the background, become 0."
-    old = np.array(sorted(value for value in values.counts if value != background))
+    old = np.array(sorted(labelled))
     new = np.array([numbers.get(int(value), int(value)) for value in old])
     ids = np.zeros(data.shape, _dtype_of(new.tolist()))
     if old.size == 0:
@@ -274,8 +299,7 @@ def _with_numbers(data, values, numbers, background):
 # %% ../../nbs/5_connect/05d_labels.ipynb #2c1b2947
 def _instances(data, values, name, may_renumber, sure=False):
     "The reading of ids."
-    background = background_of(values)
-    ids = [value for value in values.counts if value != background]
+    ids = labelled_values(values)
     numbers = _new_numbers(ids) if may_renumber else {}
     number = 'number' if len(ids) == 1 else 'numbers'
     said = f'{name}: {len(ids):,} whole {number}, taken as ids of single membranes (--labels-are instances)'
@@ -287,12 +311,13 @@ def _instances(data, values, name, may_renumber, sure=False):
         said += (f'; where {", ".join(map(str, sorted(ids)))} are kinds of things, say which is membrane: '
                  f'--membrane-values {min(ids)}')
     renumbered = tuple(NewNumber(old, new) for old, new in numbers.items())
-    return LabelReading(INSTANCES, _with_numbers(data, values, numbers, background),
-                        said + _about_background(background) + _about_bad(values), renumbered)
+    return LabelReading(INSTANCES, _with_numbers(data, ids, numbers),
+                        said + _about_background(values) + _about_bad(values), renumbered)
 
 
-def _about_background(background):
+def _about_background(values):
     "Words on a background that is not 0."
+    background = background_of(values)
     return '' if background is None else f'; no voxel is 0, the commonest value, {background}, is the background'
 
 
@@ -301,12 +326,17 @@ def _about_bad(values):
     return f'; {values.n_bad:,} voxels are no numbers, taken as background' if values.n_bad else ''
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #81952881
-def _is_any(data, values):
-    "Which voxels have one of some values (Z,Y,X) bool, slice by slice."
+def _where(inside, data):
+    "Which voxels are inside (Z,Y,X) bool, by a function of a slice: no temporary is as large as the volume."
     mask = np.empty(data.shape, bool)
     for source, target in zip(data, mask):
-        target[:] = np.isin(source, values)
+        target[:] = inside(np.asarray(source))
     return mask
+
+
+def _is_any(data, values):
+    "Which voxels have one of some values (Z,Y,X) bool."
+    return _where(lambda image: np.isin(image, values), data)
 
 
 def _classes(data, values, wanted, name, why):
@@ -323,17 +353,13 @@ def _classes(data, values, wanted, name, why):
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #0901227c
 def _not_zero(data):
-    "Which voxels are numbers and not 0 (Z,Y,X) bool, slice by slice."
-    mask = np.empty(data.shape, bool)
-    for source, target in zip(data, mask):
-        target[:] = np.isfinite(source) & (source != 0)
-    return mask
+    "Which voxels are numbers and not 0 (Z,Y,X) bool."
+    return _where(lambda image: np.isfinite(image) & (image != 0), data)
 
 
 def _mask(data, values, name):
     "The reading of a mask: all that is not background."
-    background = background_of(values)
-    present = [value for value in values.counts if value != background]
+    present = labelled_values(values)
     mask = _is_any(data, present) if values.whole else _not_zero(data)
     if present == [1] or not present:
         said = ''
@@ -341,7 +367,7 @@ def _mask(data, values, name):
         said = f'{name}: what is {", ".join(map(str, sorted(present)[:NAMED]))} is membrane (--labels-are mask)'
     else:
         said = f'{name}: all that is not 0 is membrane (--labels-are mask)'
-    told = _about_background(background) + _about_bad(values)
+    told = _about_background(values) + _about_bad(values)
     if told and not said:
         said = name
     return LabelReading(MASK, mask, said + told)
@@ -353,9 +379,7 @@ def _probability(data, values, threshold, name):
     if top is None:
         raise VolumeError(f'{name}: values from {values.low:.4g} to {values.high:.4g} are no probabilities '
                           f'(0 to {", ".join(map(str, TOPS[:-1]))} or {TOPS[-1]}); scale them')
-    mask = np.empty(data.shape, bool)
-    for source, target in zip(data, mask):
-        target[:] = np.asarray(source) >= threshold*top
+    mask = _where(lambda image: image >= threshold*top, data)
     scale = '' if top == 1 else f' of {top}'
     said = f'{name}: probabilities; from {threshold:g}{scale} on a voxel is membrane (--mask-threshold)'
     return LabelReading(PROBABILITY, mask, said + _about_bad(values))
@@ -363,10 +387,9 @@ def _probability(data, values, threshold, name):
 # %% ../../nbs/5_connect/05d_labels.ipynb #97f43a64
 def _forgotten(data, values, name):
     "The mask of all ids."
-    background = background_of(values)
-    ids = [value for value in values.counts if value != background]
+    ids = labelled_values(values)
     said = f'{name}: {len(ids):,} ids of single membranes, forgotten: what they mark is told apart anew (--relink)'
-    return LabelReading(MASK, _is_any(data, ids), said + _about_background(background) + _about_bad(values))
+    return LabelReading(MASK, _is_any(data, ids), said + _about_background(values) + _about_bad(values))
 
 
 def read_labels(data:np.ndarray, # (Z,Y,X) any real dtype

@@ -341,7 +341,7 @@ def find_middle(voxels:np.ndarray, # (n,3) z,y,x of a wall
     return Middle((middle - margin)*bin_ + low + (bin_ - 1)/2, bin_, thickness*bin_, area*bin_**2)
 
 
-def _by_middle(voxels, scale, seed, gap=0.):
+def _by_middle(voxels, scale, gap=0.):
     "A region as the middle of its wall shows it; no body yet."
     found = find_middle(voxels, gap)
     cells, weights, cell = _cells_of(found.voxels)
@@ -377,7 +377,7 @@ def count_layers(piece:Piece, # of sheets that are too close to be told apart
 
 def _stack(voxels, scale, seed):
     "Sheets that touch here and there as one piece with a note; None where there are no layers."
-    piece = _by_middle(voxels, scale, seed, gap=scale.bilayer)
+    piece = _by_middle(voxels, scale, gap=scale.bilayer)
     if piece.sheet_fraction < scale.settings.min_sheet_fraction:
         return None
     n = count_layers(piece, seed)
@@ -395,7 +395,7 @@ def describe_piece(voxels:np.ndarray, # (n,3) z,y,x of one region
     least = scale.settings.min_sheet_fraction
     piece = describe_planes(voxels, scale, seed)
     if piece.sheet_fraction < least and len(voxels) >= scale.min_piece:
-        middle = _by_middle(voxels, scale, seed)
+        middle = _by_middle(voxels, scale)
         if middle.sheet_fraction >= least:
             piece = middle
         else:

@@ -10,8 +10,8 @@ __all__ = ['PATCHES', 'SPHERE_TRIALS', 'MAX_SPHERES', 'MIN_PATCH', 'PATCH_CELLS'
            'MIN_LAYER', 'MAX_LAYERS', 'MIN_BESIDE', 'MIN_LAYERED', 'IN_LAYERS', 'MAX_REGIONS', 'SOLID_LAYERS',
            'MIN_FILLED', 'EPSILON_SLACK', 'Sphere', 'fit_sphere', 'likely_spheres', 'grow_body', 'find_bodies',
            'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length', 'split_at_seams', 'Beside',
-           'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions', 'find_regions', 'Approach', 'nearest_approach',
-           'Contact', 'Pieces', 'find_pieces']
+           'gap_of_boxes', 'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions', 'find_regions', 'Approach',
+           'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #3c87b051
 from dataclasses import dataclass
@@ -357,6 +357,13 @@ class Beside:
         return float(np.ptp(np.quantile(near, (.2, .8)))) if len(near) else np.nan
 
 
+def gap_of_boxes(low, high, # (…,3) corners of boxes
+                 other_low, other_high, # (…,3) of others
+                 )->np.ndarray: # (…,3) voxels along each axis; negative where they overlap
+    "How far apart boxes are."
+    return np.maximum(low - other_high, other_low - high)
+
+
 def run_along(one:Piece, # a sheet
               other:Piece, # another
               reach:float, # how far apart their middles may be, voxels
@@ -364,8 +371,8 @@ def run_along(one:Piece, # a sheet
     "Find where one sheet has another beside it: across its normal, and parallel to it."
     step = 1.5*max(one.cell, other.cell)
     offset = np.full(len(one.cells), np.nan)
-    apart = np.maximum(one.cells.min(0) - other.cells.max(0), other.cells.min(0) - one.cells.max(0))
-    if (apart > reach).any():
+    gap = gap_of_boxes(one.cells.min(0), one.cells.max(0), other.cells.min(0), other.cells.max(0))
+    if (gap > reach).any():
         return Beside(offset, 0.)
     distance, nearest = cKDTree(other.cells).query(one.cells, distance_upper_bound=np.hypot(reach, step))
     near = np.flatnonzero(np.isfinite(distance))

@@ -24,7 +24,6 @@ from ..base.files import VolumeError, VolumeWarning
 from ..base.formats import find_format
 from ..base.formats import read_meaning
 from ..base.formats import read_volume
-from ..connect.instances import number_ids
 from ..connect.labels import CLASSES
 from ..connect.labels import INSTANCES
 from ..connect.labels import MASK
@@ -179,8 +178,10 @@ def read_label_file(path:Path, # of any format that `read_volume` reads
         if not told and kind is None and may_be_either(values):
             return Labelling(volume.voxel_size_A, values == MEMBRANE, undecided=values)
     reading = read_labels(values, path.name, replace(settings, labels_are=kind), meaning)
-    ids = number_ids(reading.data).labels if reading.kind == INSTANCES else None
-    return Labelling(volume.voxel_size_A, reading.data != 0, ids, said=reading.said)
+    if reading.kind != INSTANCES:
+        return Labelling(volume.voxel_size_A, reading.data != 0, said=reading.said)
+    from cryoseg.connect.instances import number_ids
+    return Labelling(volume.voxel_size_A, reading.data != 0, number_ids(reading.data).labels, said=reading.said)
 
 
 UNUSED_SIZE_A = 1. # of a label file; what is compared with it are voxels

@@ -238,23 +238,6 @@ def held_lock(path:Path, # of a lock
     return lock if own else None
 
 
-@contextmanager
-def _locked(path, place):
-    "Hold a lock while the block runs; it yields whose dead hands it was taken from, or None."
-    if held_lock(path):
-        yield None
-        return
-    mine = this_process()
-    with telling(path):
-        dead = _take(path, mine, place)
-    lock = _HELD[path] = Lock(path, place, mine)
-    with unfinished(path):
-        try:
-            yield dead
-        finally:
-            lock.give_back()
-            del _HELD[path]
-
 # %% ../../nbs/9_result/09i2_lock.ipynb #9a894a4d
 ABANDONED_S = 3600.     # without a change: what a writer on another machine has left
 LEFTOVER = re.compile(r'\.(?:new-)?(?:(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-)?[0-9a-f]{8}(?:\.tmp\..+)?')
@@ -314,6 +297,26 @@ def _tell_of_the_dead(place, dead):
 
 
 @contextmanager
+def _locked(path, place):
+    "Hold a lock while the block runs, and first clear up what the dead have left beside it."
+    if held_lock(path):
+        yield
+        return
+    mine = this_process()
+    with telling(path):
+        dead = _take(path, mine, place)
+    lock = _HELD[path] = Lock(path, place, mine)
+    with unfinished(path):
+        try:
+            _tell_of_the_dead(place, dead)
+            remove_leftovers(path.parent, dead)
+            yield
+        finally:
+            lock.give_back()
+            del _HELD[path]
+
+
+@contextmanager
 def locked_folder(folder:Path|str, # of a run; made where it is not there
                   ):
     "Keep others out of a folder while the block runs. Raises Locked, VolumeError where it cannot be written to."
@@ -322,9 +325,7 @@ def locked_folder(folder:Path|str, # of a run; made where it is not there
     with telling(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _locked(folder/LOCK_NAME, folder) as dead:
-            _tell_of_the_dead(folder, dead)
-            remove_leftovers(folder, dead)
+        with _locked(folder/LOCK_NAME, folder):
             yield
     finally:
         if is_new:
@@ -339,9 +340,7 @@ def locked_file(target:Path|str, # that will be written; its folder is made wher
     target = Path(os.path.realpath(target))
     with telling(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.with_name(f'.{target.name}.lock'), target) as dead:
-        _tell_of_the_dead(target, dead)
-        remove_leftovers(target.parent, dead)
+    with _locked(target.with_name(f'.{target.name}.lock'), target):
         yield
 
 

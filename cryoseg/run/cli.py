@@ -9,8 +9,8 @@ __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', '
            'TruthValues', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped', 'plain_errors',
            'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each',
            'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment', 'segment_one',
-           'labels_of', 'connect_with', 'connect', 'surface', 'refuse_input_as_target', 'store_phantom', 'simulate',
-           'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
+           'labels_of', 'connect_with', 'connect', 'surface', 'store_phantom', 'simulate', 'train', 'show_matched',
+           'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import inspect
@@ -256,9 +256,6 @@ def _with_error(value, sd, scale):
     return f'{text} ± {_number(sd, scale)}' if text and sd is not None else text
 
 
-
-
-
 def print_membranes(table:list, # of Membrane
                     units, # LengthUnits
                     )->None:
@@ -385,7 +382,6 @@ def segment_one(path:Path, # a tomogram
     from cryoseg.result.folder import is_whole
     from cryoseg.result.folder import read_input
     from cryoseg.result.folder import staged
-
     from cryoseg.run.workflow import label_tomogram
     if target.exists() and path.exists() and target.samefile(path):
         raise VolumeError(f'{target} is the input itself; choose another folder with -o')
@@ -415,11 +411,8 @@ def labels_of(path:Path, # a file of labels
               single:bool=False, # it should hold ids of single membranes
               ): # LabelReading
     "Decide what the labels of a file mean, and say it. Raises VolumeError for an image."
-    from cryoseg.base.formats import read_meaning
-    from cryoseg.connect.labels import read_ids
-    from cryoseg.connect.labels import read_labels
-    read = read_ids if single else read_labels
-    reading = read(volume.data, path.name, settings.connect, read_meaning(path))
+    from cryoseg.run.workflow import reading_of
+    reading = reading_of(volume.data, path, 'membranes' if single else 'labels', settings)
     if reading.said:
         say(reading.said)
     return reading
@@ -476,6 +469,7 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
             settings:RunSettings=None):
     "Give every single membrane a number of its own, and write every decision down: fragments.csv, links.csv."
     from cryoseg.base.formats import read_volume
+    from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_labels
     from cryoseg.run.workflow import store_edits
     from cryoseg.show.report import write_report
@@ -483,8 +477,7 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
     volume = read_volume(labels, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(labels, volume, settings)
-    refuse_input_as_target(labels, output, ('membranes.mrc', 'fragments.mrc'))
-    make_folder(output)
+    refuse_loss(output, (labels,), ('membranes.mrc', 'fragments.mrc'), True)
     if links:
         decisions = store_edits(links, output, reading, volume, settings)
         say(f'{len(decisions)} decisions made by hand in {output/"edits.csv"}')
@@ -500,27 +493,17 @@ def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_a
             settings:RunSettings=None):
     "Fit a surface with its uncertainty to every membrane: surfaces/, sigma.mrc, membranes.csv and more."
     from cryoseg.base.formats import read_volume
+    from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_membranes
     from cryoseg.show.report import write_report
     volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
-    refuse_input_as_target(membranes, output, ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'))
-    make_folder(output)
+    refuse_loss(output, (membranes,), ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'), True)
     with progress_bars() as progress:
         result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))
 
-
-def refuse_input_as_target(path:Path, # an input
-                           folder:Path, # for the results
-                           names:tuple, # of files that will be written there
-                           )->None:
-    "Raise VolumeError where an input would be written over."
-    for name in names:
-        target = folder/name
-        if target.exists() and path.exists() and target.samefile(path):
-            raise VolumeError(f'{path} would be written over; choose another folder with -o')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #980453a0
 PHANTOM_BYTES = 7               # a voxel: float32, int8, uint16

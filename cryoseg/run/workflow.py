@@ -174,11 +174,10 @@ def write_connection(folder, # where to
 # %% ../../nbs/2_run/02a_workflow.ipynb #a8ddb675
 def why_none(job:Job, # the run in the making
              found:Connection, # of its labels
-             instances:bool, # they are ids
              )->str: # one paragraph; empty where there are membranes
     "Say why no membrane was found, and what to look at."
     from cryoseg.connect.reasons import no_membrane_reason
-    told = no_membrane_reason(found, job.labels(), job.settings.connect, instances)
+    told = no_membrane_reason(found, job.labels(), job.settings.connect, job.instances)
     if not told or job.kind != 'tomogram':
         return told
     size = f'{job.size_A:g} Å' if job.size_A else 'not known'
@@ -210,12 +209,12 @@ def connect_stage(job:Job, # the run in the making
     from cryoseg.connect.membranes import find_membranes
     if job.progress:
         job.progress('connect', 0, 1)
-    settings, instances = job.settings, job.instances and not job.settings.connect.relink
+    settings = job.settings
     found = find_membranes(job.labels(), job.size_A, settings.connect, edits=job.edits(), seed=settings.seed,
-                           instances=instances)
+                           instances=job.instances)
     write_connection(fresh, found, job.volume)
     job.record = replace(job.record, dropped=tuple(found.dropped[:MAX_DROPPED]), unfit=tuple(found.unfit),
-                         why_none=why_none(job, found, instances), left_out=left_out(found))
+                         why_none=why_none(job, found), left_out=left_out(found))
     if job.progress:
         job.progress('connect', 1, 1)
 
@@ -753,8 +752,8 @@ def store_edits(links_path, # a links.csv that a person changed
     size_A = known_voxel_size(volume)
     changed = read_rows(links_path, Link, size_A)
     reading = reading_of(labels, links_path, 'labels', settings)
-    instances = reading.kind == INSTANCES and not settings.connect.relink
-    found = find_membranes(reading.data, size_A, settings.connect, seed=settings.seed, instances=instances)
+    found = find_membranes(reading.data, size_A, settings.connect, seed=settings.seed,
+                           instances=reading.kind == INSTANCES)
     beside = Path(links_path).with_name('fragments.csv')
     if beside.exists():
         then = [moved(f, -origin) for f in read_rows(beside, Fragment, size_A)]

@@ -147,6 +147,11 @@ MIN_SHARE = .01                 # of what is left out must have a value that is 
 SAID_VALUES = 3                 # values that are named
 
 
+def _unpacked(bits, width):
+    "Bits (…,ceil(X/8)) as pixels (…,X) bool."
+    return np.unpackbits(bits, axis=-1, count=width).astype(bool)
+
+
 @dataclass(frozen=True)
 class Padding:
     "Which voxels hold no image."
@@ -161,13 +166,13 @@ class Padding:
         "Where a slice holds an image."
         if self.bits is None:
             return None
-        left_out = np.unpackbits(self.bits[z], axis=-1, count=self.width).astype(bool)
+        left_out = _unpacked(self.bits[z], self.width)
         return None if not left_out.any() else ~left_out
 
     @property
     def mask(self)->np.ndarray|None: # (Z,Y,X) bool, True = no image; None = there is no such voxel
         "All voxels that hold no image."
-        return None if self.bits is None else np.unpackbits(self.bits, axis=-1, count=self.width).astype(bool)
+        return None if self.bits is None else _unpacked(self.bits, self.width)
 
     def __str__(self):
         if self.bits is None:
@@ -260,7 +265,7 @@ def _soft_px(data, bits, width, constant):
     rings = [[] for _ in range(MAX_SOFT_PX)]
     inner = []
     for z in range(0, len(data), max(1, len(data)//LOOKED_AT)):
-        valid = ~np.unpackbits(bits[z], axis=-1, count=width).astype(bool)
+        valid = ~_unpacked(bits[z], width)
         if valid.all() or not valid.any():
             continue
         near, inside = _rings(np.asarray(data[z], np.float64), valid)
@@ -276,8 +281,10 @@ def _soft_px(data, bits, width, constant):
 
 def _grown(bits, width, n_px):
     "The same padding, wider by some pixels."
+    if n_px == 0:
+        return bits
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2*n_px + 1, 2*n_px + 1))
-    left_out = (np.unpackbits(image, axis=-1, count=width) for image in bits)
+    left_out = (_unpacked(image, width).astype(np.uint8) for image in bits)
     return np.stack([np.packbits(cv2.dilate(image, disk), axis=-1) for image in left_out])
 
 

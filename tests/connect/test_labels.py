@@ -4,8 +4,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from cryoseg.base.files import VolumeError
-from cryoseg.connect.labels import (CLASSES, INSTANCES, MASK, PROBABILITY, check_image, count_values, needs_new_numbers,
-                                    read_ids, read_labels)
+from cryoseg.connect.labels import (CLASSES, INSTANCES, MASK, PROBABILITY, check_image, count_values, membrane_values_of,
+                                    needs_new_numbers, read_ids, read_labels)
 from cryoseg.connect.settings import ConnectSettings
 from cryoseg.result.records import NewNumber
 
@@ -169,3 +169,8 @@ def test_forgotten_ids_are_one_mask(labels):
     "All of them, not those of value 1 alone."
     reading = read(labels, relink=True)
     assert reading.kind == MASK and np.array_equal(reading.data, BOTH) and '--relink' in reading.said
+
+
+def test_values_by_name():
+    assert membrane_values_of({}) == () and membrane_values_of({2: 'Lumen', 1: 'Membrane', 0: 'x'}) == (1,)
+    with pytest.raises(VolumeError, match='--membrane-values'): membrane_values_of({1: 'lumen'})

@@ -11,7 +11,7 @@ from cryoseg.base.metrics import adapted_rand_error
 from cryoseg.connect.joins import Join
 from cryoseg.connect.membranes import centre_voxel, confidence_of, connect_labels, decide, edits_from_links, fill_walls
 from cryoseg.connect.membranes import find_membranes, fragment_at, is_thick, joined_pairs, link_of_join, look_up_edits
-from cryoseg.connect.membranes import membrane_mask, membrane_values_of, number_voxels, shape_score, thin_walls
+from cryoseg.connect.membranes import membrane_mask, number_voxels, shape_score, thin_walls
 from cryoseg.connect.reasons import why_no_membrane
 from cryoseg.connect.pieces import Scale, describe_piece
 from cryoseg.connect.settings import ConnectSettings
@@ -40,11 +40,6 @@ def found(scene): return find_membranes(scene[0], SIZE_A)
 
 
 # labels
-
-def test_values_by_name():
-    assert membrane_values_of({}) == () and membrane_values_of({2: 'Lumen', 1: 'Membrane', 0: 'x'}) == (1,)
-    with pytest.raises(VolumeError, match='--membrane-values'): membrane_values_of({1: 'lumen'})
-
 
 def test_masks_and_labels_are_one():
     labels = np.random.default_rng(0).integers(0, 4, (3, 4, 5))
