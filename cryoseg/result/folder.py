@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES', 'MAX_RECORD_BYTES', 'PLAIN_NAME', 'OLDER',
-           'SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'MAPPED_IS_FREE', 'checksum', 'stage_key',
-           'StageRecord', 'RunRecord', 'check_name', 'record_path', 'write_record', 'OtherFormat', 'read_record',
-           'usable_record', 'changed_file', 'setting_changes', 'why_again', 'staged', 'refuse_loss',
-           'results_of_another', 'whole_words', 'bytes_to_write', 'check_space', 'own_data', 'read_input', 'is_whole',
-           'find_input', 'input_settings']
+           'SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'MEMORY_BYTES', 'MAPPED_IS_FREE', 'checksum',
+           'stage_key', 'StageRecord', 'RunRecord', 'check_name', 'record_path', 'write_record', 'OtherFormat',
+           'read_record', 'usable_record', 'changed_file', 'setting_changes', 'why_again', 'staged', 'refuse_loss',
+           'results_of_another', 'whole_words', 'bytes_to_write', 'check_stage_memory', 'check_space', 'own_data',
+           'read_input', 'is_whole', 'find_input', 'input_settings']
 
 # %% ../../nbs/9_result/09j_folder.ipynb #54171efe
 import hashlib
@@ -43,6 +43,7 @@ from ..base.options import is_of_type
 from ..base.options import shown
 from ..base.text import read_toml
 from ..base.limits import check_regular
+from ..base.limits import free_memory
 from ..base.limits import in_words
 from ..base.volume import Volume
 from .lock import check_lock
@@ -428,6 +429,19 @@ def bytes_to_write(stage:str, # its name
     if stage == 'segment' and probabilities:
         a_voxel += PROBABILITY_BYTES
     return a_voxel*n_voxels
+
+
+MEMORY_BYTES = dict(phantom=40, segment=16, connect=14, surface=14) # a voxel, at least, at the peak of a stage
+
+
+def check_stage_memory(stage:str, # its name
+                       n_voxels:int, # of the volume
+                       )->None:
+    "Raise VolumeError where a stage cannot fit into the free memory: it would swap for hours, or be killed."
+    needed, free = MEMORY_BYTES.get(stage, 0)*n_voxels, free_memory()
+    if needed > free:
+        raise VolumeError(f'{stage} of {n_voxels:,} voxels needs {in_words(needed)} of memory, {in_words(free)} are '
+                          'free: a smaller volume needs less (--z-range and --bin cut and bin one)')
 
 
 def check_space(folder, # where to write; it exists

@@ -43,6 +43,7 @@ from ..result.folder import bytes_to_write
 from ..result.folder import changed_file
 from ..result.folder import check_name
 from ..result.folder import check_space
+from ..result.folder import check_stage_memory
 from ..result.folder import checksum
 from ..result.folder import read_input
 from ..result.folder import read_record
@@ -465,6 +466,7 @@ def do_stage(stage:Stage, # an entry of STAGES
     replaced = dict.fromkeys([record_path(job.folder).name, *files])
     n_bytes = bytes_to_write(stage.name, job.volume.data.size, job.settings.segment.probabilities)
     check_space(job.folder, n_bytes, stage.name)
+    check_stage_memory(stage.name, job.volume.data.size)
     with staged(job.folder, replaced) as fresh:
         stage.run(job, fresh)
         wrote = {name: checksum(fresh/name) for name in stage.files if (fresh/name).exists()}

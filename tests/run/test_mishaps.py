@@ -215,6 +215,35 @@ def test_space_is_asked_before_single_files_too(image, tmp_path, monkeypatch, co
     assert 'has 1000 bytes free' in refused(command, *inputs, '-o', tmp_path/'o', '-q')
 
 
+def test_memory_is_asked_before_a_stage(image, tmp_path, two_stages, monkeypatch):
+    monkeypatch.setattr('cryoseg.result.folder.free_memory', lambda: 1000)
+    with pytest.raises(VolumeError, match='segment of 92,160 voxels needs 1.41 MB of memory, 1000 bytes are free: .*--bin'):
+        workflow.run_tomogram(image, tmp_path/'o', RunSettings())
+    assert not (tmp_path/'o').exists()
+    for command, inputs in (('segment', [image]), ('simulate', [])):
+        assert '1000 bytes are free' in refused(command, *inputs, '-o', tmp_path/'o', '-q')
+
+
+@posix
+def test_a_name_that_is_no_text_is_said_before_any_work(image, tmp_path, two_stages):
+    "Of a disk whose names are Latin-1: run.toml could not hold it, and the work would be lost."
+    given = tmp_path/os.fsdecode(b'gr\xfc\xdfe.mrc')
+    shutil.copy(image, given)
+    for words in ([given], [image, '--mask', given], [image, '--weights', given]):
+        assert 'UTF-8' in refused('run', *words, '-o', tmp_path/'o', '-q')
+    assert not (tmp_path/'o/run.toml').exists()
+
+
+def test_labels_are_no_image_to_train_on(labels, tmp_path):
+    assert 'holds labels, no image' in refused('train', labels/'mask.mrc', '-o', tmp_path/'w.safetensors', '-q')
+
+
+@pytest.mark.parametrize('size', ['1e-300', '1e300', '1e-30'])
+def test_voxel_sizes_that_no_microscope_has(labels, tmp_path, size):
+    for command in ('connect', 'surface', 'run'):
+        assert f'{float(size):g}' in refused(command, labels/'mask.mrc', '-o', tmp_path/'o', '-q', '--voxel-size', size)
+
+
 def test_the_estimate_is_what_is_written(labels):
     "Of every volume that the stages leave, but for the headers."
     folder, n_voxels = labels/'one/o', 40*48*48
