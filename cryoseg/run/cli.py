@@ -98,7 +98,8 @@ def _show_warning(message, *_, **__):
     complain(f'warning: {one_line(message)}')
 
 
-MENDABLE = VolumeError, OSError, ValueError, MemoryError, EOFError    # errors that a user can do something about
+# errors that a user can do something about
+MENDABLE = VolumeError, OSError, ValueError, MemoryError, EOFError, ImportError
 
 
 def stopped()->typer.Exit: # to be raised
@@ -236,7 +237,8 @@ def for_each(inputs:list, # paths
             if Stop.asked or len(inputs) == 1 and isinstance(error, MENDABLE):
                 raise
             failed += 1
-            complain(f'{path}: {one_line(error)}')
+            told = one_line(error)
+            complain(told if told.startswith(f'{path}:') else f'{path}: {told}')
     if failed:
         if len(inputs) > 1:
             complain(f'{failed} of {len(inputs)} inputs failed')

@@ -313,6 +313,38 @@ def test_a_damaged_file_is_made_again_with_a_word(done, name, how):
         assert result.exit_code == 0 and f'surface: done again, {name.partition("/")[0]} is not what was written' in result.stdout
         now = contents(done)
         assert [name for name in before if before[name] != now[name]] in ([], ['run.toml'], ['report.html', 'run.toml'])     # they know the place
+        assert (now.keys() - before.keys() == {'membranes.changed1.csv'}) == (name == 'membranes.csv')
+
+
+def test_what_a_person_has_changed_or_added_is_kept(done):
+    "Notes in a table, decisions in links.csv that were never given to the program, a session beside the meshes."
+    notes = (done/'membranes.csv').read_text() + '\n'
+    (done/'membranes.csv').write_text(notes)
+    (done/'surfaces/session.cxs').write_text('mine')
+    (done/'surfaces/pictures').mkdir()
+    (done/'surfaces/pictures/a.png').write_text('mine too')
+    record = workflow.read_record(done)
+    assert workflow.changed_file(done, record.stages['surface']) == 'membranes.csv'         # what is added is no damage
+    for settings, warned in (((), True), (('--set', 'surface.min_points=60'), False), (('--set', 'surface.min_points=61'), False)):
+        result = cryoseg('surface', done/'membranes.mrc', '-o', done, *settings)
+        assert result.exit_code == 0 and ('kept as membranes.changed1.csv' in result.stderr) == warned, result.stderr
+        assert (done/'membranes.changed1.csv').read_text() == notes and not (done/'membranes.changed2.csv').exists()
+        assert (done/'surfaces/session.cxs').read_text() == 'mine' and (done/'surfaces/pictures/a.png').read_text() == 'mine too'
+    (done/'membranes.csv').write_text(notes)                    # the same once more is kept already, another is not
+    for text, names in ((notes, ['membranes.changed1.csv']), (notes + '\n', ['membranes.changed1.csv', 'membranes.changed2.csv'])):
+        (done/'membranes.csv').write_text(text)
+        assert cryoseg('surface', done/'membranes.mrc', '-o', done, '-q').exit_code == 0
+        assert sorted(p.name for p in done.glob('*.changed*')) == names
+
+
+def test_links_that_were_given_are_not_kept_twice(labels, tmp_path):
+    for words in ((), ('--links', tmp_path/'o/links.csv')):
+        if words: (tmp_path/'o/links.csv').write_text((tmp_path/'o/links.csv').read_text() + '\n')
+        result = cryoseg('connect', labels/'mask.mrc', '-o', tmp_path/'o', *words)
+        assert result.exit_code == 0 and 'kept as' not in result.stderr
+    (tmp_path/'o/edits.csv').unlink()
+    (tmp_path/'o/links.csv').write_text((tmp_path/'o/links.csv').read_text() + '\n')
+    assert 'kept as links.changed1.csv, which `connect --links` takes' in cryoseg('connect', labels/'mask.mrc', '-o', tmp_path/'o').stderr
 
 
 def test_labels_that_were_cut_short_are_not_kept(labels, tmp_path):
@@ -336,7 +368,7 @@ def test_a_report_that_is_gone_is_written_again(done):
 
 @pytest.mark.parametrize('error, words', [(OSError(errno.EMFILE, 'Too many open files'), 'Too many open files; allow more files at a time (ulimit -n)'),
                                           (PermissionError(errno.EACCES, 'Permission denied', 'a.mrc'), 'a.mrc: Permission denied; ask for permission'),
-                                          (OSError('odd\nthing'), 'odd thing'), (MemoryError(), 'MemoryError'), (ValueError('a\x1b[31m\x07b'), 'a?[31m?b'),
+                                          (OSError('odd\nthing'), 'odd thing'), (MemoryError(), 'MemoryError'), (ImportError('no torch'), 'a package cannot be loaded (no torch); is there enough memory? Else install cryoseg and its packages again'), (ValueError('a\x1b[31m\x07b'), 'a?[31m?b'),
                                           (EOFError('marshal data too short'), 'a file that Python has stored is cut short (marshal data too short); install cryoseg and its packages again')])
 def test_errors_of_the_system_name_a_remedy(error, words):
     assert one_line(error) == words
