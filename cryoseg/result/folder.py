@@ -6,9 +6,9 @@
 __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES', 'MAX_RECORD_BYTES', 'PLAIN_NAME', 'OWN_FILES',
            'OLDER', 'SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'MEMORY_BYTES', 'MAPPED_IS_FREE', 'checksum',
            'stage_key', 'StageRecord', 'RunRecord', 'check_name', 'record_path', 'write_record', 'OtherFormat',
-           'read_record', 'usable_record', 'changed_file', 'setting_changes', 'why_again', 'keep_changed_tables',
-           'staged', 'refuse_loss', 'results_of_another', 'whole_words', 'bytes_to_write', 'check_stage_memory',
-           'check_space', 'own_data', 'read_input', 'is_whole', 'find_input', 'input_settings']
+           'read_record', 'usable_record', 'changed_file', 'setting_changes', 'why_again', 'staged', 'refuse_loss',
+           'results_of_another', 'whole_words', 'keep_changed_tables', 'bytes_to_write', 'check_space',
+           'check_stage_memory', 'own_data', 'read_input', 'is_whole', 'find_input', 'input_settings']
 
 # %% ../../nbs/9_result/09j_folder.ipynb #54171efe
 import hashlib
@@ -334,41 +334,6 @@ def why_again(folder, # of a run
     return f'{damaged} is not what was written' if damaged else ''
 
 # %% ../../nbs/9_result/09j_folder.ipynb #0eb2b9bc
-def _place_for(table, digest):
-    "A free name beside a table that was changed; None where that version is kept already."
-    for number in count(1):
-        place = table.with_name(f'{table.stem}.changed{number}{table.suffix}')
-        if not place.exists():
-            return place
-        if checksum(place) == digest:
-            return None
-
-
-def _is_applied(table):
-    "Whether the decisions of an edited links.csv stand in edits.csv."
-    edits = table.with_name('edits.csv')
-    return table.name == 'links.csv' and edits.exists() and edits.stat().st_mtime >= table.stat().st_mtime
-
-
-def keep_changed_tables(folder:Path, # of the run
-                        record:RunRecord, # what it wrote
-                        names:list, # of files that will be replaced
-                        )->None:
-    "Keep tables that a person has changed, with a word, before newer ones take their place."
-    wrote = {name: digest for stage in record.stages.values() for name, digest in stage.wrote.items()}
-    tables = [folder/name for name in names if name in wrote and name.endswith('.csv') and (folder/name).is_file()]
-    for table in tables:
-        digest = checksum(table)
-        if digest == wrote[table.name] or not table.stat().st_size or _is_applied(table):
-            continue
-        place = _place_for(table, digest)
-        if place:
-            with telling(place):
-                shutil.copyfile(table, place)
-            use = ', which `connect --links` takes' if table.name == 'links.csv' else ''
-            warn_user(f'{table} was changed since the run wrote it; that version is kept as {place.name}{use}')
-
-
 OLDER = '.older' # folder for what is replaced, within that of the new results
 
 
@@ -475,6 +440,41 @@ def whole_words(record:RunRecord, # of the run in the making
     whole = f'whole are {", ".join(names)}; ' if names else ''
     return f'{whole}{stage} was not written, and nothing older was changed'
 
+# %% ../../nbs/9_result/09j_folder.ipynb #d2906847
+def _place_for(table, digest):
+    "A free name beside a table that was changed; None where that version is kept already."
+    for number in count(1):
+        place = table.with_name(f'{table.stem}.changed{number}{table.suffix}')
+        if not place.exists():
+            return place
+        if checksum(place) == digest:
+            return None
+
+
+def _is_applied(table):
+    "Whether the decisions of an edited links.csv stand in edits.csv."
+    edits = table.with_name('edits.csv')
+    return table.name == 'links.csv' and edits.exists() and edits.stat().st_mtime >= table.stat().st_mtime
+
+
+def keep_changed_tables(folder:Path, # of the run
+                        record:RunRecord, # what it wrote
+                        names:list, # of files that will be replaced
+                        )->None:
+    "Keep tables that a person has changed, with a word, before newer ones take their place."
+    wrote = {name: digest for stage in record.stages.values() for name, digest in stage.wrote.items()}
+    tables = [folder/name for name in names if name in wrote and name.endswith('.csv') and (folder/name).is_file()]
+    for table in tables:
+        digest = checksum(table)
+        if digest == wrote[table.name] or not table.stat().st_size or _is_applied(table):
+            continue
+        place = _place_for(table, digest)
+        if place:
+            with telling(place):
+                shutil.copyfile(table, place)
+            use = ', which `connect --links` takes' if table.name == 'links.csv' else ''
+            warn_user(f'{table} was changed since the run wrote it; that version is kept as {place.name}{use}')
+
 # %% ../../nbs/9_result/09j_folder.ipynb #f4319544
 SPACE_RESERVE = 1 << 24 # bytes that stay free: tables, meshes and the record are not estimated
 
@@ -494,19 +494,6 @@ def bytes_to_write(stage:str, # its name
     return a_voxel*n_voxels
 
 
-MEMORY_BYTES = dict(phantom=40, segment=16, connect=14, surface=14) # a voxel, at least, at the peak of a stage
-
-
-def check_stage_memory(stage:str, # its name
-                       n_voxels:int, # of the volume
-                       )->None:
-    "Raise VolumeError where a stage cannot fit into the free memory: it would swap for hours, or be killed."
-    needed, free = MEMORY_BYTES.get(stage, 0)*n_voxels, free_memory()
-    if needed > free:
-        raise VolumeError(f'{stage} of {n_voxels:,} voxels needs {in_words(needed)} of memory, {in_words(free)} are '
-                          'free: a smaller volume needs less (--z-range and --bin cut and bin one)')
-
-
 def check_space(folder, # where to write; it exists
                 n_bytes:float, # that will be written beside what is there
                 what:str, # that is written, for the words
@@ -519,6 +506,19 @@ def check_space(folder, # where to write; it exists
     needed = n_bytes + SPACE_RESERVE
     if disk.total and needed > disk.free: # some network disks say 0 of 0
         raise CannotWrite(folder, f'{what} needs {in_words(needed)}, the disk has {in_words(disk.free)} free')
+
+# %% ../../nbs/9_result/09j_folder.ipynb #f0b40507
+MEMORY_BYTES = dict(phantom=40, segment=16, connect=14, surface=14) # a voxel, at least, at the peak of a stage
+
+
+def check_stage_memory(stage:str, # its name
+                       n_voxels:int, # of the volume
+                       )->None:
+    "Raise VolumeError where a stage cannot fit into the free memory: it would swap for hours, or be killed."
+    needed, free = MEMORY_BYTES.get(stage, 0)*n_voxels, free_memory()
+    if needed > free:
+        raise VolumeError(f'{stage} of {n_voxels:,} voxels needs {in_words(needed)} of memory, {in_words(free)} are '
+                          'free: a smaller volume needs less (--z-range and --bin cut and bin one)')
 
 # %% ../../nbs/9_result/09j_folder.ipynb #5a1c0e04
 MAPPED_IS_FREE = os.name != 'nt' # whether a file that is mapped into memory can be replaced; on Windows it cannot
