@@ -33,6 +33,7 @@ from .register import import_place
 from .volume import RawVolume
 from .volume import Volume
 from .volume import bin_volume
+from .volume import VOXEL_SIZES_A
 from .volume import check_voxel_size
 from .volume import check_voxels
 from .volume import cut_slices
@@ -308,9 +309,10 @@ def _doubt(edge, shape):
 
 
 def _edges(raw, shape):
-    "The edges in Å that a file gives, of the axes along which there is more than one voxel."
+    "The edges in Å that a file gives, of the axes along which there is more than one voxel; none that cannot be."
+    low, high = VOXEL_SIZES_A
     along = zip(raw.voxel_A, shape[::-1])
-    return [edge for edge, n in along if edge is not None and edge > 0 and n > 1]
+    return [edge for edge, n in along if edge is not None and low <= edge <= high and n > 1]
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #74842207
 def _are_cubes(edges):
@@ -344,7 +346,7 @@ def _say_doubts(edges, raw, shape, path):
 def _voxel_size(raw, shape, given, path):
     "The `VoxelSize`: what is given, or what the file says, with a warning where that is doubtful."
     if given is not None:
-        check_voxel_size(given)
+        check_voxel_size(given, path)
         return VoxelSize(float(given), True)
     edges = _edges(raw, shape)
     if edges:

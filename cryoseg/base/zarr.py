@@ -389,7 +389,8 @@ def _voxels(array, folder, store, reading):
 # %% ../../nbs/9_base/09c4_zarr.ipynb #fe56fc28
 def _one_volume(data, axes, path):
     "The voxels along the axes of space. Raises VolumeError where another axis is longer than one."
-    longer = [f'{n} along {axis.name}' for n, axis in zip(data.shape, axes) if axis.name not in SPACE and n > 1]
+    others = [(n, ' '.join(axis.name.split())) for n, axis in zip(data.shape, axes) if axis.name not in SPACE]
+    longer = [f'{n} along {name or "an axis without a name"}' for n, name in others if n > 1]
     if longer:
         raise VolumeError(f'{path}: {data.ndim} axes, {" and ".join(longer)} of shape {data.shape}; '
                           'a volume has three (z,y,x): save one channel or one time alone')

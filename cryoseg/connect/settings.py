@@ -16,7 +16,7 @@ from ..base.register import Register
 @dataclass(frozen=True)
 class TraceSettings:
     "How labelled pixels become lines. Lengths in pixels."
-    half_window:int = setting(4, 'The walker sees a square of twice this plus one pixels.', unit='px', low=1)
+    half_window:int = setting(4, 'The walker sees a square of twice this plus one pixels.', unit='px', low=1, high=100)
     focus:float = setting(12., 'How much the heading counts in the reward; 0, as in the paper, is not at all.',
                           low=0)
     min_pixels:int = setting(12, 'Walks that take fewer labelled pixels are dropped.', unit='px', low=1)
@@ -55,8 +55,8 @@ class LinkSettings:
     min_log_odds_listed:float = setting(-4., 'Less likely candidates are not listed.')
     bonus:float = setting(5., 'Reward for coming home.')
     failure:float = setting(-2., 'Value of a dead end.')
-    episodes:int = setting(200, 'Attempts from which the agent learns, for each start.', low=1)
-    max_actions:int = setting(12, 'Moves in one attempt.', low=1)
+    episodes:int = setting(200, 'Attempts from which the agent learns, for each start.', low=1, high=100_000)
+    max_actions:int = setting(12, 'Moves in one attempt.', low=1, high=1000)
     rate:tuple = setting((.7, .05), 'How fast the agent learns (alpha), in the first and the last attempt.',
                          low=0, high=1, length=2)
     exploration:tuple = setting((.6, .02), 'How often it moves at random (epsilon), in the first and the last.',

@@ -23,8 +23,9 @@ class PhantomSettings:
     "What is simulated and how it is imaged."
     shape: tuple = setting((100, 200, 200), 'size of the tomogram (Z,Y,X)', unit='voxels', option='--shape',
                            metavar='Z,Y,X', each=int, low=MIN_SIDE, length=3)
-    voxel_size_A: float = setting(10., 'edge of a voxel', unit='Å', above=0, option='--voxel-size')
-    n_vesicles: int = setting(7, 'how many vesicles; a double membrane counts once', low=0, option='--vesicles')
+    voxel_size_A: float = setting(10., 'edge of a voxel', unit='Å', above=0, high=1e6, option='--voxel-size')
+    n_vesicles: int = setting(7, 'how many vesicles; a double membrane counts once', low=0, high=10_000,
+                            option='--vesicles')
     radius_A: tuple = range_setting((150., 380.), 'least and largest mean radius of a vesicle', unit='Å', low=0)
     kinds: tuple = setting(KINDS, 'shapes that may occur: sphere, ellipsoid, bumpy', parts=KINDS,
                            min_length=1)
@@ -45,10 +46,10 @@ class PhantomSettings:
     protein_diameter_A: float = setting(100., 'diameter of the globular head; ATP synthase: 100', unit='Å', above=0)
     protein_stalk_A: float = setting(15., 'length of the thin stalk between membrane and head', unit='Å', low=0)
     protein_density: float = setting(-.8, 'density of a membrane protein')
-    n_ribosomes: int = setting(4, 'how many ribosomes; they are background, label 0', low=0)
+    n_ribosomes: int = setting(4, 'how many ribosomes; they are background, label 0', low=0, high=100_000)
     ribosome_diameter_A: float = setting(250., 'diameter of a ribosome', unit='Å', above=0)
     ribosome_density: float = setting(-1., 'density of a ribosome')
-    n_gold: int = setting(0, 'how many gold beads; background too, with strong streaks', low=0)
+    n_gold: int = setting(0, 'how many gold beads; background too, with strong streaks', low=0, high=100_000)
     gold_diameter_A: float = setting(100., 'diameter of a gold bead', unit='Å', above=0)
     gold_density: float = setting(-8., 'density of a gold bead')
     tilt_deg: float = setting(60., 'the specimen is tilted about y by up to this angle', unit='degrees', above=0,

@@ -19,7 +19,7 @@ from ..base.register import Register
 class InputSettings:
     "What is read, and how."
     voxel_size_A:float|None = setting(None, 'Voxel size, where the header has none or a wrong one.', unit='Å', above=0,
-                                      option='--voxel-size')
+                                      high=1e6, option='--voxel-size')
     invert:bool = setting(False, 'Membranes are bright (the default is dark).', option='--invert')
     z_range:tuple|None = setting(None, 'Only the slices from A up to, not including, B.', option='--z-range',
                                  metavar='A:B', each=int, low=0, length=2)

@@ -98,7 +98,8 @@ def _show_warning(message, *_, **__):
     complain(f'warning: {one_line(message)}')
 
 
-MENDABLE = VolumeError, OSError, ValueError, MemoryError, EOFError    # errors that a user can do something about
+# errors that a user can do something about
+MENDABLE = VolumeError, OSError, ValueError, MemoryError, EOFError, ImportError
 
 
 def stopped()->typer.Exit: # to be raised
@@ -236,7 +237,8 @@ def for_each(inputs:list, # paths
             if Stop.asked or len(inputs) == 1 and isinstance(error, MENDABLE):
                 raise
             failed += 1
-            complain(f'{path}: {one_line(error)}')
+            told = one_line(error)
+            complain(told if told.startswith(f'{path}:') else f'{path}: {told}')
     if failed:
         if len(inputs) > 1:
             complain(f'{failed} of {len(inputs)} inputs failed')
@@ -379,6 +381,7 @@ def segment_one(path:Path, # a tomogram
     from cryoseg.connect.labels import check_image
     from cryoseg.result.folder import bytes_to_write
     from cryoseg.result.folder import check_space
+    from cryoseg.result.folder import check_stage_memory
     from cryoseg.result.folder import is_whole
     from cryoseg.result.folder import read_input
     from cryoseg.result.folder import staged
@@ -394,6 +397,7 @@ def segment_one(path:Path, # a tomogram
     check_image(volume.data, str(path))
     n_bytes = bytes_to_write('segment', volume.data.size, settings.segment.probabilities)
     check_space(target.parent, n_bytes, 'segment')
+    check_stage_memory('segment', volume.data.size)
     with progress_bars() as progress:
         tell = partial(progress, target.stem[:10])
         labels, probability, _ = label_tomogram(volume, settings, tell)
@@ -526,9 +530,11 @@ def simulate(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     "Make a phantom tomogram with a missing wedge, and the exact truth beside it."
     from cryoseg.phantom.phantom import simulate_phantom
     from cryoseg.result.folder import check_space
+    from cryoseg.result.folder import check_stage_memory
     if (output/'truth.toml').exists() and not overwrite:
         raise VolumeError(f'{output} holds a phantom already; choose another folder or --overwrite')
     check_space(output, PHANTOM_BYTES*math.prod(settings.phantom.shape), 'the phantom')
+    check_stage_memory('phantom', math.prod(settings.phantom.shape))
     phantom = simulate_phantom(settings.phantom, settings.seed)
     store_phantom(phantom, output)
     say(f'{len(phantom.bodies)} membranes in {output/"tomogram.mrc"}, truth beside it')
@@ -544,6 +550,7 @@ def train(inputs:Inputs, output:Weights, steps:Annotated[int, typer.Option(help=
               help='Regions marked by hand: a TOML file of box tables, or of a mask. Without it they are found.')]=None,
           overwrite:Overwrite=False, settings:RunSettings=None):
     "Match the net to your tomograms: it learns from simulations that look like them. Ctrl-C keeps the best so far."
+    from cryoseg.connect.labels import check_image
     from cryoseg.result.folder import read_input
     from cryoseg.segment.match import read_regions
     from cryoseg.segment.match import train_on_tomogram
@@ -559,6 +566,8 @@ def train(inputs:Inputs, output:Weights, steps:Annotated[int, typer.Option(help=
     if regions and len(inputs) > 1:
         raise VolumeError(f'--regions {regions} marks one tomogram, {len(inputs)} are given; train on one')
     volumes = [read_input(path, settings.input) for path in inputs]
+    for path, volume in zip(inputs, volumes):
+        check_image(volume.data, str(path))
     marked = [read_regions(regions, volumes[0].shape)] if regions else None
     net, workers = load_weights(settings.segment.weights), settings.segment.workers or os.cpu_count() or 1
     sizes_A = [known_voxel_size(v) for v in volumes]

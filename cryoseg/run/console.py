@@ -101,6 +101,9 @@ def one_line(error)->str: # a line
         remedy = REMEDIES.get(error.errno, '')
         return place + '; '.join(filter(None, (error.strerror, remedy)))
     words = ' '.join(str(error).split())
+    if isinstance(error, ImportError):
+        words = (f'a package cannot be loaded ({words}); is there enough memory? '
+                 'Else install cryoseg and its packages again')
     if isinstance(error, EOFError):
         words = f'a file that Python has stored is cut short ({words}); install cryoseg and its packages again'
     seen = ''.join(character if character.isprintable() else UNKNOWN for character in words)    # no escape sequences

@@ -18,7 +18,8 @@ from importlib import import_module
 
 # %% ../../nbs/2_run/02a1_signals.ipynb #f7fde594
 INTERRUPTED = 130                                           # exit code: 128 and the number of SIGINT; the same for all
-STOPPING = 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'    # Ctrl-C, kill, a closed terminal, Ctrl-Break
+# Ctrl-C, kill, a closed terminal, Ctrl-Break, no processor time left (ulimit -t)
+STOPPING = 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK', 'SIGXCPU'
 WORDS = 'cryoseg: interrupted; what was finished is kept, run the same command to go on\n'
 SHOW_CURSOR = '\x1b[?25h'                                   # a progress bar hides it
 IMPORTING = '<frozen importlib'                             # what Python calls the file of its import

@@ -43,10 +43,12 @@ from ..result.folder import bytes_to_write
 from ..result.folder import changed_file
 from ..result.folder import check_name
 from ..result.folder import check_space
+from ..result.folder import check_stage_memory
 from ..result.folder import checksum
 from ..result.folder import read_input
 from ..result.folder import read_record
 from ..result.folder import own_data
+from ..result.folder import keep_changed_tables
 from ..result.folder import record_path
 from ..result.folder import refuse_loss
 from ..result.folder import results_of_another
@@ -464,6 +466,8 @@ def do_stage(stage:Stage, # an entry of STAGES
     replaced = dict.fromkeys([record_path(job.folder).name, *files])
     n_bytes = bytes_to_write(stage.name, job.volume.data.size, job.settings.segment.probabilities)
     check_space(job.folder, n_bytes, stage.name)
+    check_stage_memory(stage.name, job.volume.data.size)
+    keep_changed_tables(job.folder, job.record, files)
     with staged(job.folder, replaced) as fresh:
         stage.run(job, fresh)
         wrote = {name: checksum(fresh/name) for name in stage.files if (fresh/name).exists()}

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FINEST_A', 'COARSEST_A', 'MAX_SCALE', 'HALF', 'SCALES', 'SCALE_TOLERANCE', 'MIN_SIDE_PX', 'MIN_FOUND', 'SCALE_SLICES',
            'SCALE_SIDE_PX', 'POLARITY_SLICES', 'POLARITY_SIDE_PX', 'BRIGHT_FACTOR', 'MIN_CONFIDENCE', 'MIN_PROBABILITY',
-           'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'receptive_radius', 'Tile', 'tile_starts', 'working_scale',
-           'has_bf16', 'use_bf16', 'to_device', 'Symmetry', 'flipped_copies', 'predict_tiled', 'resized',
-           'resized_back', 'prepared_at', 'segment_slice', 'MembraneEvidence', 'membrane_evidence', 'spread_indices',
-           'middle_of', 'Sample', 'slices_with_image', 'sample_slices', 'measured_scale', 'net_scale', 'looks_bright',
-           'average_neighbours', 'calibrated', 'single_threads', 'Plan', 'Probabilities', 'Segmentation', 'plan',
-           'probabilities', 'segment_volume']
+           'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'PIXEL_BYTES', 'receptive_radius', 'Tile', 'tile_starts',
+           'working_scale', 'has_bf16', 'use_bf16', 'to_device', 'Symmetry', 'flipped_copies', 'predict_tiled',
+           'resized', 'resized_back', 'prepared_at', 'segment_slice', 'MembraneEvidence', 'membrane_evidence',
+           'spread_indices', 'middle_of', 'Sample', 'slices_with_image', 'sample_slices', 'measured_scale', 'net_scale',
+           'looks_bright', 'average_neighbours', 'calibrated', 'single_threads', 'Plan', 'Probabilities',
+           'Segmentation', 'plan', 'probabilities', 'segment_volume']
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #5ba02a08
 import os
@@ -28,6 +28,8 @@ import torch
 
 from ..base.files import VolumeError
 from ..base.files import warn_user
+from ..base.limits import free_memory
+from ..base.limits import in_words
 from .settings import SegmentSettings
 from .padding import Padding
 from .padding import blank_padding
@@ -495,6 +497,27 @@ def plan(data:np.ndarray, # (Z,Y,X) intensities
     return Plan(settings.flips or (SLICE_FLIPS if len(data) == 1 else 1), scales)
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #f500c513
+def _check_finite(answer, settings, z):
+    "Raise VolumeError where the net's numbers went beyond what numbers can be: nothing would be labelled, in silence."
+    if not np.isfinite(answer).all():
+        raise VolumeError(f'{settings.weights or "the net"}: answers NaN or infinity in slice {z}; its weights are '
+                          'damaged or too large: make them again with `cryoseg train`, or try --precision float32')
+
+
+PIXEL_BYTES = 40                # of memory for each pixel that the net sees: the slice, its copies and the answers
+
+
+def _check_slices(shape, scales, workers):
+    "Raise VolumeError where the slices that the net sees at a time do not fit into the free memory."
+    at_once, scale = min(workers, shape[0]), max(scales)
+    pixels, free = shape[1] * shape[2] * scale**2, free_memory()
+    needed = PIXEL_BYTES * pixels * at_once
+    if needed > free:
+        raise VolumeError(f'{at_once} slices of {pixels:,.0f} pixels, at {scale:.3g} times their size, need '
+                          f'{in_words(needed)} of memory, {in_words(free)} are free: give fewer --workers, --bin, or '
+                          'the right --voxel-size')
+
+
 def probabilities(data:np.ndarray, # (Z,Y,X) intensities, memory-mapped or in memory
                   net:UNet, # as it was trained
                   settings:SegmentSettings=SegmentSettings(), # scale, flips, precision, device, workers
@@ -507,15 +530,18 @@ def probabilities(data:np.ndarray, # (Z,Y,X) intensities, memory-mapped or in me
     bf16 = use_bf16(settings.precision, settings.device)
     planned = plan(data, folded, settings, voxel_size_A, padding)
     per_slice = replace(settings, flips=planned.flips)
+    workers = settings.workers or os.cpu_count() or 1
+    _check_slices(data.shape, planned.scales, workers)
     answers = Probabilities(np.zeros(data.shape, np.float16), np.zeros(data.shape, np.float16))
 
     def ask(z):
         image, valid = np.asarray(data[z]), None if padding is None else padding.valid(z)
         total = sum(segment_slice(image, folded, per_slice, scale, bf16, valid) for scale in planned.scales)
         mean = total / len(planned.scales)
+        _check_finite(mean, settings, z)
         answers.membrane[z], answers.protein[z] = mean[1], mean[2]
 
-    with single_threads(settings.workers or os.cpu_count() or 1) as pool:
+    with single_threads(workers) as pool:
         for done, _ in enumerate(pool.map(ask, range(len(data))), 1):
             if progress is not None:
                 progress(done, len(data))

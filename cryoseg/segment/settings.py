@@ -18,11 +18,11 @@ from ..base.options import setting
 class ContrastSettings:
     "What `enhance` does to each slice."
     bilateral:bool = setting(True, 'Smooth each slice with the bilateral filter, which keeps edges.')
-    sigma_space_vox:float = setting(2., 'How far the bilateral filter reaches.', unit='voxels', above=0)
+    sigma_space_vox:float = setting(2., 'How far the bilateral filter reaches.', unit='voxels', above=0, high=50)
     sigma_color:float = setting(3., 'Differences of brightness that it smooths, in multiples of the noise.', above=0)
     clahe:bool = setting(True, 'Then equalize the brightness of each region of a slice (CLAHE).')
-    clip_limit:float = setting(2., 'How much CLAHE may stretch the contrast; 1 = hardly at all.', above=0)
-    tile_vox:int = setting(64, 'Edge of the regions that CLAHE equalizes.', unit='voxels', above=0)
+    clip_limit:float = setting(2., 'How much CLAHE may stretch the contrast; 1 = hardly at all.', above=0, high=1000)
+    tile_vox:int = setting(64, 'Edge of the regions that CLAHE equalizes.', unit='voxels', above=0, high=10_000)
 
     def __post_init__(self):
         check_settings(self)
@@ -150,7 +150,8 @@ class SegmentSettings:
     threshold:float = setting(.355, 'Probability from which a voxel is called membrane.', low=0, high=1,
                               option='--threshold')
     calibration:tuple = setting((.55, -.6), "Slope and offset for the logit of the net's answer, so that its "
-                                'probabilities mean what they say; (1, 0) = as the net gives them.', length=2)
+                                'probabilities mean what they say; (1, 0) = as the net gives them.', length=2,
+                                low=-10, high=10)
     protein_threshold:float = setting(.5, 'Probability from which a voxel is called protein.', low=0, high=1)
     scale:float|None = setting(None, 'How much slices are enlarged for the net; without it from the voxel size, '
                                'or measured where that is not known.', above=0, high=16)

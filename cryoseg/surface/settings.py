@@ -40,11 +40,11 @@ class EllipseSettings:
     elongation:float = setting(.3, 'How elongated membranes are: the spread of (a - b)/(a + b) of their semi-axes. '
                                    'Small values pull short arcs towards the circle.', above=0)
     prune:bool = setting(True, 'Whether isolated pixels are dropped first.')
-    circles:int = setting(300, 'How many circles through three pixels each are tried as a start.', low=1)
-    starts:int = setting(4, 'How many of these circles are refined to ellipses.', low=1)
-    max_points:int = setting(600, 'How many pixels look for the ellipse; all of them place it.', low=6)
+    circles:int = setting(300, 'How many circles through three pixels each are tried as a start.', low=1, high=10_000)
+    starts:int = setting(4, 'How many of these circles are refined to ellipses.', low=1, high=1000)
+    max_points:int = setting(600, 'How many pixels look for the ellipse; all of them place it.', low=6, high=10_000)
     max_axis:float = setting(20., 'How long a semi-axis may be, in units of the spread of the pixels; '
-                                  'beyond it the pixels are taken for a straight line.', above=0)
+                                  'beyond it the pixels are taken for a straight line.', above=0, high=1000)
     spread_px:float = setting(1.2, 'How much an ellipse changes from one slice to the next.', unit='px', above=0)
     spread_factors:tuple = setting((1., 2., 4.), 'By how many times that change may be larger; the pixels decide.',
                                    above=0, min_length=1)
@@ -88,7 +88,7 @@ class ContourSettings:
     min_seen:float = setting(.55, 'A contour of which less than this fraction has pixels is left open.', low=0, high=1)
     min_near:float = setting(
         .75, 'A contour is refused unless this fraction of the pixels lies near it.', low=0, high=1)
-    samples:int = setting(200, 'How many random contours give the errors of area and perimeter.', low=2)
+    samples:int = setting(200, 'How many random contours give the errors of area and perimeter.', low=2, high=10_000)
     ellipse:EllipseSettings = EllipseSettings()
 
     def __post_init__(self):
@@ -106,15 +106,17 @@ class SurfaceSettings:
         'thin_plate_3d',
         "How smooth the surface of the method `paper` is between voxels; the others choose for themselves.",
         choices=KERNELS, option='--kernel', metavar='KERNEL')
-    n_directions:int = setting(3000, 'star: voxels are averaged in at most so many directions from the centre.', low=1)
+    n_directions:int = setting(3000, 'star: voxels are averaged in at most so many directions from the centre.', low=1,
+                               high=30_000)
     degree:int = setting(12, 'star: the finest detail, as the degree of the spherical harmonics; '
-                             'a body has about this many bumps round its waist.', low=1)
+                             'a body has about this many bumps round its waist.', low=1, high=40)
     variance_inflation:float = setting(2., 'How much more the unseen part may vary than the seen part suggests, '
                                            'a factor of variances.', low=1)
     anchors:str = setting(
         'ellipsoid',
         'paper: where the points outside lie, on an enlarged ellipsoid or on rays from the centre.', choices=ANCHORS)
-    n_voxels:int = setting(700, 'paper, normals: to how many averaged voxels the surface is fitted.', low=10)
+    n_voxels:int = setting(700, 'paper, normals: to how many averaged voxels the surface is fitted.', low=10,
+                           high=10_000)
     label_sigma_vox:float = setting(
         .5, 'Error of the labels that neighbouring voxels share: a network is off by stretches.',
         unit='voxels', low=0)
@@ -124,7 +126,7 @@ class SurfaceSettings:
     systematic_sigma_vox:float = setting(
         .3, 'Error that all voxels share: labels too far out everywhere.', unit='voxels', low=0)
     edge_vox:float = setting(2., 'Length of the edges of the mesh.', unit='voxels', above=0)
-    samples:int = setting(64, 'How many random surfaces give the errors of area and volume.', low=2)
+    samples:int = setting(64, 'How many random surfaces give the errors of area and volume.', low=2, high=2_000)
     min_points:int = setting(50, 'Fewer voxels make no surface.', low=9)
     min_coverage:float = setting(
         .35, 'A body is closed only if this fraction of the area that can be seen has voxels.', low=0, high=1)

@@ -68,10 +68,10 @@ def test_striking_stages_off():
 def test_a_file_that_is_not_what_was_written_is_noticed(tmp_path):
     (tmp_path/'a.csv').write_text('id\n1\n')
     (tmp_path/'surfaces').mkdir()
-    (tmp_path/'surfaces/m.ply').write_text('mesh')
+    (tmp_path/'surfaces/membrane_0001.ply').write_text('mesh')
     stage = replace(STAGE, wrote={name: checksum(tmp_path/name) for name in ('a.csv', 'surfaces')})
     assert changed_file(tmp_path, stage) == ''
-    (tmp_path/'surfaces/m.ply').write_text('mes')
+    (tmp_path/'surfaces/membrane_0001.ply').write_text('mes')
     assert changed_file(tmp_path, stage) == 'surfaces'
     (tmp_path/'a.csv').unlink()
     assert changed_file(tmp_path, stage) == 'a.csv'
@@ -97,13 +97,13 @@ def test_changes_are_told_by_path():
 
 def test_results_are_replaced_when_they_are_whole(tmp_path):
     (tmp_path/'surfaces').mkdir()
-    (tmp_path/'surfaces/old').write_text('x')
+    (tmp_path/'surfaces/membrane_0002.ply').write_text('x')
     (tmp_path/'gone.csv').write_text('x')
     with staged(tmp_path, ['surfaces', 'gone.csv']) as fresh:
         (fresh/'surfaces').mkdir()
-        (fresh/'surfaces/new').write_text('y')
-        assert (tmp_path/'surfaces/old').exists()
-    assert [p.name for p in tmp_path.iterdir()] == ['surfaces'] and [p.name for p in (tmp_path/'surfaces').iterdir()] == ['new']
+        (fresh/'surfaces/membrane_0001.ply').write_text('y')
+        assert (tmp_path/'surfaces/membrane_0002.ply').exists()
+    assert [p.name for p in tmp_path.iterdir()] == ['surfaces'] and [p.name for p in (tmp_path/'surfaces').iterdir()] == ['membrane_0001.ply']
 
 
 @pytest.mark.parametrize('trouble', [OSError(28, 'No space left on device'), KeyboardInterrupt(), ValueError('a bug')])
@@ -117,10 +117,25 @@ def test_a_stage_that_fails_leaves_the_older_results(trouble, tmp_path):
 
 def test_results_that_no_longer_belong_are_removed(tmp_path):
     (tmp_path/'surfaces').mkdir()
-    (tmp_path/'surfaces/m').write_text('x')
+    (tmp_path/'surfaces/membrane_0001.ply').write_text('x')
     (tmp_path/'a.csv').write_text('x')
     with staged(tmp_path, ['surfaces', 'a.csv', 'never.csv']): pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('stays', [True, False], ids=['new surfaces', 'none'])
+def test_what_a_user_keeps_among_the_meshes_stays(tmp_path, stays):
+    (tmp_path/'surfaces').mkdir()
+    (tmp_path/'surfaces/membrane_0002.ply').write_text('x')
+    (tmp_path/'surfaces/notes.txt').write_text('mine')
+    (tmp_path/'surfaces/link').symlink_to('/nowhere')
+    with staged(tmp_path, ['surfaces']) as fresh:
+        if stays:
+            (fresh/'surfaces').mkdir()
+            (fresh/'surfaces/membrane_0001.ply').write_text('y')
+            digest = checksum(fresh/'surfaces')
+    assert sorted(p.name for p in (tmp_path/'surfaces').iterdir()) == sorted(['link', 'notes.txt', *['membrane_0001.ply']*stays])
+    assert not stays or checksum(tmp_path/'surfaces') == digest
 
 
 @pytest.mark.parametrize('stuck', ['a.csv', 'surfaces', 'c.csv'])

@@ -215,6 +215,35 @@ def test_space_is_asked_before_single_files_too(image, tmp_path, monkeypatch, co
     assert 'has 1000 bytes free' in refused(command, *inputs, '-o', tmp_path/'o', '-q')
 
 
+def test_memory_is_asked_before_a_stage(image, tmp_path, two_stages, monkeypatch):
+    monkeypatch.setattr('cryoseg.result.folder.free_memory', lambda: 1000)
+    with pytest.raises(VolumeError, match='segment of 92,160 voxels needs 1.41 MB of memory, 1000 bytes are free: .*--bin'):
+        workflow.run_tomogram(image, tmp_path/'o', RunSettings())
+    assert not (tmp_path/'o').exists()
+    for command, inputs in (('segment', [image]), ('simulate', [])):
+        assert '1000 bytes are free' in refused(command, *inputs, '-o', tmp_path/'o', '-q')
+
+
+@posix
+def test_a_name_that_is_no_text_is_said_before_any_work(image, tmp_path, two_stages):
+    "Of a disk whose names are Latin-1: run.toml could not hold it, and the work would be lost."
+    given = tmp_path/os.fsdecode(b'gr\xfc\xdfe.mrc')
+    shutil.copy(image, given)
+    for words in ([given], [image, '--mask', given], [image, '--weights', given]):
+        assert 'UTF-8' in refused('run', *words, '-o', tmp_path/'o', '-q')
+    assert not (tmp_path/'o/run.toml').exists()
+
+
+def test_labels_are_no_image_to_train_on(labels, tmp_path):
+    assert 'holds labels, no image' in refused('train', labels/'mask.mrc', '-o', tmp_path/'w.safetensors', '-q')
+
+
+@pytest.mark.parametrize('size', ['1e-300', '1e300', '1e-30'])
+def test_voxel_sizes_that_no_microscope_has(labels, tmp_path, size):
+    for command in ('connect', 'surface', 'run'):
+        assert f'{float(size):g}' in refused(command, labels/'mask.mrc', '-o', tmp_path/'o', '-q', '--voxel-size', size)
+
+
 def test_the_estimate_is_what_is_written(labels):
     "Of every volume that the stages leave, but for the headers."
     folder, n_voxels = labels/'one/o', 40*48*48
@@ -284,6 +313,38 @@ def test_a_damaged_file_is_made_again_with_a_word(done, name, how):
         assert result.exit_code == 0 and f'surface: done again, {name.partition("/")[0]} is not what was written' in result.stdout
         now = contents(done)
         assert [name for name in before if before[name] != now[name]] in ([], ['run.toml'], ['report.html', 'run.toml'])     # they know the place
+        assert (now.keys() - before.keys() == {'membranes.changed1.csv'}) == (name == 'membranes.csv')
+
+
+def test_what_a_person_has_changed_or_added_is_kept(done):
+    "Notes in a table, decisions in links.csv that were never given to the program, a session beside the meshes."
+    notes = (done/'membranes.csv').read_text() + '\n'
+    (done/'membranes.csv').write_text(notes)
+    (done/'surfaces/session.cxs').write_text('mine')
+    (done/'surfaces/pictures').mkdir()
+    (done/'surfaces/pictures/a.png').write_text('mine too')
+    record = workflow.read_record(done)
+    assert workflow.changed_file(done, record.stages['surface']) == 'membranes.csv'         # what is added is no damage
+    for settings, warned in (((), True), (('--set', 'surface.min_points=60'), False), (('--set', 'surface.min_points=61'), False)):
+        result = cryoseg('surface', done/'membranes.mrc', '-o', done, *settings)
+        assert result.exit_code == 0 and ('kept as membranes.changed1.csv' in result.stderr) == warned, result.stderr
+        assert (done/'membranes.changed1.csv').read_text() == notes and not (done/'membranes.changed2.csv').exists()
+        assert (done/'surfaces/session.cxs').read_text() == 'mine' and (done/'surfaces/pictures/a.png').read_text() == 'mine too'
+    (done/'membranes.csv').write_text(notes)                    # the same once more is kept already, another is not
+    for text, names in ((notes, ['membranes.changed1.csv']), (notes + '\n', ['membranes.changed1.csv', 'membranes.changed2.csv'])):
+        (done/'membranes.csv').write_text(text)
+        assert cryoseg('surface', done/'membranes.mrc', '-o', done, '-q').exit_code == 0
+        assert sorted(p.name for p in done.glob('*.changed*')) == names
+
+
+def test_links_that_were_given_are_not_kept_twice(labels, tmp_path):
+    for words in ((), ('--links', tmp_path/'o/links.csv')):
+        if words: (tmp_path/'o/links.csv').write_text((tmp_path/'o/links.csv').read_text() + '\n')
+        result = cryoseg('connect', labels/'mask.mrc', '-o', tmp_path/'o', *words)
+        assert result.exit_code == 0 and 'kept as' not in result.stderr
+    (tmp_path/'o/edits.csv').unlink()
+    (tmp_path/'o/links.csv').write_text((tmp_path/'o/links.csv').read_text() + '\n')
+    assert 'kept as links.changed1.csv, which `connect --links` takes' in cryoseg('connect', labels/'mask.mrc', '-o', tmp_path/'o').stderr
 
 
 def test_labels_that_were_cut_short_are_not_kept(labels, tmp_path):
@@ -307,7 +368,7 @@ def test_a_report_that_is_gone_is_written_again(done):
 
 @pytest.mark.parametrize('error, words', [(OSError(errno.EMFILE, 'Too many open files'), 'Too many open files; allow more files at a time (ulimit -n)'),
                                           (PermissionError(errno.EACCES, 'Permission denied', 'a.mrc'), 'a.mrc: Permission denied; ask for permission'),
-                                          (OSError('odd\nthing'), 'odd thing'), (MemoryError(), 'MemoryError'), (ValueError('a\x1b[31m\x07b'), 'a?[31m?b'),
+                                          (OSError('odd\nthing'), 'odd thing'), (MemoryError(), 'MemoryError'), (ImportError('no torch'), 'a package cannot be loaded (no torch); is there enough memory? Else install cryoseg and its packages again'), (ValueError('a\x1b[31m\x07b'), 'a?[31m?b'),
                                           (EOFError('marshal data too short'), 'a file that Python has stored is cut short (marshal data too short); install cryoseg and its packages again')])
 def test_errors_of_the_system_name_a_remedy(error, words):
     assert one_line(error) == words

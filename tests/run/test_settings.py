@@ -136,3 +136,12 @@ def test_settings_of_the_command_line(text, value):
 def test_nonsense_of_the_command_line_is_one_line(text):
     with pytest.raises(VolumeError) as error: build_settings({}, changes=[text])
     assert '\n' not in str(error.value) and len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize('path', ['surface.degree', 'surface.samples', 'surface.n_directions', 'surface.n_voxels', 'contours.samples', 'contours.ellipse.circles', 'contours.ellipse.starts',
+                                  'contours.ellipse.max_points', 'contours.ellipse.max_axis', 'connect.links.episodes', 'connect.links.max_actions', 'connect.trace.half_window',
+                                  'contrast.sigma_space_vox', 'contrast.tile_vox', 'segment.neighbours', 'segment.workers', 'segment.scale', 'phantom.n_vesicles', 'phantom.n_ribosomes',
+                                  'phantom.n_gold', 'input.voxel_size_A', 'phantom.voxel_size_A'])
+def test_what_sizes_arrays_and_loops_has_an_end(path):
+    "A thousand million of them would fill the memory or the day."
+    with pytest.raises(VolumeError, match=f'{path.rpartition(".")[2]} = 1000000000(.0)?: give at most'): with_values(RunSettings(), {path: 10**9})

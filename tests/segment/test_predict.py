@@ -1,4 +1,5 @@
 "From a volume to labels: tiles, scales, precision, threads."
+import copy
 import threading
 import warnings
 
@@ -81,6 +82,7 @@ def test_tiles_leave_no_seams():
 # scale, precision, device
 
 def test_unknown_is_none_and_one_angstrom_is_a_size():
+    assert working_scale(1e4) == working_scale(1e6) == 4             # a voxel size that is wrong fills no memory
     assert working_scale(None) == 1 and working_scale(1.) == 1 / 10 and working_scale(5.) == .5
     assert working_scale(10.) == working_scale(12.) == 1 and 1.5 <= working_scale(20.) <= 1.6 and 2 <= working_scale(30.) <= 2.5
 
@@ -380,6 +382,24 @@ def test_polarity_is_right_with_padding_gold_and_spikes_and_silent_about_noise(n
             assert looks_bright(image, net, PLAIN, 10., padding=find_padding(image)) == (sign < 0)
     empty = noise(3, 128, 128, seed=seed)
     assert not looks_bright(empty, net, PLAIN, 10.) and not looks_bright(-empty, net, PLAIN, 10.)
+
+
+def test_slices_that_do_not_fit_are_refused_before_any_is_read(net, monkeypatch):
+    monkeypatch.setattr(room, 'free_memory', lambda: 10_000_000)
+    data = noise(3, 400, 400)
+    with pytest.raises(VolumeError, match='2 slices of 2,560,000 pixels, at 4 times their size, need 195 MB of memory, 9.54 MB are free: .*--workers'):
+        segment_volume(data, net, SegmentSettings(workers=2), voxel_size_A=80.)
+
+
+@pytest.mark.parametrize('factor', [1e6, 1e30])
+def test_a_net_whose_numbers_run_over_is_refused(net, factor):
+    "Its weights are finite, and its answers NaN: nothing would be labelled, with exit code 0."
+    broken = copy.deepcopy(net)
+    with torch.no_grad():
+        for weights in broken.state_dict().values():
+            if weights.is_floating_point(): weights *= factor
+    with pytest.raises(VolumeError, match='NaN or infinity in slice 0.*float32'):
+        segment_volume(np.random.default_rng(0).normal(size=(2, 48, 48)).astype('f4'), broken, voxel_size_A=10.)
 
 
 def test_only_volumes_are_labelled(net):
