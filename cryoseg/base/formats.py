@@ -7,11 +7,13 @@ __all__ = ['MRC', 'READ_ONLY_MRC', 'TIFF', 'NPY', 'NPZ', 'AMIRA', 'PNG', 'JPEG',
            'OTHER_SUFFIXES', 'MAX_REASON', 'MAX_EDGE_RATIO', 'LIKELY_A', 'USUAL_A', 'SMALL_VOXEL_A', 'LARGE_VOXEL_A',
            'SMALL_BOX_A', 'LARGE_BOX_A', 'OTHER_UNITS', 'GIVE_SIZE', 'SAMPLED', 'MOST_VALUES', 'COUNTED',
            'VolumeFormat', 'format_suffix', 'find_format', 'file_stem', 'open_volume', 'read_meaning', 'VoxelSize',
-           'bin_labels', 'read_volume', 'write_volume', 'FileInfo', 'describe']
+           'bin_labels', 'read_volume', 'write_volume', 'volume_writer', 'FileInfo', 'describe']
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #18bc41b9
 import warnings
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +41,10 @@ from .volume import check_voxels
 from .volume import cut_slices
 from .volume import guess_polarity
 from .volume import invert_polarity
+from .mrc import MrcSlices
 from .mrc import PACKED
 from .mrc import STACK_SUFFIXES
+from .mrc import mrc_slices
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #10bab4ff
 @dataclass(frozen=True)
@@ -520,6 +524,16 @@ def write_volume(path:str|Path, # of a format in VOLUME_FORMATS that can be writ
     write = import_place(entry.write)
     with atomic_write(path) as part:
         write(part, volume, dtype, path)
+
+
+@contextmanager
+def volume_writer(path:str|Path, # of an MRC file
+                  volume:Volume, # gives shape, place and meaning; its voxels are not read
+                  dtype, # of the voxels in the file
+                  )->Iterator[MrcSlices]: # all slices have to be written, in their order
+    "Write a large volume a few slices at a time, all or nothing."
+    with atomic_write(path) as part, mrc_slices(part, volume, dtype, path) as writer:
+        yield writer
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #fead22e3
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ __all__ = ['MODES', 'REFUSED_MODES', 'PACKED', 'HEADER_BYTES', 'MAX_SIDE', 'EXTE
            'MIN_ALIKE', 'ALIKE', 'PICTURES', 'LARGEST_SIGNED', 'N_BYTES', 'LOWEST', 'HALF', 'N_SAMPLED',
            'MIN_BACKGROUND', 'MAX_SHIFTED', 'STEEPER', 'RIGHT_ANGLES', 'MAX_ORIGIN_A', 'SAME', 'CHUNK', 'WRITTEN_AS',
            'CREATOR', 'MEANING', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start', 'tilt_angles', 'StackSign',
-           'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'write_mrc', 'read_mrc_meaning']
+           'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'MrcSlices', 'mrc_slices', 'write_mrc',
+           'read_mrc_meaning']
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #821c3478
 import bz2
@@ -18,6 +19,8 @@ import contextlib
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +37,8 @@ from .files import warn_user
 from .limits import check_memory
 from .limits import check_regular
 from .limits import check_unpacked
+from .scratch import scratch_array
+from .scratch import slabs
 from .volume import RawVolume
 from .volume import Volume
 from .volume import as_dtype
@@ -599,19 +604,110 @@ def _fill_header(header, volume):
         header.nlabl = 2
 
 
+def _disk_order(axes):
+    "The axes z,y,x (0, 1, 2) in the order section, row, column."
+    return [3 - axis for axis in reversed(axes)]
+
+
+def _write_header(part, volume, dtype):
+    "Write the header of a volume; its voxels are still missing."
+    shape = [volume.shape[axis] for axis in _disk_order(volume.axes)]
+    with mrcfile.new_mmap(part, shape, mrcfile.utils.mode_from_dtype(dtype), overwrite=True) as mrc:
+        mrc.set_volume()
+        _fill_header(mrc.header, volume)
+
+# %% ../../nbs/9_base/09c1_mrc.ipynb #5b0e1d27
+class _Statistics:
+    "What an MRC header says about its voxels, gathered slab by slab."
+    def __init__(self):
+        self.n, self.mean, self.square = 0, 0., 0.      # square: the sum of squared distances from the mean
+        self.low, self.high = np.inf, -np.inf
+
+    def add(self, slab):
+        "Count some more voxels."
+        with np.errstate(invalid='ignore'):             # infinite voxels have no mean
+            mean, variance = float(slab.mean(dtype=np.float64)), float(slab.var(dtype=np.float64))
+            step = mean - self.mean
+        n = self.n + slab.size
+        self.square += variance*slab.size + step**2*self.n*slab.size/n
+        self.mean += step*slab.size/n
+        self.n = n
+        self.low, self.high = min(self.low, slab.min()), max(self.high, slab.max())
+
+    def write(self, file):
+        "Put them into their places in a header."
+        places = dict(dmin=self.low, dmax=self.high, dmean=self.mean, rms=(self.square/self.n)**.5)
+        for name, value in places.items():
+            file.seek(HEADER_DTYPE.fields[name][1])
+            file.write(np.float32(value).tobytes())
+
+# %% ../../nbs/9_base/09c1_mrc.ipynb #7e44a8f3
+class MrcSlices:
+    "Writes an MRC file a few slices at a time, in their order."
+    def __init__(self,
+                 file, # open for reading and writing, behind its header
+                 volume:Volume, # gives shape and axes
+                 dtype, # of the voxels in the file
+                 path:str|Path, # named in errors
+                 ):
+        self.file, self.dtype, self.path = file, np.dtype(dtype), path
+        self.order = _disk_order(volume.axes)
+        self.statistics = _Statistics()
+        # where the sections of the file are not the slices, they are gathered first
+        self.gathered = None if self.order[0] == 0 else scratch_array(volume.shape, dtype)
+        self.next = 0
+
+    def write(self,
+              slices:np.ndarray, # (k,Y,X) the next ones
+              )->None:
+        "Write the next slices. Raises VolumeError where values do not fit the file."
+        slices = as_dtype(slices, self.dtype, self.path)
+        if self.gathered is None:
+            self._put(slices.transpose(self.order))
+        else:
+            self.gathered[self.next:self.next + len(slices)] = slices
+        self.next += len(slices)
+
+    def _put(self, sections):
+        "Write sections as they stand in the file."
+        self.statistics.add(sections)
+        self.file.write(np.ascontiguousarray(sections).data)
+
+    def finish(self)->None:
+        "Write what was gathered, and the statistics."
+        if self.gathered is not None:
+            turned = self.gathered.transpose(self.order)
+            for part in slabs(turned.shape):
+                self._put(turned[part])
+        self.statistics.write(self.file)
+
+# %% ../../nbs/9_base/09c1_mrc.ipynb #0d3b95c6
+@contextmanager
+def mrc_slices(part:Path, # the file to write
+               volume:Volume, # gives shape, place and meaning; its voxels are not read
+               dtype, # of the voxels in the file, one that MRC has
+               path:str|Path, # the name it will get, for errors
+               )->Iterator[MrcSlices]: # all slices have to be written
+    "Open an MRC file that is written a few slices at a time."
+    _write_header(part, volume, np.dtype(dtype))
+    with open(part, 'r+b') as file:
+        file.seek(HEADER_BYTES)
+        writer = MrcSlices(file, volume, dtype, path)
+        yield writer
+        if writer.next != volume.shape[0]:
+            raise ValueError(f'{path}: {writer.next} of {volume.shape[0]} slices were written')
+        writer.finish()
+
+
 def write_mrc(part:Path, # the file to write
               volume:Volume, # what it shall hold
               dtype, # None: the nearest that MRC has
               path:str|Path, # the name it will get, for errors
               )->None:
     "Write an MRC file in the volume's own order of axes. Raises VolumeError where values do not fit."
-    data = as_dtype(volume.data, dtype or mrc_dtype(volume.data, path), path)
-    column, row, section = volume.axes
-    disk_order = [3 - axis for axis in (section, row, column)] # of the axes z,y,x
-    with mrcfile.new(part, overwrite=True) as mrc:
-        mrc.set_data(np.ascontiguousarray(data.transpose(disk_order)))
-        mrc.set_volume()
-        _fill_header(mrc.header, volume)
+    with mrc_slices(part, volume, dtype or mrc_dtype(volume.data, path), path) as writer:
+        for some in slabs(volume.shape):
+            writer.write(volume.data[some])
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #f61d106b
 OLD_LABELS = {1: 'membrane', 2: 'protein'} # in files without the line

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base.files import VolumeError
+from ..base.scratch import by_slabs
 from .settings import ConnectSettings
 from ..result.records import NewNumber
 
@@ -326,17 +327,9 @@ def _about_bad(values):
     return f'; {values.n_bad:,} voxels are no numbers, taken as background' if values.n_bad else ''
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #81952881
-def _where(inside, data):
-    "Which voxels are inside (Z,Y,X) bool, by a function of a slice: no temporary is as large as the volume."
-    mask = np.empty(data.shape, bool)
-    for source, target in zip(data, mask):
-        target[:] = inside(np.asarray(source))
-    return mask
-
-
 def _is_any(data, values):
     "Which voxels have one of some values (Z,Y,X) bool."
-    return _where(lambda image: np.isin(image, values), data)
+    return by_slabs(lambda slab: np.isin(slab, values), data, bool)
 
 
 def _classes(data, values, wanted, name, why):
@@ -354,7 +347,7 @@ def _classes(data, values, wanted, name, why):
 # %% ../../nbs/5_connect/05d_labels.ipynb #0901227c
 def _not_zero(data):
     "Which voxels are numbers and not 0 (Z,Y,X) bool."
-    return _where(lambda image: np.isfinite(image) & (image != 0), data)
+    return by_slabs(lambda slab: np.isfinite(slab) & (slab != 0), data, bool)
 
 
 def _mask(data, values, name):
@@ -379,7 +372,7 @@ def _probability(data, values, threshold, name):
     if top is None:
         raise VolumeError(f'{name}: values from {values.low:.4g} to {values.high:.4g} are no probabilities '
                           f'(0 to {", ".join(map(str, TOPS[:-1]))} or {TOPS[-1]}); scale them')
-    mask = _where(lambda image: image >= threshold*top, data)
+    mask = by_slabs(lambda slab: slab >= threshold*top, data, bool)
     scale = '' if top == 1 else f' of {top}'
     said = f'{name}: probabilities; from {threshold:g}{scale} on a voxel is membrane (--mask-threshold)'
     return LabelReading(PROBABILITY, mask, said + _about_bad(values))

@@ -375,9 +375,6 @@ def segment_one(path:Path, # a tomogram
                 overwrite:bool, # start anew where there are results already
                 )->None:
     "Label one tomogram."
-    import numpy as np
-    from cryoseg.base.formats import write_volume
-    from cryoseg.base.volume import LABEL_MEANING
     from cryoseg.connect.labels import check_image
     from cryoseg.result.folder import bytes_to_write
     from cryoseg.result.folder import check_space
@@ -385,7 +382,7 @@ def segment_one(path:Path, # a tomogram
     from cryoseg.result.folder import is_whole
     from cryoseg.result.folder import read_input
     from cryoseg.result.folder import staged
-    from cryoseg.run.workflow import label_tomogram
+    from cryoseg.run.workflow import write_labels
     if target.exists() and path.exists() and target.samefile(path):
         raise VolumeError(f'{target} is the input itself; choose another folder with -o')
     if target.exists() and not overwrite:
@@ -398,15 +395,11 @@ def segment_one(path:Path, # a tomogram
     n_bytes = bytes_to_write('segment', volume.data.size, settings.segment.probabilities)
     check_space(target.parent, n_bytes, 'segment')
     check_stage_memory('segment', volume.data.size)
-    with progress_bars() as progress:
-        tell = partial(progress, target.stem[:10])
-        labels, probability, _ = label_tomogram(volume, settings, tell)
     names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
-    with staged(target.parent, names) as fresh:
-        if settings.segment.probabilities:
-            write_volume(fresh/names[1], volume.with_data(probability.astype(np.float32)))
-        write_volume(fresh/names[0], volume.with_data(labels.astype(np.int8), LABEL_MEANING))
-    say(f'{target}: {(labels == 1).mean():.1%} membrane, {(labels == 2).mean():.1%} protein')
+    with staged(target.parent, names) as fresh, progress_bars() as progress:
+        paths = [fresh/name for name in names] + [None]
+        counts = write_labels(volume, settings, *paths[:2], partial(progress, target.stem[:10]))
+    say(f'{target}: {counts.membrane:.1%} membrane, {counts.protein:.1%} protein')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #2a2c69eb
 def labels_of(path:Path, # a file of labels

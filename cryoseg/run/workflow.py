@@ -27,7 +27,6 @@ from ..base.files import VolumeWarning
 from ..base.formats import read_meaning
 from ..base.formats import read_volume
 from ..base.formats import write_volume
-from ..base.volume import LABEL_MEANING
 from ..base.volume import Volume
 from ..connect.labels import INSTANCES
 from ..connect.labels import LabelReading
@@ -85,7 +84,7 @@ from .settings import RunSettings
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #ecde3bc5
 from .labelling import known_voxel_size
-from .labelling import label_tomogram
+from .labelling import write_labels
 from .settings import result_settings
 from .settings import settings_to_dict
 
@@ -146,10 +145,8 @@ def segment_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
     "Write labels.mrc, and probabilities.mrc where it is asked for."
-    labels, probability, _ = label_tomogram(job.volume, job.settings, job.tell('segment'))
-    write_volume(fresh/'labels.mrc', job.volume.with_data(labels.astype(np.int8), LABEL_MEANING))
-    if job.settings.segment.probabilities:
-        write_volume(fresh/'probabilities.mrc', job.volume.with_data(probability.astype(np.float32)))
+    probability_path = fresh/'probabilities.mrc' if job.settings.segment.probabilities else None
+    write_labels(job.volume, job.settings, fresh/'labels.mrc', probability_path, job.tell('segment'))
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #19525254
 MAX_UINT16 = 65_535

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..base.files import VolumeError
+from ..base.scratch import scratch_array
 from ..base.volume import Volume
 from .outliers import MAD_TO_SD
 from .outliers import cleaned
@@ -156,7 +157,7 @@ def _common_scale(slices, padding):
 
 def _smooth_slices(slices, common, padding, settings):
     "Slices in units of the noise, smoothed where the settings ask for it."
-    out = np.empty(slices.shape, np.float32)
+    out = scratch_array(slices.shape, np.float32)
     for z in range(len(slices)):
         out[z] = (_clean(slices, z, padding).restored() - common.centre)/common.noise
         if settings.bilateral:

@@ -5,16 +5,19 @@
 # %% auto #0
 __all__ = ['FINEST_A', 'COARSEST_A', 'MAX_SCALE', 'HALF', 'SCALES', 'SCALE_TOLERANCE', 'MIN_SIDE_PX', 'MIN_FOUND', 'SCALE_SLICES',
            'SCALE_SIDE_PX', 'POLARITY_SLICES', 'POLARITY_SIDE_PX', 'BRIGHT_FACTOR', 'MIN_CONFIDENCE', 'MIN_PROBABILITY',
-           'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'PIXEL_BYTES', 'receptive_radius', 'Tile', 'tile_starts',
-           'working_scale', 'has_bf16', 'use_bf16', 'to_device', 'Symmetry', 'flipped_copies', 'predict_tiled',
-           'resized', 'resized_back', 'prepared_at', 'segment_slice', 'MembraneEvidence', 'membrane_evidence',
-           'spread_indices', 'middle_of', 'Sample', 'slices_with_image', 'sample_slices', 'measured_scale', 'net_scale',
-           'looks_bright', 'average_neighbours', 'calibrated', 'single_threads', 'Plan', 'Probabilities',
-           'Segmentation', 'plan', 'probabilities', 'segment_volume']
+           'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'PIXEL_BYTES', 'AHEAD', 'receptive_radius', 'Tile',
+           'tile_starts', 'working_scale', 'has_bf16', 'use_bf16', 'to_device', 'Symmetry', 'flipped_copies',
+           'predict_tiled', 'resized', 'resized_back', 'prepared_at', 'segment_slice', 'MembraneEvidence',
+           'membrane_evidence', 'spread_indices', 'middle_of', 'Sample', 'slices_with_image', 'sample_slices',
+           'measured_scale', 'net_scale', 'looks_bright', 'Answer', 'average_neighbours', 'calibrated',
+           'single_threads', 'in_order', 'Plan', 'LabelledSlice', 'Segmentation', 'plan', 'ask_slices', 'label_slices',
+           'segment_volume']
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #5ba02a08
 import os
+from collections import deque
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,9 +33,9 @@ from ..base.files import VolumeError
 from ..base.files import warn_user
 from ..base.limits import free_memory
 from ..base.limits import in_words
+from ..base.scratch import scratch_array
 from .settings import SegmentSettings
 from .padding import Padding
-from .padding import blank_padding
 from .padding import find_padding
 from .padding import valid_box
 from .padding import warn_of_padding
@@ -392,28 +395,44 @@ SLICE_FLIPS = 4                 # copies that are averaged where a slice has no 
 SLICE_SPREAD = 1 / 3            # and scales: smaller and larger by this fraction
 
 
-def average_neighbours(probability:np.ndarray, # (Z,Y,X) float16
+class Answer(NamedTuple):
+    "What the net says about a slice."
+    probability: np.ndarray     # (K,Y,X) float32
+    valid: np.ndarray|None=None # (Y,X) bool, False = padding; None = all holds an image
+
+
+def average_neighbours(answers:Iterable, # of Answer, one a slice, in order
                        reach:int, # slices on either side
-                       padding:Padding|None=None, # voxels that do not count
-                       )->np.ndarray: # (Z,Y,X) float16
+                       )->Iterator[np.ndarray]: # (K,Y,X) float32, one a slice
     "Average each slice with `reach` slices on either side, fewer at the ends and beside padding."
-    if reach <= 0 or len(probability) == 1:
-        return probability
-    average = np.empty(probability.shape, np.float16)
-    for z in range(len(average)):
-        near = slice(max(0, z - reach), z + reach + 1)
-        average[z] = _mean_of_valid(probability[near], near, padding)
-    return average
+    near, first, n = deque(), 0, 0      # the slices that are still needed, and the number of the first of them
+    for answer in answers:
+        near.append(answer)
+        n += 1
+        if n > reach:
+            first = _forget(near, first, n - 1 - 2*reach)
+            yield _mean_of_valid(near)
+    for centre in range(max(0, n - reach), n):
+        first = _forget(near, first, centre - reach)
+        yield _mean_of_valid(near)
 
 
-def _mean_of_valid(probability, near, padding):
-    "The mean (Y,X) over slices, of the voxels that hold an image; 0 where none does."
-    if padding is None or padding.bits is None:
-        return probability.mean(0, dtype=np.float32)
-    valid = [padding.valid(z) for z in range(near.start, near.start + len(probability))]
-    weights = [np.ones(probability.shape[1:], bool) if v is None else v for v in valid]
-    total = sum(p.astype(np.float32) * w for p, w in zip(probability, weights))
-    return total / np.maximum(sum(w.astype(np.float32) for w in weights), 1)
+def _forget(near, first, wanted):
+    "Drop the slices before the one that is wanted first; its number, or that of the first there is."
+    while first < wanted:
+        near.popleft()
+        first += 1
+    return first
+
+
+def _mean_of_valid(near):
+    "The mean (K,Y,X) over slices, of the voxels that hold an image; 0 where none does."
+    if all(answer.valid is None for answer in near):
+        return sum(answer.probability for answer in near) / np.float32(len(near))
+    shape = near[0].probability.shape[1:]
+    weights = [np.ones(shape, np.float32) if a.valid is None else a.valid.astype(np.float32) for a in near]
+    total = sum(answer.probability * weight for answer, weight in zip(near, weights))
+    return total / np.maximum(sum(weights), 1)
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #6ff1de52
 def calibrated(probability:np.ndarray, # any shape, 0..1
@@ -422,13 +441,10 @@ def calibrated(probability:np.ndarray, # any shape, 0..1
                )->np.ndarray: # float16
     "Correct probabilities that are too sure: a straight line for their logits (Platt 1999)."
     if (slope, offset) == (1, 0):
-        return probability
-    out = np.empty(probability.shape, np.float16)
-    for row, p in zip(out, probability):
-        p = np.clip(p.astype(np.float32), MIN_PROBABILITY, 1 - MIN_PROBABILITY)
-        odds_against = np.exp(-offset) * ((1 - p) / p) ** slope
-        row[:] = 1 / (1 + odds_against)
-    return out
+        return probability.astype(np.float16)
+    p = np.clip(probability.astype(np.float32), MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+    odds_against = np.exp(-offset) * ((1 - p) / p) ** slope
+    return (1 / (1 + odds_against)).astype(np.float16)
 
 
 @contextmanager
@@ -446,6 +462,21 @@ def single_threads(workers:int, # threads
     finally:
         torch.set_num_threads(before)
 
+
+def in_order(pool:ThreadPoolExecutor, # that computes
+             function:Callable, # of an item
+             items:Iterable, # of anything
+             ahead:int, # so many items are in work, or done and waiting
+             )->Iterator: # of its results, in the order of the items
+    "Map like the pool itself, but do not run ahead of the one who takes the results: each may be large."
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
 # %% ../../nbs/4_segment/04h_predict.ipynb #f9fe19b5
 @dataclass(frozen=True)
 class Plan:
@@ -454,10 +485,10 @@ class Plan:
     scales: tuple               # at which the net sees each slice; their answers are averaged
 
 
-class Probabilities(NamedTuple):
-    "What the net says about each voxel."
-    membrane: np.ndarray        # (Z,Y,X) float16
-    protein: np.ndarray         # (Z,Y,X) float16
+class LabelledSlice(NamedTuple):
+    "A slice of a labelled volume."
+    labels: np.ndarray          # (Y,X) uint8: 0 background, 1 membrane, 2 protein
+    probability: np.ndarray     # (Y,X) float16: of membrane, averaged over neighbours and calibrated; 0 in padding
 
 
 class Segmentation(NamedTuple):
@@ -518,36 +549,67 @@ def _check_slices(shape, scales, workers):
                           'the right --voxel-size')
 
 
-def probabilities(data:np.ndarray, # (Z,Y,X) intensities, memory-mapped or in memory
-                  net:UNet, # as it was trained
-                  settings:SegmentSettings=SegmentSettings(), # scale, flips, precision, device, workers
-                  voxel_size_A:float|None=None, # Å; None = unknown
-                  progress:Callable|None=None, # called as progress(done, total) after each slice
-                  padding:Padding|None=None, # what holds no image
-                  )->Probabilities: # of membrane and protein, 0 in padding
-    "Ask the net about every slice, several at a time; memory holds the two answers and a few slices."
+AHEAD = 2
+
+
+def ask_slices(data:np.ndarray, # (Z,Y,X) intensities, memory-mapped or in memory
+               net:UNet, # as it was trained
+               settings:SegmentSettings=SegmentSettings(), # scale, flips, precision, device, workers
+               voxel_size_A:float|None=None, # Å; None = unknown
+               padding:Padding|None=None, # what holds no image
+               )->Iterator[Answer]: # of each slice: membrane and protein, 0 in padding
+    "Ask the net about every slice, several at a time; memory holds a few slices and their answers."
     folded = to_device(fold_batchnorm(net), settings.device)
     bf16 = use_bf16(settings.precision, settings.device)
     planned = plan(data, folded, settings, voxel_size_A, padding)
     per_slice = replace(settings, flips=planned.flips)
     workers = settings.workers or os.cpu_count() or 1
     _check_slices(data.shape, planned.scales, workers)
-    answers = Probabilities(np.zeros(data.shape, np.float16), np.zeros(data.shape, np.float16))
 
     def ask(z):
         image, valid = np.asarray(data[z]), None if padding is None else padding.valid(z)
         total = sum(segment_slice(image, folded, per_slice, scale, bf16, valid) for scale in planned.scales)
-        mean = total / len(planned.scales)
+        mean = total / np.float32(len(planned.scales))
         _check_finite(mean, settings, z)
-        answers.membrane[z], answers.protein[z] = mean[1], mean[2]
+        return Answer(mean[1:], valid)
 
     with single_threads(workers) as pool:
-        for done, _ in enumerate(pool.map(ask, range(len(data))), 1):
-            if progress is not None:
-                progress(done, len(data))
-    return answers
+        yield from in_order(pool, ask, range(len(data)), AHEAD*workers)
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #ab4ba94c
+def _labelled(answer, settings):
+    "Labels and calibrated probability of a slice, from the averaged answers (2,Y,X)."
+    membrane, protein = answer
+    is_protein = (protein >= settings.protein_threshold) & (protein > membrane)
+    probability = calibrated(membrane, *settings.calibration)
+    labels = (probability >= settings.threshold).astype(np.uint8)
+    labels[is_protein] = 2
+    return LabelledSlice(labels, probability)
+
+
+def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
+                 net:UNet|None=None, # as `load_weights` returns it; None = the net that the settings name
+                 settings:SegmentSettings=SegmentSettings(), # how
+                 voxel_size_A:float|None=None, # Å; None = unknown, then several scales are averaged
+                 progress:Callable|None=None, # called as progress(done, total)
+                 padding:Padding|None=None, # what holds no image
+                 )->Iterator[LabelledSlice]: # one a slice, in order
+    "Label slice after slice (§4.3); memory holds a few of them. Raises VolumeError for anything but three dimensions."
+    if data.ndim != 3:
+        raise VolumeError(f'a volume has three dimensions (z, y, x), this array has shape {data.shape}')
+    net = load_weights(settings.weights) if net is None else net
+    answers = ask_slices(data, net, settings, voxel_size_A, padding)
+    for z, average in enumerate(average_neighbours(answers, settings.neighbours if len(data) > 1 else 0)):
+        labelled = _labelled(average, settings)
+        valid = None if padding is None else padding.valid(z)
+        if valid is not None:
+            for image in labelled:
+                image[~valid] = 0
+        if progress is not None:
+            progress(z + 1, len(data))
+        yield labelled
+
+
 def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
                    net:UNet|None=None, # as `load_weights` returns it; None = the net that the settings name
                    settings:SegmentSettings=SegmentSettings(), # how
@@ -560,21 +622,11 @@ def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     Constant regions, NaN and infinity are left out, with a warning. Raises VolumeError for anything but three
     dimensions, and for a volume that is nothing but one value.
     """
-    if data.ndim != 3:
-        raise VolumeError(f'a volume has three dimensions (z, y, x), this array has shape {data.shape}')
-    if padding is None:
+    if data.ndim == 3 and padding is None:
         padding = find_padding(data)
         warn_of_padding(padding)
-    net = load_weights(settings.weights) if net is None else net
-    answers = probabilities(data, net, settings, voxel_size_A, progress, padding)
-    membrane, protein = [average_neighbours(p, settings.neighbours, padding) for p in answers]
-    del answers                             # a large volume needs the memory
-    proteins = [(p >= settings.protein_threshold) & (p > m) for p, m in zip(protein, membrane)]
-    del protein
-    membrane = calibrated(membrane, *settings.calibration)
-    labels = (membrane >= settings.threshold).astype(np.uint8)
-    for image, where in zip(labels, proteins):
-        image[where] = 2
-    for volume in (labels, membrane):
-        blank_padding(volume, padding)
-    return Segmentation(labels, membrane, padding)
+    slices = label_slices(data, net, settings, voxel_size_A, progress, padding)
+    labels, probability = (scratch_array(data.shape, dtype) for dtype in (np.uint8, np.float16))
+    for z, labelled in enumerate(slices):
+        labels[z], probability[z] = labelled
+    return Segmentation(labels, probability, padding)

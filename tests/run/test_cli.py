@@ -154,13 +154,13 @@ def test_one_that_runs_out_of_memory_does_not_end_a_batch(phantom, tmp_path, mon
     "FINDINGS A.14: CUDA out of memory is a RuntimeError."
     for name in ('a', 'b'): shutil.copy(phantom / 'sim/tomogram.mrc', tmp_path / f'{name}.mrc')
     from cryoseg.segment import predict
-    real, calls = predict.segment_volume, []
+    real, calls = predict.label_slices, []
 
     def shaky(*args, **keywords):
         calls.append(1)
         if len(calls) == 1: raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')
         return real(*args, **keywords)
-    monkeypatch.setattr(predict, 'segment_volume', shaky)
+    monkeypatch.setattr(predict, 'label_slices', shaky)
     result = cryoseg('segment', tmp_path / 'a.mrc', tmp_path / 'b.mrc', '-o', tmp_path / 'o', '--z-range', '10:12', '-q')
     assert result.exit_code == 1 and 'CUDA out of memory' in result.stderr and (tmp_path / 'o/b.mrc').exists()
 
@@ -168,7 +168,7 @@ def test_one_that_runs_out_of_memory_does_not_end_a_batch(phantom, tmp_path, mon
 def test_ctrl_c_is_130(phantom, tmp_path, monkeypatch):
     from cryoseg.segment import predict
     def stop(*_, **__): raise KeyboardInterrupt
-    monkeypatch.setattr(predict, 'segment_volume', stop)
+    monkeypatch.setattr(predict, 'label_slices', stop)
     result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', tmp_path / 'o', '-q')
     assert result.exit_code == 130 and 'interrupted' in result.stderr
 

@@ -2,6 +2,7 @@
 import copy
 import threading
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from scipy.special import expit, logit
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.segment import predict as room
 from cryoseg.segment.padding import find_padding
-from cryoseg.segment.predict import (MAX_SCALE, MembraneEvidence, Plan, Symmetry, average_neighbours, calibrated, flipped_copies, has_bf16, looks_bright,
-                                     measured_scale, membrane_evidence, middle_of, net_scale, plan, predict_tiled, probabilities,
+from cryoseg.segment.predict import (MAX_SCALE, Answer, MembraneEvidence, Plan, Symmetry, ask_slices, average_neighbours, calibrated, flipped_copies, has_bf16,
+                                     in_order, looks_bright, measured_scale, membrane_evidence, middle_of, net_scale, plan, predict_tiled,
                                      receptive_radius, resized, resized_back, sample_slices, segment_slice, segment_volume, single_threads,
                                      spread_indices, tile_starts, to_device, use_bf16, working_scale)
 from cryoseg.segment.settings import SegmentSettings
@@ -107,10 +108,10 @@ def test_a_run_on_a_gpu_asks_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda *a, **k: asked.append('gpu') or False)
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: asked.append('cpu') or 'DEFAULT')
     monkeypatch.setattr(room, 'to_device', lambda net, device: net)         # there is none here
-    probabilities(noise(1, 16, 16), small_net(), SegmentSettings(device='cuda', scale=1., workers=1))
+    list(ask_slices(noise(1, 16, 16), small_net(), SegmentSettings(device='cuda', scale=1., workers=1)))
     assert set(asked) == {'gpu'}
     asked.clear()
-    probabilities(noise(1, 16, 16), small_net(), SegmentSettings(scale=1., workers=1))
+    list(ask_slices(noise(1, 16, 16), small_net(), SegmentSettings(scale=1., workers=1)))
     assert set(asked) == {'cpu'}
 
 
@@ -186,18 +187,42 @@ def test_bright_membranes_are_noticed(net):
 
 # neighbours and calibration
 
+def averaged(probability, reach):
+    "Slices (Z,Y,X) averaged."
+    return [a[0] for a in average_neighbours((Answer(p[None]) for p in probability), reach)]
+
+
 def test_neighbours_are_averaged_and_the_ends_have_fewer():
-    p = np.random.default_rng(0).random((6, 3, 4)).astype(np.float16)
-    out = average_neighbours(p, 2)
-    for z in range(6): np.testing.assert_allclose(out[z], p[max(0, z - 2):z + 3].astype(float).mean(0), atol=2e-3)
-    assert average_neighbours(p, 0) is p and average_neighbours(p[:1], 3).base is p
-    np.testing.assert_array_equal(average_neighbours(p[::-1], 2)[::-1], out)
+    p = np.random.default_rng(0).random((6, 3, 4)).astype(np.float32)
+    for n, reach in product((0, 1, 2, 3, 6), (0, 1, 2, 3, 7)):
+        out = averaged(p[:n], reach)
+        assert len(out) == n
+        for z in range(n): np.testing.assert_allclose(out[z], p[max(0, z - reach):z + reach + 1][:n - max(0, z - reach)].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(averaged(p[::-1], 2)[::-1], averaged(p, 2), rtol=1e-6)
+
+
+def test_slices_are_taken_as_they_come():
+    "No more than a slice and its neighbours are asked for before the first average is there."
+    asked = []
+    def answers():
+        for z in range(9):
+            asked.append(z)
+            yield Answer(np.full((2, 1, 1), z, np.float32))
+    for z, average in enumerate(average_neighbours(answers(), 2)):
+        assert len(asked) == min(z + 3, 9) and average[0, 0, 0] == np.mean(range(max(0, z - 2), min(z + 3, 9)))
+
+
+def test_results_come_in_order_and_none_runs_ahead():
+    started = []
+    with single_threads(2) as pool:
+        for k, result in enumerate(in_order(pool, lambda k: started.append(k) or k, range(20), 4)):
+            assert result == k and max(started) < k + 4
 
 
 def test_calibration_is_a_line_for_the_logit():
     p = np.linspace(.01, .99, 50).reshape(2, 25)
     np.testing.assert_allclose(calibrated(p, .55, -.6), expit(.55 * logit(p) - .6), atol=1e-3)
-    assert calibrated(p, 1, 0) is p
+    np.testing.assert_array_equal(calibrated(p, 1, 0), p.astype(np.float16))
     ends = calibrated(np.array([[0., 1.]]), .55, -.6)
     assert np.isfinite(ends).all() and 0 < ends[0, 0] < ends[0, 1] < 1
     assert calibrated(np.array([[.5]]), *SegmentSettings().calibration)[0, 0] == pytest.approx(SegmentSettings().threshold, abs=2e-3)
@@ -291,7 +316,7 @@ def test_workers_change_nothing_and_progress_counts(net):
 
 def test_proteins_win_over_membranes_only_where_they_are_likelier(monkeypatch):
     membrane, protein = np.array([[[.9, .6, .2, .8]]], np.float16), np.array([[[.1, .7, .6, .6]]], np.float16)
-    monkeypatch.setattr(room, 'probabilities', lambda *a: room.Probabilities(membrane, protein))
+    monkeypatch.setattr(room, 'ask_slices', lambda *a: iter([Answer(np.stack([membrane[0], protein[0]]).astype(np.float32))]))
     chosen = SegmentSettings(calibration=(1, 0), threshold=.5)
     assert segment_volume(np.arange(4.)[None, None], None, chosen).labels.ravel().tolist() == [1, 2, 2, 1]
 
