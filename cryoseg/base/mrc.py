@@ -10,7 +10,7 @@ __all__ = ['MODES', 'REFUSED_MODES', 'PACKED', 'HEADER_BYTES', 'MAX_SIDE', 'EXTE
            'MIN_ALIKE', 'ALIKE', 'PICTURES', 'LARGEST_SIGNED', 'N_BYTES', 'LOWEST', 'HALF', 'N_SAMPLED',
            'MIN_BACKGROUND', 'MAX_SHIFTED', 'STEEPER', 'RIGHT_ANGLES', 'MAX_ORIGIN_A', 'SAME', 'CHUNK', 'WRITTEN_AS',
            'CREATOR', 'MEANING', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start', 'tilt_angles', 'StackSign',
-           'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'write_mrc', 'read_mrc_meaning']
+           'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'write_mrc', 'was_cut_short', 'read_mrc_meaning']
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #821c3478
 import bz2
@@ -616,6 +616,18 @@ def write_mrc(part:Path, # the file to write
 # %% ../../nbs/9_base/09c1_mrc.ipynb #f61d106b
 OLD_LABELS = {1: 'membrane', 2: 'protein'} # in files without the line
 LABEL_MODE = 0 # of labels; ids have mode 6
+
+
+def was_cut_short(path:Path, # a file that is there
+                  )->bool: # False for every file of another program
+    "Whether a file of this program has fewer voxels than its header promises: a copy that broke off."
+    check_regular(path)
+    with open(path, 'rb') as file:
+        text = file.read(HEADER_BYTES)
+    if len(text) < HEADER_BYTES or CREATOR.encode() not in text:
+        return False
+    start = read_start(path)
+    return path.stat().st_size < start.offset + start.n_bytes
 
 
 def read_mrc_meaning(path:Path, # a file

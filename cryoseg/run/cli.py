@@ -382,17 +382,24 @@ def segment_one(path:Path, # a tomogram
     from cryoseg.result.folder import bytes_to_write
     from cryoseg.result.folder import check_space
     from cryoseg.result.folder import check_stage_memory
+    from cryoseg.base.mrc import was_cut_short
     from cryoseg.result.folder import is_whole
     from cryoseg.result.folder import read_input
+    from cryoseg.result.folder import refuse_loss
     from cryoseg.result.folder import staged
     from cryoseg.run.workflow import label_tomogram
     if target.exists() and path.exists() and target.samefile(path):
         raise VolumeError(f'{target} is the input itself; choose another folder with -o')
+    names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
     if target.exists() and not overwrite:
         if is_whole(target):
             say(f'{target} is there already, kept (--overwrite makes it again)')
             return
-        say(f'{target} is there already, but damaged: made again')
+        if not was_cut_short(target):
+            raise VolumeError(f'{target} is there already, and no file of labels that can be read; choose another '
+                              'folder, or --overwrite to replace it')
+        say(f'{target} is there already, but cut short: made again')
+    refuse_loss(target.parent, (), names[1:], None if overwrite else ())
     volume = read_input(path, settings.input)
     check_image(volume.data, str(path))
     n_bytes = bytes_to_write('segment', volume.data.size, settings.segment.probabilities)
@@ -401,7 +408,6 @@ def segment_one(path:Path, # a tomogram
     with progress_bars() as progress:
         tell = partial(progress, target.stem[:10])
         labels, probability, _ = label_tomogram(volume, settings, tell)
-    names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
     with staged(target.parent, names) as fresh:
         if settings.segment.probabilities:
             write_volume(fresh/names[1], volume.with_data(probability.astype(np.float32)))
@@ -475,18 +481,16 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
     from cryoseg.base.formats import read_volume
     from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_labels
-    from cryoseg.run.workflow import store_edits
     from cryoseg.show.report import write_report
     settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
     volume = read_volume(labels, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(labels, volume, settings)
-    refuse_loss(output, (labels,), ('membranes.mrc', 'fragments.mrc'), True)
-    if links:
-        decisions = store_edits(links, output, reading, volume, settings)
-        say(f'{len(decisions)} decisions made by hand in {output/"edits.csv"}')
+    refuse_loss(output, (labels,), ('membranes.mrc', 'fragments.mrc'), None)
     with progress_bars() as progress:
-        result = run_labels(labels, output, reading, volume, settings, overwrite, progress)
+        result = run_labels(labels, output, reading, volume, settings, overwrite, progress, links)
+    if links:
+        say(f'{len(result.edits)} decisions made by hand in {output/"edits.csv"}')
     show_run(result, write_report(output))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #470dd841
@@ -503,7 +507,7 @@ def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_a
     volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
-    refuse_loss(output, (membranes,), ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'), True)
+    refuse_loss(output, (membranes,), ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'), None)
     with progress_bars() as progress:
         result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))
@@ -531,8 +535,10 @@ def simulate(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     from cryoseg.phantom.phantom import simulate_phantom
     from cryoseg.result.folder import check_space
     from cryoseg.result.folder import check_stage_memory
+    from cryoseg.result.folder import refuse_loss
     if (output/'truth.toml').exists() and not overwrite:
         raise VolumeError(f'{output} holds a phantom already; choose another folder or --overwrite')
+    refuse_loss(output, (), PHANTOM_FILES, None if overwrite else ())
     check_space(output, PHANTOM_BYTES*math.prod(settings.phantom.shape), 'the phantom')
     check_stage_memory('phantom', math.prod(settings.phantom.shape))
     phantom = simulate_phantom(settings.phantom, settings.seed)
@@ -675,10 +681,14 @@ def demo(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     from cryoseg.measure.evaluate import evaluate
     from cryoseg.measure.evaluate import format_evaluation
     from cryoseg.phantom.phantom import simulate_phantom
+    from cryoseg.result.folder import record_path
+    from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_tomogram
     from cryoseg.show.report import write_report
-    phantom = output/'phantom'
+    phantom, is_run = output/'phantom', record_path(output).exists()
+    refuse_loss(output, (), ['evaluation.json'], None if overwrite or is_run else ())
     if not (phantom/'truth.toml').exists() or overwrite:
+        refuse_loss(phantom, (), PHANTOM_FILES, None if overwrite else ())
         say('simulating a tomogram with a missing wedge')
         store_phantom(simulate_phantom(DEMO_PHANTOM, settings.seed), phantom)
     with progress_bars() as progress:
