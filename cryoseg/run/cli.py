@@ -8,9 +8,10 @@ __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', '
            'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues',
            'TruthValues', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped', 'plain_errors',
            'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each',
-           'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment', 'segment_one',
-           'labels_of', 'connect_with', 'connect', 'surface', 'store_phantom', 'simulate', 'train', 'show_matched',
-           'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
+           'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
+           'why_labels_again', 'segment_one', 'labels_of', 'connect_with', 'warn_of_input', 'connect', 'surface',
+           'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo',
+           'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import inspect
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from contextlib import nullcontext
 from dataclasses import asdict
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -369,6 +371,22 @@ def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSe
     for_each(inputs, work)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #970598e7
+def why_labels_again(target:Path, # labels that are there
+                     note:str, # that they should have
+                     )->str: # why they are made again; empty where they can be kept
+    "Compare labels with what would be made now. Raises VolumeError for those of another tomogram, and other files."
+    from cryoseg.base.mrc import read_note
+    from cryoseg.base.mrc import was_cut_short
+    from cryoseg.result.folder import is_whole
+    if was_cut_short(target):
+        return 'cut short'
+    was = read_note(target) if is_whole(target) else ''
+    if was.split()[:1] != note.split()[:1]:
+        raise VolumeError(f'{target} is there already, and was not made from this tomogram; choose another folder, or '
+                          '--overwrite to replace it')
+    return '' if was == note else 'made with other settings'
+
+
 def segment_one(path:Path, # a tomogram
                 target:Path, # file of the labels
                 settings:RunSettings, # how
@@ -382,23 +400,21 @@ def segment_one(path:Path, # a tomogram
     from cryoseg.result.folder import bytes_to_write
     from cryoseg.result.folder import check_space
     from cryoseg.result.folder import check_stage_memory
-    from cryoseg.base.mrc import was_cut_short
-    from cryoseg.result.folder import is_whole
     from cryoseg.result.folder import read_input
     from cryoseg.result.folder import refuse_loss
     from cryoseg.result.folder import staged
-    from cryoseg.run.workflow import label_tomogram
+    from cryoseg.run.labelling import label_tomogram
+    from cryoseg.run.labelling import labels_note
     if target.exists() and path.exists() and target.samefile(path):
         raise VolumeError(f'{target} is the input itself; choose another folder with -o')
     names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
+    note = labels_note(path, settings)
     if target.exists() and not overwrite:
-        if is_whole(target):
+        again = why_labels_again(target, note)
+        if not again:
             say(f'{target} is there already, kept (--overwrite makes it again)')
             return
-        if not was_cut_short(target):
-            raise VolumeError(f'{target} is there already, and no file of labels that can be read; choose another '
-                              'folder, or --overwrite to replace it')
-        say(f'{target} is there already, but cut short: made again')
+        say(f'{target} is there already, but {again}: made again')
     refuse_loss(target.parent, (), names[1:], None if overwrite else ())
     volume = read_input(path, settings.input)
     check_image(volume.data, str(path))
@@ -411,7 +427,7 @@ def segment_one(path:Path, # a tomogram
     with staged(target.parent, names) as fresh:
         if settings.segment.probabilities:
             write_volume(fresh/names[1], volume.with_data(probability.astype(np.float32)))
-        write_volume(fresh/names[0], volume.with_data(labels.astype(np.int8), LABEL_MEANING))
+        write_volume(fresh/names[0], volume.with_data(labels.astype(np.int8), LABEL_MEANING, note))
     say(f'{target}: {(labels == 1).mean():.1%} membrane, {(labels == 2).mean():.1%} protein')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #2a2c69eb
@@ -468,6 +484,18 @@ Links = Annotated[Optional[Path], typer.Option(
 Labels = Annotated[Path, typer.Argument(help='A label volume, of this program or any other.')]
 
 
+def warn_of_input(settings:RunSettings, # of a command that begins with labels or membranes
+                  )->None:
+    "Say which settings are about a tomogram, and have no effect here."
+    from cryoseg.base.files import warn_user
+    from cryoseg.result.settings import InputSettings
+    usual = InputSettings()
+    names = [f.name for f in fields(usual) if getattr(settings.input, f.name) != getattr(usual, f.name)]
+    if names:
+        named = ', '.join(f'input.{name} = {getattr(settings.input, name)}' for name in names)
+        warn_user(f'{named}: of the tomogram, without effect here; say --voxel-size for that of the labels')
+
+
 Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume with one number a membrane.')]
 
 
@@ -483,6 +511,7 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
     from cryoseg.run.workflow import run_labels
     from cryoseg.show.report import write_report
     settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
+    warn_of_input(settings)
     volume = read_volume(labels, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(labels, volume, settings)
@@ -504,6 +533,7 @@ def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_a
     from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_membranes
     from cryoseg.show.report import write_report
+    warn_of_input(settings)
     volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)

@@ -297,6 +297,28 @@ def test_other_files_of_the_program_are_not_replaced_unasked(labels, image, two_
         place.unlink()
 
 
+def test_labels_of_another_tomogram_are_not_kept_for_these(image, two_stages, tmp_path):
+    "Two tomograms of one name; one tomogram with other settings."
+    other = tmp_path/'other'/image.name
+    other.parent.mkdir()
+    write_volume(other, read_volume(image).with_data(np.asarray(read_volume(image).data)[::-1]))
+    labels = tmp_path/'o'/image.name
+    assert cryoseg('segment', image, '-o', tmp_path/'o', '-q').exit_code == 0
+    first = labels.read_bytes()
+    assert 'not made from this tomogram' in refused('segment', other, '-o', tmp_path/'o', '-q') and labels.read_bytes() == first
+    assert 'kept' in cryoseg('segment', image, '-o', tmp_path/'o').stdout and labels.read_bytes() == first
+    result = cryoseg('segment', image, '-o', tmp_path/'o', '--threshold', '.9')
+    assert 'made with other settings: made again' in result.stdout and labels.read_bytes() != first
+    labels.write_bytes(first[:-9])
+    assert 'cut short: made again' in cryoseg('segment', image, '-o', tmp_path/'o').stdout and labels.read_bytes() == first
+
+
+@pytest.mark.parametrize('command', ['connect', 'surface'])
+def test_settings_of_a_tomogram_have_no_effect_on_labels_and_that_is_said(labels, tmp_path, command):
+    result = cryoseg(command, labels/'mask.mrc', '-o', tmp_path/'o', '--set', 'input.voxel_size_A=20')
+    assert result.exit_code == 0 and 'input.voxel_size_A = 20.0: of the tomogram, without effect here; say --voxel-size' in result.stderr
+
+
 def test_decisions_of_another_run_stay_where_they_are(labels, tmp_path):
     "A refused run has changed nothing, and one that takes the folder over forgets them with a word."
     other, out = tmp_path/'other.mrc', tmp_path/'o'
