@@ -15,7 +15,8 @@ from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.phantom.phantom import simulate_phantom, write_phantom
 from cryoseg.base.formats import read_volume
 from cryoseg.run.settings import RunSettings
-from cryoseg.run.workflow import fit_surfaces, label_tomogram, write_surfaces
+from cryoseg.run.labelling import label_tomogram
+from cryoseg.run.stages import fit_surfaces, write_surfaces
 from _tables import arguments, finish, print_table
 
 SIZES = {'100x200x200': PhantomSettings(shape=(100, 200, 200), n_vesicles=6, cnr=2.),

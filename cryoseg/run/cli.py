@@ -592,7 +592,7 @@ def train(inputs:Inputs, output:Weights, steps:Annotated[int, typer.Option(help=
     from cryoseg.segment.match import train_on_tomogram
     from cryoseg.segment.unet import load_weights
     from cryoseg.segment.unet import save_weights
-    from cryoseg.run.workflow import known_voxel_size
+    from cryoseg.run.labelling import known_voxel_size
     if output.suffix != '.safetensors':
         raise VolumeError(f'{output} must end in .safetensors')
     if output.exists() and not overwrite:

@@ -47,8 +47,8 @@ def _warn_of_size(mask, like, path, bin):
     ratio = max(sizes)/min(sizes)
     alike = min(abs(ratio - 1), abs(ratio/bin - 1)) < SAME_SIZE
     if mask.voxel_size_known and like.voxel_size_known and not alike:
-        warnings.warn(f'the mask {path} says {sizes[0]:g} Å a voxel, the volume {sizes[1]:g} Å: used voxel by voxel, as '
-                      'they have the same shape; is it the mask of this volume?', VolumeWarning, stacklevel=4)
+        words = f'the mask {path} says {sizes[0]:g} Å a voxel, the volume {sizes[1]:g} Å: used voxel by voxel'
+        warnings.warn(f'{words}; is it the mask of this volume?', VolumeWarning, stacklevel=4)
 
 
 SAME_SIZE = .01     # by which sizes of voxels may differ, relative

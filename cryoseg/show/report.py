@@ -156,7 +156,7 @@ def _read_image(record, folder, notes, like):
     if path is None:
         notes.append(f'The input {name} is not there any more, so the slices have no image behind them.')
         return None
-    if checksum(path) != about.get('checksum'):
+    if about.get('checksum') not in (None, checksum(path)):
         notes.append(f'The input {path.name} has changed since the run, and is not shown.')
         return None
     values = record.get('settings', {}).get('input', {})
