@@ -15,7 +15,8 @@ from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.phantom.phantom import simulate_phantom, write_phantom
 from cryoseg.base.formats import read_volume
 from cryoseg.run.settings import RunSettings
-from cryoseg.run.workflow import fit_surfaces, label_tomogram, write_surfaces
+from cryoseg.run.labelling import write_labels
+from cryoseg.run.stages import fit_surfaces, write_surfaces
 from _tables import arguments, finish, print_table
 
 SIZES = {'100x200x200': PhantomSettings(shape=(100, 200, 200), n_vesicles=6, cnr=2.),
@@ -49,8 +50,8 @@ def measure(size, settings):
         stages = {
             'simulate': lambda: write_phantom(simulate_phantom(settings, 0), folder / 'phantom'),
             'read': lambda: read_volume(folder / 'phantom' / 'tomogram.mrc'),
-            'segment': lambda: label_tomogram(results['read'], RunSettings()),
-            'connect': lambda: connect_labels(results['segment'][0], results['read'].voxel_size_A).membranes,
+            'segment': lambda: write_labels(results['read'], RunSettings(), folder / 'labels.mrc'),
+            'connect': lambda: connect_labels(read_volume(folder / 'labels.mrc').data, results['read'].voxel_size_A).membranes,
             'surface': lambda: fit_surfaces(results['connect']),
             'write': lambda: write_surfaces(folder, results['surface'], results['read']),
         }

@@ -9,9 +9,9 @@ __all__ = ['MODES', 'REFUSED_MODES', 'PACKED', 'HEADER_BYTES', 'MAX_SIDE', 'EXTE
            'MAX_TILT', 'STACK_SUFFIXES', 'VOLUME_SUFFIX', 'SERIES_WORDS', 'VOLUME_WORDS', 'N_PAIRS', 'LOOKED_AT',
            'MIN_ALIKE', 'ALIKE', 'PICTURES', 'LARGEST_SIGNED', 'N_BYTES', 'LOWEST', 'HALF', 'N_SAMPLED',
            'MIN_BACKGROUND', 'MAX_SHIFTED', 'STEEPER', 'RIGHT_ANGLES', 'MAX_ORIGIN_A', 'SAME', 'CHUNK', 'WRITTEN_AS',
-           'CREATOR', 'MEANING', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start', 'tilt_angles', 'StackSign',
-           'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'MrcSlices', 'mrc_slices', 'write_mrc',
-           'read_mrc_meaning']
+           'CREATOR', 'MEANING', 'NOTE', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start', 'tilt_angles',
+           'StackSign', 'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'MrcSlices', 'mrc_slices', 'write_mrc',
+           'was_cut_short', 'read_mrc_meaning', 'read_note']
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #821c3478
 import bz2
@@ -588,6 +588,7 @@ def mrc_dtype(data:np.ndarray, # voxels
 # %% ../../nbs/9_base/09c1_mrc.ipynb #ba5c77a9
 CREATOR = 'Created by cryoseg'
 MEANING = 'meaning: ' # begins the label of a header that says what values mean
+NOTE = 'note: '
 
 
 def _fill_header(header, volume):
@@ -598,10 +599,10 @@ def _fill_header(header, volume):
     header.origin = tuple(volume.origin_A)
     header.nxstart, header.nystart, header.nzstart = (volume.nstart[axis - 1] for axis in volume.axes)
     header.mapc, header.mapr, header.maps = volume.axes
-    header.label[0] = CREATOR # without the date, so that equal voxels give equal files
-    if volume.meaning:
-        header.label[1] = f'{MEANING}{volume.meaning}'
-        header.nlabl = 2
+    lines = [CREATOR] # without the date, so that equal voxels give equal files
+    lines += [f'{MEANING}{volume.meaning}']*bool(volume.meaning) + [f'{NOTE}{volume.note}']*bool(volume.note)
+    header.label[:len(lines)] = lines
+    header.nlabl = len(lines)
 
 
 def _disk_order(axes):
@@ -714,16 +715,44 @@ OLD_LABELS = {1: 'membrane', 2: 'protein'} # in files without the line
 LABEL_MODE = 0 # of labels; ids have mode 6
 
 
+def was_cut_short(path:Path, # a file that is there
+                  )->bool: # False for every file of another program
+    "Whether a file of this program has fewer voxels than its header promises: a copy that broke off."
+    check_regular(path)
+    with open(path, 'rb') as file:
+        text = file.read(HEADER_BYTES)
+    if len(text) < HEADER_BYTES or CREATOR.encode() not in text:
+        return False
+    start = read_start(path)
+    return path.stat().st_size < start.offset + start.n_bytes
+
+
 def read_mrc_meaning(path:Path, # a file
                      )->dict: # label: its name; empty where the file does not say
     "Read what the header of an MRC file says about its labels."
+    header, lines = _lines(path)
+    meaning = _after(MEANING, lines)
+    if meaning:
+        return named_labels(meaning)
+    own = lines[0] == CREATOR and header['mode'] == LABEL_MODE
+    return dict(OLD_LABELS) if own else {}
+
+
+def _lines(path):
+    "The header of an MRC file, and its lines of text."
     opener = PACKED.get(path.suffix.lower(), open)
     with opener(path, 'rb') as file:
         header = _parse_header(file.read(HEADER_BYTES), path).header
-    lines = [bytes(line).decode('latin-1').strip('\0 ') for line in header['label']]
-    for line in lines:
-        if line.startswith(MEANING):
-            return named_labels(line.removeprefix(MEANING))
-    own = lines[0] == CREATOR and header['mode'] == LABEL_MODE
-    return dict(OLD_LABELS) if own else {}
+    return header, [bytes(line).decode('latin-1').strip('\0 ') for line in header['label']]
+
+
+def _after(start, lines):
+    "What follows `start` in the line that begins with it; empty where none does."
+    return next((line.removeprefix(start) for line in lines if line.startswith(start)), '')
+
+
+def read_note(path:Path, # an MRC file
+              )->str: # empty where there is none
+    "Read the note that this program has left in a header."
+    return _after(NOTE, _lines(path)[1])
 

@@ -43,7 +43,7 @@ def scratch_array(shape:tuple, # of the array
                   dtype, # any that NumPy understands
                   in_memory_bytes:int|None=None, # what is smaller stays in memory; None = IN_MEMORY_BYTES
                   )->np.ndarray: # zeros
-    "Make an array of zeros, in a temporary file where it is large. Raises VolumeError where the disk is too full for it."
+    "Make an array of zeros, in a temporary file where it is large. Raises CannotWrite where the disk is too full."
     n_bytes = math.prod(shape)*np.dtype(dtype).itemsize
     if n_bytes <= (IN_MEMORY_BYTES if in_memory_bytes is None else in_memory_bytes):
         return np.zeros(shape, dtype)

@@ -54,6 +54,7 @@ class Volume:
     path:Path|None=None # the file it came from
     voxel_size_known:bool=True # False where neither the file nor the caller says how large a voxel is
     meaning:str='' # of the values of labels, for the files that can say it: '1 membrane, 2 protein'
+    note:str='' # one line for the header of an MRC file, at most 74 characters
 
     def __post_init__(self):
         if np.ndim(self.data) != 3:
@@ -75,9 +76,10 @@ class Volume:
     def with_data(self,
                   data:np.ndarray, # (Z,Y,X) of the same shape
                   meaning:str='', # of labels
+                  note:str='', # one line for the header
                   ): # a Volume
         "Put other voxels, for example labels, at the same place in space."
-        return replace(self, data=data, meaning=meaning)
+        return replace(self, data=data, meaning=meaning, note=note)
 
     def to_xyz_A(self,
                  points_zyx_vox:np.ndarray, # (...,3) z,y,x in voxels; voxel centres are whole numbers

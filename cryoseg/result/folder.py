@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES', 'MAX_RECORD_BYTES', 'PLAIN_NAME', 'OWN_FILES',
-           'OLDER', 'SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'MEMORY_BYTES', 'MAPPED_IS_FREE', 'checksum',
+           'SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'MEMORY_BYTES', 'MAPPED_IS_FREE', 'checksum',
            'stage_key', 'StageRecord', 'RunRecord', 'check_name', 'record_path', 'write_record', 'OtherFormat',
-           'read_record', 'usable_record', 'changed_file', 'setting_changes', 'why_again', 'staged', 'refuse_loss',
-           'results_of_another', 'whole_words', 'keep_changed_tables', 'bytes_to_write', 'check_space',
-           'check_stage_memory', 'own_data', 'read_input', 'is_whole', 'find_input', 'input_settings']
+           'read_record', 'usable_record', 'is_changed', 'changed_file', 'setting_changes', 'why_again', 'staged',
+           'refuse_loss', 'written_names', 'results_of_another', 'whole_words', 'keep_version', 'keep_changed_tables',
+           'bytes_to_write', 'check_space', 'check_stage_memory', 'own_data', 'read_input', 'is_whole', 'find_input',
+           'input_settings']
 
 # %% ../../nbs/9_result/09j_folder.ipynb #54171efe
 import hashlib
@@ -34,7 +35,6 @@ import numpy as np
 from ..base.files import CannotWrite
 from ..base.files import VolumeError
 from ..base.files import atomic_write
-from ..base.files import move_over
 from ..base.files import new_mark
 from ..base.files import telling
 from ..base.files import unfinished
@@ -48,7 +48,12 @@ from ..base.limits import check_regular
 from ..base.limits import free_memory
 from ..base.limits import in_words
 from ..base.volume import Volume
+from .lock import OLDER
+from .lock import SWAP
 from .lock import check_lock
+from .lock import move_where_there
+from .lock import put_back
+from .meshes import MESH_FORMATS
 from .records import Dropped
 from .settings import InputSettings
 
@@ -62,22 +67,36 @@ MAX_RECORD_BYTES = 4 << 20  # of run.toml; one that names ten thousand fragments
 PLAIN_NAME = re.compile(r'[\w.-]{1,100}', re.ASCII)      # of a file that a run writes: no path, no drive
 
 
-OWN_FILES = {'surfaces': re.compile(r'membrane_\d{4,}\.\w+')} # of a folder that a run writes; the rest is the user's
+# of a folder that a run writes; the rest is the user's
+OWN_FILES = {'surfaces': re.compile(rf'membrane_\d{{4,}}\.({"|".join(MESH_FORMATS)})')}
+
+
+def _files_in(folder):
+    "All files in a folder, and in folders that links lead to, each of them once."
+    seen, found = set(), []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()                  # the same order everywhere
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(place)/name for name in names]
+    return sorted(path for path in found if path.is_file())
 
 
 def checksum(path, # a file or a folder
+             own:bool=False, # it is a result of a run: what users keep in it does not count
              )->str: # 'sha256:' and 16 digits
-    """Fingerprint of a file, or of all files in a folder and their names, but for what users keep among the results.
-
-    Raises VolumeError for a pipe or a device."""
+    "Fingerprint of a file, or of all files in a folder and their names. Raises VolumeError for a pipe or a device."
     path = Path(path)
     check_regular(path)
     digest = hashlib.sha256()
     folder = path.is_dir()
-    for name in sorted(p for p in path.rglob('*') if p.is_file()) if folder else [path]:
+    for name in _files_in(path) if folder else [path]:
         if folder:
             inside = name.relative_to(path).as_posix()
-            if not _is_own(path.name, inside):
+            if own and not _is_own(path.name, inside):
                 continue
             digest.update(inside.encode() + b'\0')
         with open(name, 'rb') as file:
@@ -285,13 +304,20 @@ def usable_record(folder, # of a run
         return None
 
 # %% ../../nbs/9_result/09j_folder.ipynb #2dc51f43
+def is_changed(path:Path, # a result of a run
+               was:str, # its checksum
+               )->bool: # True where it is gone, too
+    "Whether a result is not what the run wrote."
+    return not (path.is_file() or path.is_dir()) or checksum(path, own=True) != was # a pipe would wait for ever
+
+
 def changed_file(folder, # of a run
                  stage:StageRecord, # as recorded
                  )->str: # its name; empty where all are as they were written
     "Name a file of a finished stage that is not what was written."
     for name, was in stage.wrote.items():
         path = Path(folder)/name
-        if not (path.is_file() or path.is_dir()) or checksum(path) != was: # a pipe would wait for ever
+        if is_changed(path, was):
             return name
     return ''
 
@@ -334,9 +360,6 @@ def why_again(folder, # of a run
     return f'{damaged} is not what was written' if damaged else ''
 
 # %% ../../nbs/9_result/09j_folder.ipynb #0eb2b9bc
-OLDER = '.older' # folder for what is replaced, within that of the new results
-
-
 @contextmanager
 def staged(folder, # of a run
            names, # files and folders that the block may leave; those that it does not leave are removed
@@ -346,31 +369,25 @@ def staged(folder, # of a run
     Raises VolumeError where the folder cannot be written to, or is not this run's any more."""
     folder = Path(folder)
     fresh = folder/f'.new-{new_mark()}'
-    with unfinished(fresh):
-        try:
+    try:
+        with unfinished(fresh):
             with telling(folder):
                 fresh.mkdir(parents=True)
             yield fresh
             check_lock(folder)
-            with telling(folder):
-                _put_in_place(fresh, folder, names)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        with telling(folder): # from here on it holds older results too: whoever finds it puts them back
+            _put_in_place(fresh, folder, names)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 # %% ../../nbs/9_result/09j_folder.ipynb #5d5307eb
-def _move_where_there(source, target):
-    "Move a file, folder or link, where there is one."
-    if os.path.lexists(source):
-        move_over(source, target)
-
-
 def _set_aside(path, place, is_replaced):
     "Keep an older result: where it is replaced by a second name, if the disk has such, so that it is never away."
     if is_replaced and path.is_file() and not path.is_symlink():
         with suppress(OSError):
             os.link(path, place)
             return
-    _move_where_there(path, place)
+    move_where_there(path, place)
 
 
 def _keep_foreign(old, new):
@@ -390,31 +407,41 @@ def _put_in_place(fresh, folder, names):
     for name in OWN_FILES.keys() & set(names):
         _keep_foreign(folder/name, fresh/name)
     new = [name for name in names if os.path.lexists(fresh/name)]
+    (fresh/OLDER/SWAP).write_text(json.dumps(dict(names=list(names), new=new)), encoding='utf-8')
     try:
         for name in names:
             _set_aside(folder/name, fresh/OLDER/name, name in new)
-            _move_where_there(fresh/name, folder/name)
+            move_where_there(fresh/name, folder/name)
     except BaseException:
-        for name in names:
-            if name in new and not os.path.lexists(fresh/name):
-                _move_where_there(folder/name, fresh/name)
-            _move_where_there(fresh/OLDER/name, folder/name)
+        put_back(fresh, folder)
         raise
 
 # %% ../../nbs/9_result/09j_folder.ipynb #5a1c0e02
 def refuse_loss(folder:Path, # of the run
                 given:tuple, # paths of files that the run reads; None where there are none
                 names:list, # of files and folders that it will write
-                is_known:bool, # the folder's record says what its files are, or they may be overwritten
+                known, # names of those that a run has written there; None where all may be overwritten
                 )->None:
     "Raise VolumeError where results would take the place of what the run reads, or of files that no run has written."
     there = [folder/name for name in names if (folder/name).exists()]
     for path in filter(None, given):
         if any(Path(path).exists() and target.samefile(path) for target in there):
             raise VolumeError(f'{path} would be written over; choose another folder with -o')
-    if there and not is_known:
-        raise VolumeError(f'{folder} holds {there[0].name}, and no run.toml that says how it was made; '
-                          'choose another folder, or --overwrite to replace it')
+    foreign = [] if known is None else [path for path in there if path.name not in known and _holds_own(path)]
+    if foreign:
+        raise VolumeError(f'{folder} holds {foreign[0].name}, which no run there has written (run.toml would say so); '
+                          'move it away, choose another folder, or --overwrite to replace it')
+
+
+def _holds_own(path):
+    "Whether a result would replace it: of a folder, whether such files are in it."
+    return not path.is_dir() or any(_is_own(path.name, p.name) for p in path.iterdir())
+
+
+def written_names(record:RunRecord|None, # of a folder; None where there is none
+                  )->set: # of str
+    "Name what the runs in a folder have written."
+    return {name for made in record.stages.values() for name in made.wrote} if record else set()
 
 
 def results_of_another(folder:Path, # of the run
@@ -451,27 +478,30 @@ def _place_for(table, digest):
             return None
 
 
-def _is_applied(table):
-    "Whether the decisions of an edited links.csv stand in edits.csv."
-    edits = table.with_name('edits.csv')
-    return table.name == 'links.csv' and edits.exists() and edits.stat().st_mtime >= table.stat().st_mtime
+def keep_version(path:Path, # a file that will be replaced
+                 )->Path|None: # its copy; None where that version is kept already
+    "Keep a file beside itself, as NAME.changed1."
+    place = _place_for(path, checksum(path))
+    if place:
+        with telling(place):
+            shutil.copyfile(path, place)
+    return place
 
 
 def keep_changed_tables(folder:Path, # of the run
                         record:RunRecord, # what it wrote
                         names:list, # of files that will be replaced
+                        applied:Path|None=None, # a links.csv whose decisions are in edits.csv now
                         )->None:
     "Keep tables that a person has changed, with a word, before newer ones take their place."
     wrote = {name: digest for stage in record.stages.values() for name, digest in stage.wrote.items()}
     tables = [folder/name for name in names if name in wrote and name.endswith('.csv') and (folder/name).is_file()]
     for table in tables:
-        digest = checksum(table)
-        if digest == wrote[table.name] or not table.stat().st_size or _is_applied(table):
+        is_applied = applied is not None and applied.exists() and table.samefile(applied)
+        if checksum(table) == wrote[table.name] or not table.stat().st_size or is_applied:
             continue
-        place = _place_for(table, digest)
+        place = keep_version(table)
         if place:
-            with telling(place):
-                shutil.copyfile(table, place)
             use = ', which `connect --links` takes' if table.name == 'links.csv' else ''
             warn_user(f'{table} was changed since the run wrote it; that version is kept as {place.name}{use}')
 

@@ -8,9 +8,10 @@ __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', '
            'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues',
            'TruthValues', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped', 'plain_errors',
            'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each',
-           'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment', 'segment_one',
-           'labels_of', 'connect_with', 'connect', 'surface', 'store_phantom', 'simulate', 'train', 'show_matched',
-           'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
+           'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
+           'why_labels_again', 'segment_one', 'labels_of', 'connect_with', 'warn_of_input', 'connect', 'surface',
+           'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo',
+           'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import inspect
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from contextlib import nullcontext
 from dataclasses import asdict
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -369,6 +371,22 @@ def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSe
     for_each(inputs, work)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #970598e7
+def why_labels_again(target:Path, # labels that are there
+                     note:str, # that they should have
+                     )->str: # why they are made again; empty where they can be kept
+    "Compare labels with what would be made now. Raises VolumeError for those of another tomogram, and other files."
+    from cryoseg.base.mrc import read_note
+    from cryoseg.base.mrc import was_cut_short
+    from cryoseg.result.folder import is_whole
+    if was_cut_short(target):
+        return 'cut short'
+    was = read_note(target) if is_whole(target) else ''
+    if was.split()[:1] != note.split()[:1]:
+        raise VolumeError(f'{target} is there already, and was not made from this tomogram; choose another folder, or '
+                          '--overwrite to replace it')
+    return '' if was == note else 'made with other settings'
+
+
 def segment_one(path:Path, # a tomogram
                 target:Path, # file of the labels
                 settings:RunSettings, # how
@@ -379,26 +397,30 @@ def segment_one(path:Path, # a tomogram
     from cryoseg.result.folder import bytes_to_write
     from cryoseg.result.folder import check_space
     from cryoseg.result.folder import check_stage_memory
-    from cryoseg.result.folder import is_whole
     from cryoseg.result.folder import read_input
+    from cryoseg.result.folder import refuse_loss
     from cryoseg.result.folder import staged
-    from cryoseg.run.workflow import write_labels
+    from cryoseg.run.labelling import labels_note
+    from cryoseg.run.labelling import write_labels
     if target.exists() and path.exists() and target.samefile(path):
         raise VolumeError(f'{target} is the input itself; choose another folder with -o')
+    names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
+    note = labels_note(path, settings)
     if target.exists() and not overwrite:
-        if is_whole(target):
+        again = why_labels_again(target, note)
+        if not again:
             say(f'{target} is there already, kept (--overwrite makes it again)')
             return
-        say(f'{target} is there already, but damaged: made again')
+        say(f'{target} is there already, but {again}: made again')
+    refuse_loss(target.parent, (), names[1:], None if overwrite else ())
     volume = read_input(path, settings.input)
     check_image(volume.data, str(path))
     n_bytes = bytes_to_write('segment', volume.data.size, settings.segment.probabilities)
     check_space(target.parent, n_bytes, 'segment')
     check_stage_memory('segment', volume.data.size)
-    names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
     with staged(target.parent, names) as fresh, progress_bars() as progress:
-        paths = [fresh/name for name in names] + [None]
-        counts = write_labels(volume, settings, *paths[:2], partial(progress, target.stem[:10]))
+        labels, probability = [*(fresh/name for name in names), None][:2]
+        counts = write_labels(volume, settings, labels, note, probability, partial(progress, target.stem[:10]))
     say(f'{target}: {counts.membrane:.1%} membrane, {counts.protein:.1%} protein')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #2a2c69eb
@@ -455,6 +477,18 @@ Links = Annotated[Optional[Path], typer.Option(
 Labels = Annotated[Path, typer.Argument(help='A label volume, of this program or any other.')]
 
 
+def warn_of_input(settings:RunSettings, # of a command that begins with labels or membranes
+                  )->None:
+    "Say which settings are about a tomogram, and have no effect here."
+    from cryoseg.base.files import warn_user
+    from cryoseg.result.settings import InputSettings
+    usual = InputSettings()
+    names = [f.name for f in fields(usual) if getattr(settings.input, f.name) != getattr(usual, f.name)]
+    if names:
+        named = ', '.join(f'input.{name} = {getattr(settings.input, name)}' for name in names)
+        warn_user(f'{named}: of the tomogram, without effect here; say --voxel-size for that of the labels')
+
+
 Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume with one number a membrane.')]
 
 
@@ -468,18 +502,17 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
     from cryoseg.base.formats import read_volume
     from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_labels
-    from cryoseg.run.workflow import store_edits
     from cryoseg.show.report import write_report
     settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
+    warn_of_input(settings)
     volume = read_volume(labels, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(labels, volume, settings)
-    refuse_loss(output, (labels,), ('membranes.mrc', 'fragments.mrc'), True)
-    if links:
-        decisions = store_edits(links, output, reading, volume, settings)
-        say(f'{len(decisions)} decisions made by hand in {output/"edits.csv"}')
+    refuse_loss(output, (labels,), ('membranes.mrc', 'fragments.mrc'), None)
     with progress_bars() as progress:
-        result = run_labels(labels, output, reading, volume, settings, overwrite, progress)
+        result = run_labels(labels, output, reading, volume, settings, overwrite, progress, links)
+    if links:
+        say(f'{len(result.edits)} decisions made by hand in {output/"edits.csv"}')
     show_run(result, write_report(output))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #470dd841
@@ -493,10 +526,11 @@ def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_a
     from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_membranes
     from cryoseg.show.report import write_report
+    warn_of_input(settings)
     volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
-    refuse_loss(output, (membranes,), ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'), True)
+    refuse_loss(output, (membranes,), ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'), None)
     with progress_bars() as progress:
         result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))
@@ -524,8 +558,10 @@ def simulate(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     from cryoseg.phantom.phantom import simulate_phantom
     from cryoseg.result.folder import check_space
     from cryoseg.result.folder import check_stage_memory
+    from cryoseg.result.folder import refuse_loss
     if (output/'truth.toml').exists() and not overwrite:
         raise VolumeError(f'{output} holds a phantom already; choose another folder or --overwrite')
+    refuse_loss(output, (), PHANTOM_FILES, None if overwrite else ())
     check_space(output, PHANTOM_BYTES*math.prod(settings.phantom.shape), 'the phantom')
     check_stage_memory('phantom', math.prod(settings.phantom.shape))
     phantom = simulate_phantom(settings.phantom, settings.seed)
@@ -549,7 +585,7 @@ def train(inputs:Inputs, output:Weights, steps:Annotated[int, typer.Option(help=
     from cryoseg.segment.match import train_on_tomogram
     from cryoseg.segment.unet import load_weights
     from cryoseg.segment.unet import save_weights
-    from cryoseg.run.workflow import known_voxel_size
+    from cryoseg.run.labelling import known_voxel_size
     if output.suffix != '.safetensors':
         raise VolumeError(f'{output} must end in .safetensors')
     if output.exists() and not overwrite:
@@ -668,10 +704,14 @@ def demo(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     from cryoseg.measure.evaluate import evaluate
     from cryoseg.measure.evaluate import format_evaluation
     from cryoseg.phantom.phantom import simulate_phantom
+    from cryoseg.result.folder import record_path
+    from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_tomogram
     from cryoseg.show.report import write_report
-    phantom = output/'phantom'
+    phantom, is_run = output/'phantom', record_path(output).exists()
+    refuse_loss(output, (), ['evaluation.json'], None if overwrite or is_run else ())
     if not (phantom/'truth.toml').exists() or overwrite:
+        refuse_loss(phantom, (), PHANTOM_FILES, None if overwrite else ())
         say('simulating a tomogram with a missing wedge')
         store_phantom(simulate_phantom(DEMO_PHANTOM, settings.seed), phantom)
     with progress_bars() as progress:

@@ -38,6 +38,7 @@ from ..result.records import Surface
 from ..result.meshes import read_surface_ply
 from ..result.folder import FIRST_STAGE
 from ..result.folder import STAGE_NAMES
+from ..result.folder import checksum
 from ..result.folder import find_input
 from ..result.folder import MAX_RECORD_BYTES
 from ..result.folder import input_settings
@@ -155,6 +156,9 @@ def _read_image(record, folder, notes, like):
     if path is None:
         notes.append(f'The input {name} is not there any more, so the slices have no image behind them.')
         return None
+    if about.get('checksum') not in (None, checksum(path)):
+        notes.append(f'The input {path.name} has changed since the run, and is not shown.')
+        return None
     values = record.get('settings', {}).get('input', {})
     image = _quietly(lambda: read_input(path, input_settings(values), check=False), notes)
     if image is not None and like is not None and image.shape != like.shape:
@@ -241,7 +245,7 @@ def read_run(folder:str|Path, # what `cryoseg run -o` wrote
         run.membranes = _read_result(folder / 'membranes.mrc', run)
     run.image = _read_image(run.record, folder, run.notes, run.frame)
     if 'membranes.csv' not in missing:
-        run.rows = read_rows(folder / 'membranes.csv', Membrane)
+        run.rows = _quietly(lambda: read_rows(folder / 'membranes.csv', Membrane), run.notes)
     if run.frame is not None:
         run.surfaces = _read_surfaces(folder, run.rows, run.frame, run.notes)
     run.contours = _read_curves(folder, run.frame, run.notes)

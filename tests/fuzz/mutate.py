@@ -234,7 +234,8 @@ def npy(rng, data):
 def npz(rng, data):
     "The members of an archive: their headers, their number, their names."
     try: members = {name: zipfile.ZipFile(io.BytesIO(data)).read(name) for name in zipfile.ZipFile(io.BytesIO(data)).namelist()}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, KeyError, OSError, lzma.LZMAError): return blind(rng, data)
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, KeyError, OSError, MemoryError, lzma.LZMAError):
+        return blind(rng, data)     # one that a damaged dictionary of LZMA makes too large is no file to go on with
     if not members: return blind(rng, data)
     name = rng.choice(sorted(members))
     way = rng.randrange(5)

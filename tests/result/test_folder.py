@@ -3,6 +3,8 @@ import datetime
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import tomli_w
 
-from cryoseg.base.files import VolumeError
+from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
 from cryoseg.result.folder import (RunRecord, StageRecord, _to_toml, changed_file, check_space, checksum, input_settings, read_record, record_path,
@@ -133,9 +135,48 @@ def test_what_a_user_keeps_among_the_meshes_stays(tmp_path, stays):
         if stays:
             (fresh/'surfaces').mkdir()
             (fresh/'surfaces/membrane_0001.ply').write_text('y')
-            digest = checksum(fresh/'surfaces')
+            digest = checksum(fresh/'surfaces', own=True)
     assert sorted(p.name for p in (tmp_path/'surfaces').iterdir()) == sorted(['link', 'notes.txt', *['membrane_0001.ply']*stays])
-    assert not stays or checksum(tmp_path/'surfaces') == digest
+    assert not stays or checksum(tmp_path/'surfaces', own=True) == digest
+
+
+def test_an_input_is_all_that_is_read_of_it(tmp_path):
+    "A Zarr may be called surfaces, and its chunks may lie behind links."
+    place = tmp_path/'surfaces'
+    (tmp_path/'elsewhere').mkdir()
+    place.mkdir()
+    (place/'chunk').write_text('1')
+    (place/'more').symlink_to(tmp_path/'elsewhere')
+    seen = [checksum(place)]
+    for path in (place/'chunk', tmp_path/'elsewhere/0'):
+        path.write_text('2')
+        seen.append(checksum(place))
+    (tmp_path/'elsewhere/round').symlink_to(place)                  # no walk without end
+    assert len({*seen}) == 3 and checksum(place) == seen[-1]
+
+
+@pytest.mark.parametrize('after', range(7))
+def test_a_kill_while_results_are_put_in_place_loses_nothing(tmp_path, after):
+    "Whoever starts next puts the older results back, and what a user keeps among them."
+    (tmp_path/'surfaces').mkdir()
+    for name in ('a.csv', 'gone.csv', 'surfaces/membrane_0001.ply', 'surfaces/session.cxs'): (tmp_path/name).write_text('old')
+    before = {p.relative_to(tmp_path).as_posix(): p.read_text() for p in tmp_path.rglob('*') if p.is_file()}
+    script = f"""
+import os
+from cryoseg.result import folder, lock
+left = [{after}]
+def move(source, target, really=folder.move_where_there):
+    if left[0] == 0: os._exit(9)
+    left[0] -= 1
+    really(source, target)
+folder.move_where_there = lock.move_where_there = move
+with folder.staged({str(tmp_path)!r}, ['a.csv', 'surfaces', 'gone.csv', 'new.csv']) as fresh:
+    (fresh/'surfaces').mkdir()
+    for name in ('a.csv', 'surfaces/membrane_0001.ply', 'new.csv'): (fresh/name).write_text('new')
+"""
+    assert subprocess.run([sys.executable, '-c', script]).returncode == 9
+    with pytest.warns(VolumeWarning, match='of a run that was killed'), locked_folder(tmp_path): pass
+    assert {p.relative_to(tmp_path).as_posix(): p.read_text() for p in tmp_path.rglob('*') if p.is_file()} == before
 
 
 @pytest.mark.parametrize('stuck', ['a.csv', 'surfaces', 'c.csv'])
@@ -199,7 +240,7 @@ def test_the_image_behind_a_run_is_binned_once(tmp_path):
     data = np.random.default_rng(0).normal(size=(8, 12, 10)).astype(np.float32)
     write_volume(tmp_path/'a.mrc', Volume(data, 10., (5., 6., 7.)))
     def image_behind(**about):
-        write_record(tmp_path, replace(RECORD, voxel_size_A=20., **about))
+        write_record(tmp_path, replace(RECORD, voxel_size_A=20., checksum=checksum(tmp_path/'a.mrc'), **about))
         return read_run(tmp_path).image
     for size_A in (None, 10.):
         settings = {'input': {'bin': 2} | ({'voxel_size_A': size_A} if size_A else {})}

@@ -53,18 +53,18 @@ def test_the_columns_are_the_interface():
 
 
 @pytest.mark.parametrize('text, names', [
-    ('link_id,fragment_a,end_a,fragment_b,end_b\n1,two,,3,\n', ('line 2', 'fragment_a', "'two'", 'whole number')),
-    ('link_id,fragment_a,end_a,fragment_b,end_b,cost\n1,2,,3,,dear\n', ('line 2', 'cost', "'dear'")),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b\n0,1,two,,3,\n', ('line 2', 'fragment_a', "'two'", 'whole number')),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b,cost\n0,1,2,,3,,dear\n', ('line 2', 'cost', "'dear'")),
     ('link_id,fragment_a,end_a,fragment_b,end_b,taken\n1,2,,3,,\n', ('line 2', 'taken')),
     ('fragment_a\n4\n', ('line 1', 'link_id')),
     ('link_id,fragment_a,end_a,fragment_b,end_b,taken\n\n1,2,,3,,2\n', ('line 3', "taken = '2'", '0 or 1')),
-    ('link_id,fragment_a,end_a,fragment_b,end_b\n1,2,,\n', ('line 2', '4 cells', 'cut short')),
-    ('link_id,fragment_a,end_a,fragment_b,end_b,reason\n1,2,,3,,"open\n', ('quotation mark',)),
-    ('link_id,fragment_a,end_a,fragment_b,end_b,reason\n1,2,,3,,' + 'x'*200000 + '\n', ('field larger',)),
-    ('link_id,fragment_a,end_a,fragment_b,end_b,cost\n1,2,,3,,1e999\n', ('line 2', 'cost', 'finite')),
-    ('link_id,fragment_a,end_a,fragment_b,end_b\n' + '9'*5000 + ',2,,3,\n', ('line 2', 'link_id')),
-    ('link_id,fragment_a,end_a,fragment_b,end_b\n1_0,2,,3,\n', ('line 2', 'link_id')),
-    ('link_id,link id,fragment_a,end_a,fragment_b,end_b\n1,1,2,,3,\n', ('line 1', 'link_id stands there twice')),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b\n0,1,2,,\n', ('line 2', '5 cells', 'cut short')),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b,reason\n0,1,2,,3,,"open\n', ('quotation mark',)),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b,reason\n0,1,2,,3,,' + 'x'*200000 + '\n', ('field larger',)),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b,cost\n0,1,2,,3,,1e999\n', ('line 2', 'cost', 'finite')),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b\n0,' + '9'*5000 + ',2,,3,\n', ('line 2', 'link_id')),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b\n0,1_0,2,,3,\n', ('line 2', 'link_id')),
+    ('taken,link_id,link id,fragment_a,end_a,fragment_b,end_b\n0,1,1,2,,3,\n', ('line 1', 'link_id stands there twice')),
     ('1,2,,3,\n', ('line 1', 'names the columns', 'link_id')),
 ])
 def test_what_makes_no_sense_is_named(text, names, tmp_path):
@@ -180,3 +180,20 @@ def test_voxels_become_angstroms_where_the_voxel_size_is_known(tmp_path):
     write_rows(tmp_path/'t.csv', [row], Membrane)
     assert read_rows(tmp_path/'t.csv', Membrane, 10.) == [row]
     with pytest.raises(VolumeError, match='line 2: area_A2 is in Å.*--voxel-size'): read_rows(tmp_path/'t.csv', Membrane, None)
+
+
+def test_places_keep_a_hundredth_wherever_the_origin_lies(tmp_path):
+    "Curves are read back and fitted to; six digits of 1e7 Å are ten."
+    volume = Volume(np.zeros((3, 9, 9), np.int8), 13., (2e7, -3e7, 1e6))
+    contour = Contour(1, 2, 'closed', points=np.random.default_rng(0).uniform(0, 9, (40, 2)), sigma=np.ones(40), extrapolated=np.zeros(40, bool))
+    write_contours(tmp_path, [contour], volume)
+    np.testing.assert_allclose(read_contours(tmp_path, volume)[0].points, contour.points, atol=.002)
+
+
+def test_a_table_without_its_decisions_is_refused(tmp_path):
+    "Its links would all be taken for cut."
+    write_rows(tmp_path/'links.csv', [Link(1, 1, None, 2, None, taken=True)], Link)
+    lines = [line.split(',') for line in (tmp_path/'links.csv').read_text().splitlines()]
+    k = lines[0].index('taken')
+    (tmp_path/'links.csv').write_text('\n'.join(','.join(line[:k] + line[k + 1:]) for line in lines))
+    with pytest.raises(VolumeError, match='taken'): read_rows(tmp_path/'links.csv', Link)

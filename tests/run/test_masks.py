@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cryoseg.base.files import VolumeError, VolumeWarning
+from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
 from cryoseg.result.folder import read_input
 from cryoseg.result.settings import InputSettings
@@ -104,3 +105,19 @@ def test_soft_and_full_masks_get_a_word(tomogram, tmp_path):
     volume = Volume(np.asarray(read_input(tomogram).data), 10.)
     with pytest.warns(VolumeWarning, match='one half on'): read_mask(mrc(tmp_path/'s.mrc', (KEPT*.9 + .02).astype('f4')), volume)
     with pytest.warns(VolumeWarning, match='keeps every voxel'): read_mask(mrc(tmp_path/'f.mrc', np.ones(SHAPE, 'i1')), volume)
+
+
+@pytest.mark.parametrize('outside, inside', [(1, 2), (-1, 1)])
+def test_a_mask_without_a_0_does_not_say_what_is_wanted(tomogram, tmp_path, outside, inside):
+    "The commonest value is not always what is outside: here two thirds are inside."
+    labels = np.where(np.arange(24) < 16, inside, outside)*np.ones(SHAPE)
+    with pytest.raises(VolumeError, match='no 0: set what is not wanted to 0'): follow(tomogram, mrc(tmp_path/'m.mrc', labels.astype('f4')))
+
+
+def test_a_mask_of_another_size_or_of_nearly_nothing_is_told(tomogram, tmp_path):
+    like, path = read_input(tomogram), tmp_path/'m.mrc'
+    write_volume(path, Volume(KEPT.astype('i1'), 20.))
+    with pytest.warns(VolumeWarning, match='20 Å a voxel, the volume 10 Å'): assert np.array_equal(read_mask(path, like), KEPT)
+    few = np.zeros(SHAPE, 'i1')
+    few[0, 0, :7] = 1
+    with pytest.warns(VolumeWarning, match='keeps 7 of 7,680 voxels'): read_mask(mrc(path, few), like)

@@ -15,7 +15,7 @@ from cryoseg.base.files import VolumeError, atomic_write, same_name
 from cryoseg.base.formats import read_volume, write_volume
 from cryoseg.base.volume import Volume
 from cryoseg.result.lock import locked_file, locked_folder
-from cryoseg.result.folder import bytes_to_write, is_whole
+from cryoseg.result.folder import bytes_to_write, changed_file, is_whole
 from cryoseg.run import cli, workflow
 from cryoseg.run.cli import app, one_line, output_folders
 from cryoseg.run.settings import RunSettings
@@ -270,6 +270,99 @@ def test_files_that_no_run_has_written_are_not_replaced_unasked(labels, tmp_path
     assert 'membranes.mrc' in words and '--overwrite' in words and contents(tmp_path/'o') == {'membranes.mrc': b'of another program'}
 
 
+@pytest.mark.parametrize('name', ['membranes.csv', 'surfaces/membrane_0001.ply', 'surfaces/membrane_0001.txt', 'lumen.mrc'])
+def test_a_stage_removes_nothing_of_others(labels, tmp_path, name):
+    "Files with the names of a later stage, in the folder of a run that has not come to it."
+    out, size = tmp_path/'o', ('--set', 'connect.min_area_A2=90000')
+    assert cryoseg('connect', labels/'mask.mrc', '-o', out, '-q').exit_code == 0
+    (out/name).parent.mkdir(exist_ok=True)
+    (out/name).write_text('mine')
+    assert cryoseg('connect', labels/'mask.mrc', '-o', out, '-q', *size).exit_code == 0 and (out/name).read_text() == 'mine'
+    if name.endswith('txt'):
+        assert cryoseg('surface', out/'membranes.mrc', '-o', out, '-q').exit_code == 0
+    else:
+        assert 'no run there has written' in refused('surface', out/'membranes.mrc', '-o', out, '-q')
+    assert (out/name).read_text() == 'mine'
+
+
+def test_other_files_of_the_program_are_not_replaced_unasked(labels, image, two_stages, tmp_path):
+    "A report, a phantom, probabilities and labels that somebody else has put there."
+    wanted = {'report.html': ('connect', labels/'mask.mrc'), 'tomogram.mrc': ('simulate',), 'evaluation.json': ('demo',), 'phantom/truth_labels.mrc': ('demo',),
+              f'{image.stem}_probability.mrc': ('segment', image, '--set', 'segment.probabilities=true'), f'{image.name}': ('segment', image)}
+    for name, words in wanted.items():
+        place = tmp_path/words[0]/name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text('mine')
+        assert '--overwrite' in refused(*words, '-o', tmp_path/words[0], '-q') and place.read_text() == 'mine'
+        place.unlink()
+
+
+def test_labels_of_another_tomogram_are_not_kept_for_these(image, two_stages, tmp_path):
+    "Two tomograms of one name; one tomogram with other settings."
+    other = tmp_path/'other'/image.name
+    other.parent.mkdir()
+    write_volume(other, read_volume(image).with_data(np.asarray(read_volume(image).data)[::-1]))
+    labels = tmp_path/'o'/image.name
+    assert cryoseg('segment', image, '-o', tmp_path/'o', '-q').exit_code == 0
+    first = labels.read_bytes()
+    assert 'not made from this tomogram' in refused('segment', other, '-o', tmp_path/'o', '-q') and labels.read_bytes() == first
+    assert 'kept' in cryoseg('segment', image, '-o', tmp_path/'o').stdout and labels.read_bytes() == first
+    result = cryoseg('segment', image, '-o', tmp_path/'o', '--threshold', '.9')
+    assert 'made with other settings: made again' in result.stdout and labels.read_bytes() != first
+    labels.write_bytes(first[:-9])
+    assert 'cut short: made again' in cryoseg('segment', image, '-o', tmp_path/'o').stdout and labels.read_bytes() == first
+
+
+@pytest.mark.parametrize('command', ['connect', 'surface'])
+def test_settings_of_a_tomogram_have_no_effect_on_labels_and_that_is_said(labels, tmp_path, command):
+    result = cryoseg(command, labels/'mask.mrc', '-o', tmp_path/'o', '--set', 'input.voxel_size_A=20')
+    assert result.exit_code == 0 and 'input.voxel_size_A = 20.0: of the tomogram, without effect here; say --voxel-size' in result.stderr
+
+
+def test_decisions_of_another_run_stay_where_they_are(labels, tmp_path):
+    "A refused run has changed nothing, and one that takes the folder over forgets them with a word."
+    other, out = tmp_path/'other.mrc', tmp_path/'o'
+    write_volume(other, read_volume(labels/'mask.mrc').with_data(np.roll(read_volume(labels/'mask.mrc').data, 1, 0)))
+    assert cryoseg('connect', labels/'mask.mrc', '-o', out, '-q').exit_code == 0
+    (out/'edits.csv').write_text('kind,x1_A,y1_A,z1_A,x2_A,y2_A,z2_A,fragment_a,fragment_b\n')
+    before = contents(out)
+    assert 'another input' in refused('connect', other, '-o', out, '-q', '--links', out/'links.csv') and contents(out) == before
+    result = cryoseg('connect', other, '-o', out, '--overwrite')
+    assert result.exit_code == 0 and 'set aside as edits.changed1.csv' in result.stderr and not (out/'edits.csv').exists()
+    assert (out/'edits.changed1.csv').read_bytes() == before['edits.csv']
+
+
+def test_an_edited_table_is_kept_where_another_was_applied(labels, tmp_path):
+    out = tmp_path/'o'
+    assert cryoseg('connect', labels/'mask.mrc', '-o', out, '-q').exit_code == 0
+    shutil.copy(out/'links.csv', tmp_path/'given.csv')
+    mine = (out/'links.csv').read_text() + '\n'
+    for words in (('--links', tmp_path/'given.csv', '--set', 'connect.min_area_A2=90000'), ('--overwrite',)):
+        (out/'links.csv').write_text(mine)
+        assert cryoseg('connect', labels/'mask.mrc', '-o', out, '-q', *words).exit_code == 0
+        assert (out/'links.changed1.csv').read_text() == mine
+        (out/'links.changed1.csv').unlink()
+
+
+def test_a_table_that_was_edited_stops_no_later_stage(done):
+    (done/'connected.csv').write_text((done/'connected.csv').read_text() + '\n')
+    assert cryoseg('surface', done/'membranes.mrc', '-o', done, '-q').exit_code == 0
+
+
+def test_surfaces_of_a_run_on_labels_take_those_labels(labels, tmp_path):
+    "They lie where they were given, not in the folder, where something else may be called labels.mrc."
+    out = tmp_path/'o'
+    assert cryoseg('connect', labels/'mask.mrc', '-o', out, '-q').exit_code == 0
+    told = workflow.read_record(out).reading
+    tables = []
+    for stray in (False, True):
+        if stray: write_volume(out/'labels.mrc', read_volume(labels/'mask.mrc').with_data(np.zeros((40, 48, 48), np.int8)))
+        assert cryoseg('surface', out/'membranes.mrc', '-o', out, '-q', '--contours', 'gp', '--seed', int(stray)).exit_code == 0
+        tables.append(len((out/'curves.csv').read_text().splitlines()))
+        assert workflow.read_record(out).reading == told
+    assert tables[0] == tables[1] > 1000
+
+
 def test_results_of_a_run_that_is_given_up_do_not_stay(done, tmp_path):
     "Membranes of one run beside the surfaces of another."
     shutil.copy(done/'membranes.mrc', tmp_path/'given.mrc')
@@ -307,7 +400,7 @@ def test_a_damaged_file_is_made_again_with_a_word(done, name, how):
     if how == 'removed': path.unlink()
     else: path.write_bytes(data if how == 'changed' else data[:-1])
     record = workflow.read_record(done)
-    assert workflow.changed_file(done, record.stages['surface']) == name.partition('/')[0]
+    assert changed_file(done, record.stages['surface']) == name.partition('/')[0]
     if (name, how) in (('surfaces/membrane_0001.ply', 'cut'), ('membranes.csv', 'changed')):      # the others by the same way
         result = cryoseg('surface', done/'membranes.mrc', '-o', done)
         assert result.exit_code == 0 and f'surface: done again, {name.partition("/")[0]} is not what was written' in result.stdout
@@ -324,7 +417,7 @@ def test_what_a_person_has_changed_or_added_is_kept(done):
     (done/'surfaces/pictures').mkdir()
     (done/'surfaces/pictures/a.png').write_text('mine too')
     record = workflow.read_record(done)
-    assert workflow.changed_file(done, record.stages['surface']) == 'membranes.csv'         # what is added is no damage
+    assert changed_file(done, record.stages['surface']) == 'membranes.csv'         # what is added is no damage
     for settings, warned in (((), True), (('--set', 'surface.min_points=60'), False), (('--set', 'surface.min_points=61'), False)):
         result = cryoseg('surface', done/'membranes.mrc', '-o', done, *settings)
         assert result.exit_code == 0 and ('kept as membranes.changed1.csv' in result.stderr) == warned, result.stderr

@@ -15,7 +15,8 @@ from cryoseg.result.records import Edit, Fragment, Link, Membrane, refused_surfa
 from cryoseg.result.tables import read_rows, write_rows
 from cryoseg.run import workflow
 from cryoseg.run.settings import RunSettings, with_values
-from cryoseg.run.workflow import STAGES, Stage, fit_surfaces, run_labels, run_membranes, run_tomogram, store_edits
+from cryoseg.run.stages import as_mrc_ids, fit_surfaces
+from cryoseg.run.workflow import STAGES, Stage, run_labels, run_membranes, run_tomogram, store_edits
 from cryoseg.segment.unet import default_weights
 
 NAMES = [stage.name for stage in STAGES]
@@ -376,8 +377,8 @@ def test_a_new_stage_is_one_entry(place, monkeypatch):
 
 
 def test_fragments_beyond_uint16_are_kept_as_whole_real_numbers():
-    big = workflow.as_mrc_ids(np.array([[[0, 70_000]]], np.int32))
-    assert big.dtype == np.float32 and big[0, 0, 1] == 70_000 and workflow.as_mrc_ids(np.array([[[0, 9]]])).dtype == np.uint16
+    big = as_mrc_ids(np.array([[[0, 70_000]]], np.int32))
+    assert big.dtype == np.float32 and big[0, 0, 1] == 70_000 and as_mrc_ids(np.array([[[0, 9]]])).dtype == np.uint16
 
 
 def test_nothing_found_is_a_whole_run(tmp_path):

@@ -17,6 +17,7 @@ from cryoseg.show.report import (
     MAX_BYTES, RunFiles, choose_slices, count_proteins, evaluation_html, read_run,
     report_html, summary_html, table_html, write_report,
 )
+from cryoseg.result.folder import checksum
 from cryoseg.result.records import Membrane, Surface
 from cryoseg.result.meshes import write_surface_ply
 from cryoseg.result.tables import read_rows
@@ -75,7 +76,8 @@ def make_run(folder, rows, origin_A=(0., 0., 0.), **record):
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         table.writerows({k: '' if v is None else v for k, v in r.items()} for r in rows)
-    (folder / 'run.toml').write_text(record.get('text', RUN), encoding='utf-8')
+    text = record.get('text', RUN).replace('sha256:00', checksum(folder / 'tomogram.mrc'))
+    (folder / 'run.toml').write_text(text, encoding='utf-8')
     return folder
 
 
@@ -136,7 +138,7 @@ def test_the_markup_is_sound(page):
 def test_it_says_what_was_found(page):
     said = words(page)
     for phrase in ('3 membranes were found: 1 is closed, 1 is cut by the edge of the volume and 1 is without a surface', 'Membrane 7 has no surface because a <b>plane</b> & no more',
-                   '1 clump of protein (27 voxels) is marked', '36 × 28 × 20 voxels of 10 Å', '452.3 ± 3.1', '910 ± 12', '±4.2 Å', 'cryoseg 0.1.0', 'sha256:00', 'IoU of membrane voxels'):
+                   '1 clump of protein (27 voxels) is marked', '36 × 28 × 20 voxels of 10 Å', '452.3 ± 3.1', '910 ± 12', '±4.2 Å', 'cryoseg 0.1.0', 'sha256:', 'IoU of membrane voxels'):
         assert phrase in said, phrase
     assert '<b>plane</b>' not in page                               # text of a file is text, not markup
 
@@ -177,7 +179,7 @@ def test_damaged_parts_are_left_out(tmp_path):
     run = read_run(folder)
     assert [s.id for s in run.surfaces] == [1] and run.image is None and run.evaluation is None
     said = words(report_html(run, max_faces=0))
-    for phrase in ('membrane_0002.ply cannot be read', 'membranes.mrc', 'evaluation.json is damaged', 'it has changed since the run'): assert phrase in said, phrase
+    for phrase in ('membrane_0002.ply cannot be read', 'membranes.mrc', 'evaluation.json is damaged', 'has changed since the run'): assert phrase in said, phrase
 
 
 def test_the_input_is_read_as_the_run_read_it(tmp_path):
@@ -197,6 +199,13 @@ def test_binning_counts_once(tmp_path, given):
     write_volume(folder / 'labels.mrc', Volume(np.zeros((10, 14, 18), np.int8), 20.0))
     run = read_run(folder)
     assert (run.image.shape, run.image.voxel_size_A) == (run.labels.shape, run.labels.voxel_size_A)
+
+
+def test_another_image_of_the_same_shape_is_not_shown(tmp_path):
+    folder = make_run(tmp_path / 'run', ROWS[:1])
+    write_volume(folder / 'tomogram.mrc', Volume(np.zeros(SHAPE, np.float32) + np.arange(SHAPE[2]), SIZE_A))
+    run = read_run(folder)
+    assert run.image is None and run.notes == ['The input tomogram.mrc has changed since the run, and is not shown.']
 
 
 def test_scores_keep_their_names():
