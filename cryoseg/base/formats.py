@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MRC', 'READ_ONLY_MRC', 'TIFF', 'NPY', 'NPZ', 'AMIRA', 'PNG', 'JPEG', 'OME_ZARR', 'VOLUME_FORMATS', 'OME',
-           'OTHER_SUFFIXES', 'MAX_ORIGIN_A', 'MAX_START', 'MAX_REASON', 'MAX_EDGE_RATIO', 'LIKELY_A', 'USUAL_A',
-           'SMALL_VOXEL_A', 'LARGE_VOXEL_A', 'SMALL_BOX_A', 'LARGE_BOX_A', 'OTHER_UNITS', 'GIVE_SIZE', 'SAMPLED',
-           'MOST_VALUES', 'COUNTED', 'VolumeFormat', 'format_suffix', 'find_format', 'file_stem', 'open_volume',
-           'read_meaning', 'VoxelSize', 'bin_labels', 'read_volume', 'write_volume', 'FileInfo', 'describe']
+           'OTHER_SUFFIXES', 'MAX_ORIGIN_A', 'MAX_START', 'HELD_ORIGIN_A', 'HELD_START', 'MAX_REASON', 'MAX_EDGE_RATIO',
+           'LIKELY_A', 'USUAL_A', 'SMALL_VOXEL_A', 'LARGE_VOXEL_A', 'SMALL_BOX_A', 'LARGE_BOX_A', 'OTHER_UNITS',
+           'GIVE_SIZE', 'SAMPLED', 'MOST_VALUES', 'COUNTED', 'VolumeFormat', 'format_suffix', 'find_format',
+           'file_stem', 'open_volume', 'read_meaning', 'VoxelSize', 'bin_labels', 'read_volume', 'write_volume',
+           'FileInfo', 'describe']
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #18bc41b9
 import warnings
@@ -174,27 +175,24 @@ def _find_reader(path):
 # %% ../../nbs/9_base/09c6_formats.ipynb #f53b193d
 MAX_ORIGIN_A = 1e8 # a centimetre: no specimen stage is that far away
 MAX_START = 2**20 # voxels: no tomogram is that long
+HELD_ORIGIN_A = 1e30 # what every header can hold
+HELD_START = 2**31 - 1
 
 
-def _unlikely_origin(origin_A):
-    "Words on an origin that cannot be; empty where nothing is to be said."
-    likely = all(abs(value) <= MAX_ORIGIN_A for value in origin_A)
-    return '' if likely else f'an origin of {tuple(float(value) for value in origin_A)} Å'
-
-
-def _unlikely_start(nstart):
-    "Words on a start that cannot be; empty where nothing is to be said."
-    likely = all(abs(value) <= MAX_START for value in nstart)
-    return '' if likely else f'a start of {tuple(nstart)} voxels'
+def _within(numbers, limit):
+    "Whether numbers are no larger than a limit; NaN is."
+    return all(abs(number) <= limit for number in numbers)
 
 
 def _with_likely_place(raw, path):
     "The same file, its place 0 where a stage cannot be; whatever the format."
-    origin = _unlikely_origin(raw.origin_A)
-    start = _unlikely_start(raw.nstart)
-    for said in filter(None, (origin, start)):
-        warn_user(f'{path}: {said} makes no sense; 0 taken')
-    return replace(raw, origin_A=(0., 0., 0.) if origin else raw.origin_A, nstart=(0, 0, 0) if start else raw.nstart)
+    if not _within(raw.origin_A, MAX_ORIGIN_A):
+        warn_user(f'{path}: an origin of {tuple(float(value) for value in raw.origin_A)} Å makes no sense; 0 taken')
+        raw = replace(raw, origin_A=(0., 0., 0.))
+    if not _within(raw.nstart, MAX_START):
+        warn_user(f'{path}: a start of {tuple(raw.nstart)} voxels makes no sense; 0 taken')
+        raw = replace(raw, nstart=(0, 0, 0))
+    return raw
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #a19626b0
 MAX_REASON = 300 # letters of an error of another package
@@ -547,9 +545,9 @@ def write_volume(path:str|Path, # of a format in VOLUME_FORMATS that can be writ
     entry = VOLUME_FORMATS[suffix] if suffix in VOLUME_FORMATS else VolumeFormat()
     if entry.write is None:
         raise VolumeError(f'{path}: unknown suffix {Path(path).suffix!r}; {_suffixes_with("write")} can be written')
-    said = _unlikely_origin(volume.origin_A) or _unlikely_start(volume.nstart)
-    if said:
-        raise VolumeError(f'{path}: {said} makes no sense; give where it lies in the microscope, or 0')
+    if not (_within(volume.origin_A, HELD_ORIGIN_A) and _within(volume.nstart, HELD_START)):
+        raise VolumeError(f'{path}: an origin of {volume.origin_A} Å and a start of {volume.nstart} voxels fit no '
+                          'header; give where it lies in the microscope, or 0')
     write = import_place(entry.write)
     with atomic_write(path) as part:
         write(part, volume, dtype, path)

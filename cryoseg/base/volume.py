@@ -332,7 +332,12 @@ def as_dtype(data:np.ndarray, # voxels
                               f'({limits.min} to {limits.max}); choose a wider dtype or another format')
     if dtype.kind in 'iu' and data.dtype.kind == 'f':
         data = np.rint(data)
-    return data.astype(dtype)
+    with np.errstate(over='ignore'): # told below
+        converted = data.astype(dtype)
+    if dtype.kind == 'f' and (np.isinf(converted) & np.isfinite(data)).any():
+        raise VolumeError(f'{path}: some values do not fit {dtype} (up to {np.finfo(dtype).max:g}); '
+                          'choose a wider dtype or another format, or cut them off')
+    return converted
 
 # %% ../../nbs/9_base/09b_volume.ipynb #cfd1fb20
 MIN_SKEWNESS = .15 # of smoothed noise it stays below this
