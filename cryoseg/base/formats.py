@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MRC', 'READ_ONLY_MRC', 'TIFF', 'NPY', 'NPZ', 'AMIRA', 'PNG', 'JPEG', 'OME_ZARR', 'VOLUME_FORMATS', 'OME',
-           'OTHER_SUFFIXES', 'MAX_REASON', 'MAX_EDGE_RATIO', 'LIKELY_A', 'USUAL_A', 'SMALL_VOXEL_A', 'LARGE_VOXEL_A',
-           'SMALL_BOX_A', 'LARGE_BOX_A', 'OTHER_UNITS', 'GIVE_SIZE', 'SAMPLED', 'MOST_VALUES', 'COUNTED',
-           'VolumeFormat', 'format_suffix', 'find_format', 'file_stem', 'open_volume', 'read_meaning', 'VoxelSize',
-           'bin_labels', 'read_volume', 'write_volume', 'volume_writer', 'FileInfo', 'describe']
+           'OTHER_SUFFIXES', 'MAX_ORIGIN_A', 'MAX_START', 'HELD_ORIGIN_A', 'HELD_START', 'MAX_REASON', 'MAX_EDGE_RATIO',
+           'LIKELY_A', 'USUAL_A', 'SMALL_VOXEL_A', 'LARGE_VOXEL_A', 'SMALL_BOX_A', 'LARGE_BOX_A', 'OTHER_UNITS',
+           'GIVE_SIZE', 'SAMPLED', 'MOST_VALUES', 'COUNTED', 'VolumeFormat', 'format_suffix', 'find_format',
+           'file_stem', 'open_volume', 'read_meaning', 'VoxelSize', 'bin_labels', 'read_volume', 'write_volume',
+           'volume_writer', 'FileInfo', 'describe']
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #18bc41b9
 import warnings
@@ -38,6 +39,7 @@ from .volume import bin_volume
 from .volume import VOXEL_SIZES_A
 from .volume import check_voxel_size
 from .volume import check_voxels
+from .volume import chosen_slices
 from .volume import cut_slices
 from .volume import guess_polarity
 from .volume import invert_polarity
@@ -174,6 +176,28 @@ def _find_reader(path):
         _refuse_kind(path)
     return entry
 
+# %% ../../nbs/9_base/09c6_formats.ipynb #f53b193d
+MAX_ORIGIN_A = 1e8 # a centimetre: no specimen stage is that far away
+MAX_START = 2**20 # voxels: no tomogram is that long
+HELD_ORIGIN_A = 1e30 # what every header can hold
+HELD_START = 2**31 - 1
+
+
+def _within(numbers, limit):
+    "Whether numbers are no larger than a limit; NaN is."
+    return all(abs(number) <= limit for number in numbers)
+
+
+def _with_likely_place(raw, path):
+    "The same file, its place 0 where a stage cannot be; whatever the format."
+    if not _within(raw.origin_A, MAX_ORIGIN_A):
+        warn_user(f'{path}: an origin of {tuple(float(value) for value in raw.origin_A)} Å makes no sense; 0 taken')
+        raw = replace(raw, origin_A=(0., 0., 0.))
+    if not _within(raw.nstart, MAX_START):
+        warn_user(f'{path}: a start of {tuple(raw.nstart)} voxels makes no sense; 0 taken')
+        raw = replace(raw, nstart=(0, 0, 0))
+    return raw
+
 # %% ../../nbs/9_base/09c6_formats.ipynb #a19626b0
 MAX_REASON = 300 # letters of an error of another package
 
@@ -197,7 +221,8 @@ def open_volume(path:Path, # a file or an OME-Zarr folder
     wishes = dict(labels=labels, allow_missing=allow_missing, follow_links=follow_links)
     try:
         entry = _find_reader(path)
-        return import_place(entry.read)(path, **{name: wishes[name] for name in entry.wishes})
+        raw = import_place(entry.read)(path, **{name: wishes[name] for name in entry.wishes})
+        return _with_likely_place(raw, path)
     except (VolumeError, VolumeWarning):
         raise
     except PermissionError as error:
@@ -383,12 +408,14 @@ def _origin_of(raw):
     return raw.origin_A if any(raw.origin_A) else tuple(n*edge for n, edge in zip(raw.nstart, raw.voxel_A))
 
 
-def _with_cubes(raw, path, labels):
-    "The same file with voxels that are cubes."
+def _with_cubes(raw, path, labels, z_range=None):
+    "(the same file with voxels that are cubes, what of `z_range` is still to be cut): its own slices are cut first."
     data = _to_zyx(raw, path)
     pitch = _pitch(raw, data.shape)
     if pitch is None:
-        return raw
+        return raw, z_range
+    first, last = (0, len(data)) if z_range is None else chosen_slices(z_range, len(data))
+    data = data[first:last]
     z_A, y_A, x_A = pitch
     edge = min(y_A, x_A)
     step = tuple(edge/side for side in pitch)
@@ -399,7 +426,8 @@ def _with_cubes(raw, path, labels):
     cubes = _resampled(native, step, labels)
     column, row, section = raw.axes
     on_disk = cubes.transpose([3 - axis for axis in (section, row, column)])
-    return replace(raw, data=on_disk, voxel_A=(edge,)*3, origin_A=_origin_of(raw), nstart=(0, 0, 0))
+    x, y, z = _origin_of(raw)
+    return replace(raw, data=on_disk, voxel_A=(edge,)*3, origin_A=(x, y, z + first*z_A), nstart=(0, 0, 0)), None
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #5c7e540d
 def _is_whole(data):
@@ -481,7 +509,7 @@ def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also
                 *,
                 voxel_size_A:float|None=None, # instead of what the file says, Å
                 beam_axis:str|None=None, # 'y' where the beam runs along y: that axis becomes z
-                z_range:tuple|None=None, # (start, stop) slices, before binning; the others are not read
+                z_range:tuple|None=None, # (start, stop) slices of the file, before resampling; others are not read
                 bin:int=1, # average blocks of this edge; of labels take the most frequent
                 invert:bool=False, # for bright membranes: this package expects dark ones; labels never are
                 check:bool=True, # refuse NaN, infinity and constant images; labels are not checked
@@ -498,7 +526,7 @@ def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also
         raw = _shown(raw)
     raw = _with_beam_along_z(raw, beam_axis)
     if resample:
-        raw = _with_cubes(raw, path, labels)
+        raw, z_range = _with_cubes(raw, path, labels, z_range)
     volume = _as_volume(raw, path, voxel_size_A, ask=beam_axis is None)
     if z_range is not None:
         volume = cut_slices(volume, z_range)
@@ -521,6 +549,9 @@ def write_volume(path:str|Path, # of a format in VOLUME_FORMATS that can be writ
     entry = VOLUME_FORMATS[suffix] if suffix in VOLUME_FORMATS else VolumeFormat()
     if entry.write is None:
         raise VolumeError(f'{path}: unknown suffix {Path(path).suffix!r}; {_suffixes_with("write")} can be written')
+    if not (_within(volume.origin_A, HELD_ORIGIN_A) and _within(volume.nstart, HELD_START)):
+        raise VolumeError(f'{path}: an origin of {volume.origin_A} Å and a start of {volume.nstart} voxels fit no '
+                          'header; give where it lies in the microscope, or 0')
     write = import_place(entry.write)
     with atomic_write(path) as part:
         write(part, volume, dtype, path)

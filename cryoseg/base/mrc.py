@@ -8,10 +8,10 @@ __all__ = ['MODES', 'REFUSED_MODES', 'PACKED', 'HEADER_BYTES', 'MAX_SIDE', 'EXTE
            'SERIALEM_ANGLE', 'ANGLES_PER_DEGREE', 'SECTION_FIELDS', 'FEI_HEADERS', 'MAX_NUMBERS', 'MIN_TILT_RANGE',
            'MAX_TILT', 'STACK_SUFFIXES', 'VOLUME_SUFFIX', 'SERIES_WORDS', 'VOLUME_WORDS', 'N_PAIRS', 'LOOKED_AT',
            'MIN_ALIKE', 'ALIKE', 'PICTURES', 'LARGEST_SIGNED', 'N_BYTES', 'LOWEST', 'HALF', 'N_SAMPLED',
-           'MIN_BACKGROUND', 'MAX_SHIFTED', 'STEEPER', 'RIGHT_ANGLES', 'MAX_ORIGIN_A', 'SAME', 'CHUNK', 'WRITTEN_AS',
-           'CREATOR', 'MEANING', 'NOTE', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start', 'tilt_angles',
-           'StackSign', 'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'MrcSlices', 'mrc_slices', 'write_mrc',
-           'was_cut_short', 'read_mrc_meaning', 'read_note']
+           'MIN_BACKGROUND', 'MAX_SHIFTED', 'STEEPER', 'RIGHT_ANGLES', 'SAME', 'CHUNK', 'WRITTEN_AS', 'CREATOR',
+           'MEANING', 'NOTE', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start', 'tilt_angles', 'StackSign',
+           'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'MrcSlices', 'mrc_slices', 'write_mrc', 'was_cut_short',
+           'read_mrc_meaning', 'read_note']
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #821c3478
 import bz2
@@ -397,7 +397,6 @@ def _bytes_as_meant(start, data, path):
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #d6cc3b59
 RIGHT_ANGLES = (0., 90.) # degrees: 0 = not filled in
-MAX_ORIGIN_A = 1e8 # a centimetre: no specimen stage is that far away
 SAME = 1.01 # edges that differ by less are one edge, rounded
 
 
@@ -445,22 +444,15 @@ def _voxel(start, axes, path):
     return stored
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #22c88292
-def _nstart(header, axes, path):
+def _nstart(header, axes):
     "`nstart` along x,y,z, from that along column, row and section."
-    start = tuple(int(header[name]) for name in ('nxstart', 'nystart', 'nzstart'))
-    if max(map(abs, start)) > MAX_SIDE:
-        warn_user(f'{path}: a start of {start} voxels makes no sense; 0 taken')
-        return 0, 0, 0
-    return _along_xyz(start, axes)
+    return _along_xyz([int(header[name]) for name in ('nxstart', 'nystart', 'nzstart')], axes)
 
 
-def _origin(header, path):
+def _origin(header):
     "Origin along x,y,z in Å."
     origin = header['origin'].item()
-    if not all(abs(value) <= MAX_ORIGIN_A for value in origin):
-        warn_user(f'{path}: an origin of {origin} Å makes no sense; 0 taken')
-        return 0., 0., 0.
-    return tuple(six_digits(value) for value in origin)
+    return tuple(six_digits(value) if np.isfinite(value) else value for value in origin)
 
 
 def _what_it_says(header):
@@ -565,7 +557,7 @@ def read_mrc(path:Path, # perhaps compressed
     axes = _axes(start.header, path)
     voxel = _voxel(start, axes, path)
     said = '' if all(voxel) else _what_it_says(start.header)
-    return RawVolume(data, f'MRC mode {mode}', voxel, _origin(start.header, path), _nstart(start.header, axes, path),
+    return RawVolume(data, f'MRC mode {mode}', voxel, _origin(start.header), _nstart(start.header, axes),
                      axes, said)
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #139a3581

@@ -86,21 +86,31 @@ def _columns(cells, known, where):
     return names
 
 
-def _row(cells, names, where):
+class _Head(NamedTuple):
+    "What the first row of a table says of the others."
+    names: list         # of the known columns, '' for other ones
+    optional: frozenset # of them, those whose cells may be empty: spreadsheets leave them out at the end of a row
+    cut_line: int       # the last line, where it does not end as lines do: the file may be cut there; 0 = it ends
+
+
+def _row(cells, head, number, path):
     "The cells of a row by the names of their columns. Raises VolumeError where there are too few or too many."
+    names, where = head.names, f'{path}, line {number}'
     if any(cell.strip() for cell in cells[len(names):]):
         raise VolumeError(f'{where}: has {len(cells)} cells, the first row {len(names)}; are there commas in numbers? '
                           'Save with semicolons, or with decimal points')
-    if len(cells) < len(names):
+    missing = set(names[len(cells):])
+    if missing and (number == head.cut_line or missing - head.optional - {''}):
         raise VolumeError(f'{where}: has {len(cells)} cells, the first row {len(names)}; is the file cut short?')
-    return {name: cell.strip() for name, cell in zip(names, cells) if name}
+    whole = cells + ['']*(len(names) - len(cells))
+    return {name: cell.strip() for name, cell in zip(names, whole) if name}
 
 
-def _rows(lines, names, path):
+def _rows(lines, head, path):
     "The rows of a table that are not empty."
     for number, cells in lines:
         if any(cell.strip() for cell in cells):
-            yield Row(number, _row(cells, names, f'{path}, line {number}'))
+            yield Row(number, _row(cells, head, number, path))
 
 # %% ../../nbs/9_base/09a5_spreadsheets.ipynb #4e52280e
 def _body(path, known):
@@ -129,6 +139,7 @@ def read_spreadsheet(path, # a CSV file, whoever wrote it
                      columns, # names of the columns that are known
                      needed=(), # those of them that must be there
                      numbers=(), # those of them that hold real numbers
+                     optional=(), # those of them whose cells may be empty
                      )->Spreadsheet: # of the known columns
     "Read a table as text. Raises VolumeError, with the line, for what is none."
     known = {plain_name(name): name for name in columns}
@@ -139,10 +150,11 @@ def read_spreadsheet(path, # a CSV file, whoever wrote it
     missing = [name for name in needed if name not in names]
     if missing:
         raise VolumeError(f'{path}, line {number}: the column {", ".join(missing)} is missing; keep it')
-    decimal = _decimal(_rows(lines, names, path), numbers, separator, path)
+    head = _Head(names, frozenset(optional), 0 if text.endswith('\n') else before + text.count('\n') + 1)
+    decimal = _decimal(_rows(lines, head, path), numbers, separator, path)
     again = _lines(text, separator, path, before)
     next(again)
-    return Spreadsheet(tuple(filter(None, names)), _rows(again, names, path), decimal)
+    return Spreadsheet(tuple(filter(None, names)), _rows(again, head, path), decimal)
 
 # %% ../../nbs/9_base/09a5_spreadsheets.ipynb #1f72246d
 THOUSANDS = re.compile(r'[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+', re.ASCII)

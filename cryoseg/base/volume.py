@@ -6,8 +6,8 @@
 __all__ = ['VOXEL_SIZES_A', 'POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'UNITS_A', 'LETTER_CODE', 'PER_VOXEL', 'MIN_PLURAL',
            'MEANING_PART', 'LABEL_MEANING', 'SLAB_BYTES', 'MIN_SKEWNESS', 'GROUND_FACTOR', 'RANGE_PERCENTILES',
            'RANGE_TO_SD', 'MAX_SDS', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume', 'voxel_edge', 'unit_in_A',
-           'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels', 'cut_slices', 'bin_volume',
-           'invert_polarity', 'as_dtype', 'guess_polarity']
+           'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels', 'chosen_slices', 'cut_slices',
+           'bin_volume', 'invert_polarity', 'as_dtype', 'guess_polarity']
 
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib
@@ -264,15 +264,22 @@ def _moved_to(volume, first_zyx_vox, **changes):
     return replace(volume, origin_A=tuple(corner.tolist()), nstart=(0, 0, 0), **changes)
 
 
+def chosen_slices(z_range:tuple, # (start, stop); None = the end
+                  n:int, # slices that there are
+                  )->tuple: # (first, last): from the first up to, not including, the last
+    "Say which slices are meant. Raises VolumeError where they are not there."
+    start, stop = z_range
+    first, last, _ = slice(start, stop).indices(n)
+    if first >= last or max(start or 0, stop or 0) > n:
+        raise VolumeError(f'z range {start}:{stop} is not within the slices 0:{n}; give start < stop <= {n}')
+    return first, last
+
+
 def cut_slices(volume:Volume, # any
                z_range:tuple, # (start, stop): slices from start up to, not including, stop; None = the end
                )->Volume: # a view
     "Take some slices of a volume, in their place in space; the others are not read. Raises VolumeError outside it."
-    start, stop = z_range
-    n = volume.shape[0]
-    first, last, _ = slice(start, stop).indices(n)
-    if first >= last or max(start or 0, stop or 0) > n:
-        raise VolumeError(f'z range {start}:{stop} is not within the slices 0:{n}; give start < stop <= {n}')
+    first, last = chosen_slices(z_range, volume.shape[0])
     return _moved_to(volume, (first, 0, 0), data=volume.data[first:last])
 
 
@@ -320,14 +327,19 @@ def as_dtype(data:np.ndarray, # voxels
         return data
     if dtype.kind in 'iu' and data.size and data.dtype.kind != 'b':
         limits = np.iinfo(dtype)
-        low = data.min()
-        high = data.max()
+        low = data.min().item() # Python compares exactly; NumPy would round the limits to the kind of the voxels
+        high = data.max().item()
         if not (low >= limits.min and high <= limits.max):
             raise VolumeError(f'{path}: values from {low:g} to {high:g} do not fit {dtype} '
                               f'({limits.min} to {limits.max}); choose a wider dtype or another format')
     if dtype.kind in 'iu' and data.dtype.kind == 'f':
         data = np.rint(data)
-    return data.astype(dtype)
+    with np.errstate(over='ignore'): # told below
+        converted = data.astype(dtype)
+    if dtype.kind == 'f' and (np.isinf(converted) & np.isfinite(data)).any():
+        raise VolumeError(f'{path}: some values do not fit {dtype} (up to {np.finfo(dtype).max:g}); '
+                          'choose a wider dtype or another format, or cut them off')
+    return converted
 
 # %% ../../nbs/9_base/09b_volume.ipynb #cfd1fb20
 MIN_SKEWNESS = .15 # of smoothed noise it stays below this

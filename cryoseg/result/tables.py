@@ -173,7 +173,8 @@ def read_rows(path, # a table that `write_rows` wrote, or a person changed
     # without a default, or a yes or no: what is missing would be taken for a no
     needed = [f.name for f in fields(kind) if f.default is MISSING or isinstance(f.default, bool)]
     real = [name for name, hint in hints.items() if float in (get_args(hint) or (hint,))]
-    sheet = read_spreadsheet(path, _with_voxels(columns(kind)), needed, _with_voxels(real))
+    optional = [name for name, hint in hints.items() if {str, type(None)} & {hint, *get_args(hint)}]
+    sheet = read_spreadsheet(path, _with_voxels(columns(kind)), needed, _with_voxels(real), _with_voxels(optional))
     there = {name: (name, in_voxels(name)) for name in columns(kind)}
     there = {name: both for name, both in there.items() if not set(both).isdisjoint(sheet.columns)}
     return [kind(**_values(row, there, hints, sheet.decimal, path, voxel_size_A)) for row in sheet.rows]

@@ -101,7 +101,7 @@ def _show_warning(message, *_, **__):
 
 
 # errors that a user can do something about
-MENDABLE = VolumeError, OSError, ValueError, MemoryError, EOFError, ImportError
+MENDABLE = VolumeError, OSError, ValueError, ArithmeticError, RuntimeError, MemoryError, EOFError, ImportError
 
 
 def stopped()->typer.Exit: # to be raised
@@ -125,7 +125,8 @@ def plain_errors(): # a block whose errors are told in one line
         except Exception as error:
             if Stop.asked:                  # what a library has made of the interrupt
                 raise stopped() from None
-            if Talk.level > 0 or not isinstance(error, MENDABLE):
+            ends = isinstance(error, (typer.Exit, typer.Abort))   # they are RuntimeErrors
+            if Talk.level > 0 or ends or not isinstance(error, MENDABLE):
                 raise
             complain(one_line(error))
             raise typer.Exit(BAD_USAGE) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+import tifffile
 
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.volume import Volume
@@ -276,6 +277,32 @@ def test_voxels_are_made_cubes_on_request(tmp_path, axes):
     with pytest.warns(VolumeWarning): labels = read_volume(path, resample=True, labels=True, voxel_size_A=8)
     assert labels.shape == cubes.shape and labels.voxel_size_A == 8 and set(np.unique(labels.data)) == set(z)
     assert any('no cubes' in text for text in describe(path).warnings) and describe(path).voxel_size_A == 10
+
+
+def test_a_range_counts_the_slices_of_the_file(tmp_path, image):
+    "Slices of 20 Å, pixels of 10 Å: slices 3 to 5 of the file are five of the cubes, in their place."
+    path = mrc(tmp_path/'a.mrc', image, (10, 10, 20), origin=(5, 6, 7))
+    for labels in (False, True):
+        with pytest.warns(VolumeWarning, match='resampled'): whole = read_volume(path, resample=True, labels=labels)
+        with pytest.warns(VolumeWarning, match='resampled'): part = read_volume(path, resample=True, labels=labels, z_range=(3, 6))
+        np.testing.assert_allclose(part.data[::2], whole.data[6:11:2], rtol=1e-5)
+        assert part.shape == (5, 16, 20) and part.origin_A == (5, 6, 67)
+    with pytest.warns(VolumeWarning): assert read_volume(path, resample=True, z_range=(10, None), bin=2).shape == (1, 8, 10)
+    with pytest.raises(VolumeError, match='not within the slices 0:12'): read_volume(path, resample=True, z_range=(13, 20))
+
+
+@pytest.mark.parametrize('suffix', ['.npz', '.tif', '.mrc'])
+def test_places_that_cannot_be_are_none_in_any_format(tmp_path, image, suffix):
+    far, long = (1e30, 0, 0), (2_000_000_000, 0, 0)
+    if suffix == '.npz': np.savez(tmp_path/'a.npz', data=image, voxel_size_A=10., origin_A=far, nstart=[1e12, 0, 0])
+    if suffix == '.tif': tifffile.imwrite(tmp_path/'a.tif', image, photometric='minisblack', metadata=dict(axes='ZYX', voxel_size_A=10., origin_A=far, nstart=[1e12, 0, 0]))
+    if suffix == '.mrc': mrc(tmp_path/'a.mrc', image, origin=far, nxstart=long[0])
+    with pytest.warns(VolumeWarning, match='an origin of .1e.30, 0.0, 0.0. Å makes no sense; 0 taken'), pytest.warns(VolumeWarning, match='a start of .* makes no sense; 0 taken'):
+        volume = read_volume(tmp_path/f'a{suffix}')
+    assert volume.origin_A == volume.nstart == (0, 0, 0)
+    write_volume(tmp_path/'b.mrc', volume)
+    for place in (dict(origin_A=(1e300, 0, 0)), dict(nstart=(10**12, 0, 0)), dict(origin_A=(np.nan, 0, 0))):
+        with pytest.raises(VolumeError, match='b.* fit no header; give where it lies'): write_volume(tmp_path/f'b{suffix}', Volume(image, 10., **place))
 
 
 def test_cubes_stay_what_they_are(tmp_path, image):

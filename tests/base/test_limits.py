@@ -19,7 +19,12 @@ def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch):
 def test_a_group_of_processes_limits_too(monkeypatch, tmp_path):
     (tmp_path/'max').write_text('1048576\n')
     (tmp_path/'used').write_text('1000000\n')
-    monkeypatch.setattr(limits, 'CGROUP_FILES', ((str(tmp_path/'max'), str(tmp_path/'used')),))
+    monkeypatch.setattr(limits, 'CGROUP_FILES', (tuple(str(tmp_path/name) for name in ('max', 'used', 'stat')),))
+    assert free_memory() == 48_576
+    for names in (('inactive_file', 'active_file'), ('total_inactive_file', 'total_active_file')):      # files that were read do not count
+        (tmp_path/'stat').write_text(f'anon 99\n{names[0]} 500000\n{names[1]} 100000\n')
+        assert free_memory() == 648_576
+    (tmp_path/'stat').write_text('what is this\n')
     assert free_memory() == 48_576
     (tmp_path/'max').write_text('max\n')
     assert free_memory() > 48_576

@@ -52,6 +52,15 @@ def test_what_is_no_table_is_one_line(text, said, tmp_path):
     assert 't.csv' in str(error.value) and '\n' not in str(error.value) and len(str(error.value)) < 400
 
 
+def test_empty_cells_may_be_missing_at_the_end_of_a_row(tmp_path):
+    "Spreadsheets leave them out."
+    def rows(text): return [row.cells for row in (tmp_path/'t.csv').write_text(text) and read_spreadsheet(tmp_path/'t.csv', ('a', 'b', 'c'), ('a', 'b'), optional=('c',)).rows]
+    assert rows('a;b;own;c\n1;2\n3;4;5\n6;7;8;9\n') == [dict(a='1', b='2', c=''), dict(a='3', b='4', c=''), dict(a='6', b='7', c='9')]
+    assert rows('a;b;own;c\n6;7;8;9') == [dict(a='6', b='7', c='9')]
+    for cut in ('a;b;c\n1\n', 'a;b;c\n1;2;3\n4;5', 'sep=;\n\na;b;c\n4;5'):      # a value that is needed, or a line without an end
+        with pytest.raises(VolumeError, match='cut short'): rows(cut)
+
+
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path):
     (tmp_path/'t.csv').write_text('sep=;\n\nb;A\n1;x\n\n2;"y\nz"\n3;w\n')
     sheet = read_spreadsheet(tmp_path/'t.csv', ('a', 'b'))

@@ -153,9 +153,12 @@ def test_an_edge_is_a_length_or_not_known(length, edge):
 
 def test_numbers_are_rounded_and_never_wrapped():
     assert as_dtype(np.array([1.6, -2.4]), 'int8', 'a').tolist() == [2, -2] and as_dtype(np.array([True]), 'int8', 'a').tolist() == [1]
+    assert as_dtype(np.array([np.inf, np.nan, 6e4]), 'float16', 'a').tolist()[::2] == [np.inf, 6e4]
     same = np.arange(3, dtype=np.int16)
     assert as_dtype(same, 'int16', 'a') is same and as_dtype(np.zeros(0), 'int8', 'a').size == 0
-    for data, dtype in (([128], 'int8'), ([-1], 'uint8'), ([np.nan], 'int16'), ([70000.], 'uint16')):
+    edge = np.float32(2**31)        # which is also what the limit of int32 becomes as a float32
+    assert as_dtype(np.array([-edge]), 'int32', 'a').tolist() == [-2**31] and as_dtype(np.array([edge]), 'uint32', 'a').tolist() == [2**31]
+    for data, dtype in (([128], 'int8'), ([-1], 'uint8'), ([np.nan], 'int16'), ([70000.], 'uint16'), ([edge], 'int32'), ([2.**63], 'int64'), ([2.**64], 'uint64'), ([7e4], 'float16'), ([70_000], 'float16'), ([-1e300], 'float32')):
         with pytest.raises(VolumeError, match='do not fit'): as_dtype(np.array(data), dtype, 'a')
 
 

@@ -51,6 +51,7 @@ def test_ome_zarr_of_odd_makes(tmp_path, image, zarr_format):
     seen = quiet(ome_zarr(tmp_path/'xyz.zarr', image.transpose(2, 1, 0).copy(), axes='xyz', shift=(1., 2., 3.), zarr_format=zarr_format))
     np.testing.assert_array_equal(seen.data, image)
     assert seen.origin_A == (1., 2., 3.)
+    with pytest.warns(VolumeWarning, match='origin of .* makes no sense'): assert read_volume(ome_zarr(tmp_path/'far.zarr', image, shift=(1e300, 2., 3.), zarr_format=zarr_format)).origin_A == (0, 0, 0)
     np.testing.assert_array_equal(quiet(ome_zarr(tmp_path/'c.zarr', image[None], (1.,) + (10.,)*3, axes='czyx', zarr_format=zarr_format)).data, image)
     with pytest.raises(VolumeError, match='4 axes'): read_volume(ome_zarr(tmp_path/'cc.zarr', np.stack([image, image]), (1.,) + (10.,)*3, axes='czyx', zarr_format=zarr_format))
     with pytest.raises(VolumeError, match='no cubes'): read_volume(ome_zarr(tmp_path/'flat.zarr', image, (20., 10., 10.), zarr_format=zarr_format))

@@ -97,6 +97,51 @@ def test_nan_is_background_and_said():
     assert np.array_equal(reading.data, BOTH) and '6 voxels are no numbers' in reading.said
 
 
+def test_where_nan_is_background_no_value_is():
+    labels = np.where(Y < 15, np.nan, 1. + (X > 40))
+    reading = read(labels)
+    assert reading.kind == INSTANCES and np.array_equal(reading.data, np.nan_to_num(labels)) and 'is the background' not in reading.said
+    assert np.array_equal(read(labels, labels_are='mask').data, np.isfinite(labels))
+
+
+@pytest.mark.parametrize('name, membrane', [
+    ('outer membrane', True), ('cytoplasmic membrane', True), ('granule membrane', True), ('lattice', True), ('Slice 3', True), ('outer', True), ('OuterMembrane', True), ('membranes', True),
+    ('Lipid bilayer of the cytoplasm', True), ('inner_leaflet', True), ('membrane protein', False), ('lipoproteins', False), ('ice', False), ('Ribosomes', False), ('carbonFilm', False),
+    ('non-membrane', False), ('cytoplasm_2', False), ('F-actin', False), ('MICROTUBULE', False)])
+def test_names_are_read_as_words(name, membrane):
+    assert membrane_values_of({1: name, 2: 'a membrane'}) == ((1, 2) if membrane else (2,))
+
+
+def test_what_is_left_out_is_told_by_its_name():
+    classes = FIRST*1 + SECOND*2
+    assert 'left out: 2 gold beads (2,990 voxels)' in read_labels(classes, 'x.am', meaning={1: 'membrane', 2: ' gold\nbeads '}).said
+    assert 'left out: 2 rim (2,990 voxels)' in read_labels(classes, 'x.am', ConnectSettings(membrane_values=(1,)), {2: 'rim'}).said
+
+
+def test_classes_are_whole_numbers_that_occur():
+    for changes in (dict(membrane_values=(1,)), dict(labels_are='classes'), dict(labels_are='instances')):
+        with pytest.raises(VolumeError, match='holds fractions, so no (classes|ids); say --labels-are'): read(SOFT, **changes)
+    with pytest.raises(VolumeError, match='fractions, so no ids'): read_ids(SOFT, 'a', ConnectSettings(labels_are='instances'))
+    with pytest.raises(VolumeError, match='no voxel is 0'): read(FIRST*1 + 1, membrane_values=(0,))
+    assert 'no voxel is 1' in read(BOTH*0, labels_are='classes').said
+
+
+def test_fill_values_are_no_ids():
+    with pytest.raises(VolumeError, match='image, neither labels'): read(FIRST*1. + SECOND*3.4e38)
+    with pytest.raises(VolumeError, match='numbers beyond 2.53, so no ids'): read(FIRST*-1. + SECOND*2.**63, labels_are='instances')
+    many = np.arange(3*90*1000).reshape(3, 90, 1000)
+    with pytest.raises(VolumeError, match='more than 200,000 values, so no ids'): read(many, labels_are='instances')
+
+
+@pytest.mark.parametrize('first, second, dtype', [(2**60, 2**60 + 1, 'i8'), (2**63 + 1, 3, 'u8'), (2**64 - 1, 2**64 - 2, 'u8'), (-5, 2**40, 'i8'), (-2**63, 1, 'i8')])
+def test_large_ids_are_exact(first, second, dtype):
+    labels = np.where(FIRST, np.array(first, dtype), np.where(SECOND, np.array(second, dtype), np.array(0, dtype)))
+    reading = read(labels)
+    assert reading.data.dtype.kind in 'iu' and np.array_equal(reading.data == first, FIRST) and np.array_equal(reading.data == second, SECOND & ~FIRST)
+    if abs(first) < 2**63: assert np.array_equal(read(labels, membrane_values=(first,)).data, FIRST)
+    assert np.array_equal(read_ids(labels, 'a').data > 0, BOTH)
+
+
 def test_an_empty_volume_is_an_empty_mask():
     assert not read(BOTH*0).data.any()
     with pytest.raises(VolumeError, match='no voxel is labelled'): read_ids(BOTH*0, 'a')

@@ -58,7 +58,10 @@ def test_the_columns_are_the_interface():
     ('link_id,fragment_a,end_a,fragment_b,end_b,taken\n1,2,,3,,\n', ('line 2', 'taken')),
     ('fragment_a\n4\n', ('line 1', 'link_id')),
     ('link_id,fragment_a,end_a,fragment_b,end_b,taken\n\n1,2,,3,,2\n', ('line 3', "taken = '2'", '0 or 1')),
-    ('taken,link_id,fragment_a,end_a,fragment_b,end_b\n0,1,2,,\n', ('line 2', '5 cells', 'cut short')),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b\n0,1,2,\n', ('line 2', '4 cells', 'cut short')),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b\n0,1,2,,\n', ('line 2', 'fragment_b', 'whole number')),
+    ('link_id,fragment_a,end_a,fragment_b,end_b,taken\n1,2,,3,\n', ('line 2', '5 cells', 'cut short')),
+    ('taken,link_id,fragment_a,end_a,fragment_b,end_b,x_A\n0,1,2,,3,,1.5\n0,1,2,,3', ('line 3', '5 cells', 'cut short')),
     ('taken,link_id,fragment_a,end_a,fragment_b,end_b,reason\n0,1,2,,3,,"open\n', ('quotation mark',)),
     ('taken,link_id,fragment_a,end_a,fragment_b,end_b,reason\n0,1,2,,3,,' + 'x'*200000 + '\n', ('field larger',)),
     ('taken,link_id,fragment_a,end_a,fragment_b,end_b,cost\n0,1,2,,3,,1e999\n', ('line 2', 'cost', 'finite')),
@@ -71,6 +74,11 @@ def test_what_makes_no_sense_is_named(text, names, tmp_path):
     (tmp_path/'links.csv').write_text(text)
     with pytest.raises(VolumeError) as error: read_rows(tmp_path/'links.csv', Link)
     for name in (*names, 'links.csv'): assert name in str(error.value)
+
+
+def test_separators_that_a_spreadsheet_left_out(tmp_path):
+    (tmp_path/'links.csv').write_text('taken,link_id,fragment_a,end_a,fragment_b,end_b,x_A,rule\n0,1,2,,3\n')
+    assert read_rows(tmp_path/'links.csv', Link) == [Link(1, 2, None, 3, None, None)]
 
 
 def test_no_table_at_all(tmp_path):

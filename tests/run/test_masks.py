@@ -79,6 +79,9 @@ def test_it_is_resampled_with_its_volume(tmp_path):
     settings = InputSettings(resample=True)
     with pytest.warns(VolumeWarning, match='resampled'): kept = read_mask(mask, read_input(tmp_path/'t.mrc', settings), settings)
     assert kept.shape == (31, 20, 24) and np.array_equal(kept[::2], KEPT)
+    part = InputSettings(resample=True, z_range=(2, 9))         # slices of the file
+    with pytest.warns(VolumeWarning, match='resampled'): kept = read_mask(mask, read_input(tmp_path/'t.mrc', part), part)
+    assert kept.shape == (13, 20, 24) and np.array_equal(kept[::2], KEPT[2:9])
 
 
 def test_a_turned_mask_is_not_asked_about_its_beam(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from cryoseg.base.files import VolumeError, atomic_write, same_name
@@ -17,7 +18,7 @@ from cryoseg.base.volume import Volume
 from cryoseg.result.lock import locked_file, locked_folder
 from cryoseg.result.folder import bytes_to_write, changed_file, is_whole
 from cryoseg.run import cli, workflow
-from cryoseg.run.cli import app, one_line, output_folders
+from cryoseg.run.cli import app, one_line, output_folders, plain_errors
 from cryoseg.run.settings import RunSettings
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='signals and limits of POSIX')
@@ -465,6 +466,15 @@ def test_a_report_that_is_gone_is_written_again(done):
                                           (EOFError('marshal data too short'), 'a file that Python has stored is cut short (marshal data too short); install cryoseg and its packages again')])
 def test_errors_of_the_system_name_a_remedy(error, words):
     assert one_line(error) == words
+
+
+@pytest.mark.parametrize('error', [RuntimeError('CUDA out of memory'), ZeroDivisionError('division'), np.linalg.LinAlgError('singular')])
+def test_what_fails_in_any_command_is_one_line(error, capsys):
+    "torch.OutOfMemoryError is a RuntimeError; so is the exit of a command, which keeps its code."
+    for raised, code in ((error, 2), (typer.Exit(1), 1)):
+        with pytest.raises(typer.Exit) as ended, plain_errors(): raise raised
+        assert ended.value.exit_code == code
+    assert capsys.readouterr().err.strip().endswith(str(error))
 
 
 @posix

@@ -1,4 +1,5 @@
 "Padding: what is found, what is not, and what the net sees in its place."
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from cryoseg.base.files import VolumeError, VolumeWarning
+from cryoseg.segment import padding as room
 from cryoseg.segment.padding import (Padding, constant_regions, filled, find_padding, inner_box, step_tolerance, valid_box,
                                      warn_of_padding)
 
@@ -146,6 +148,25 @@ def test_boxes(height, width, seed):
     outside = np.ones_like(valid)
     outside[valid_box(valid)] = False
     assert not (valid & outside).any() and valid[inner_box(valid)].all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(5, 70), st.integers(5, 70), st.floats(.5, 8), st.integers(0, 999))
+def test_a_region_is_as_solid_in_its_box_as_in_its_slice(height, width, blur, seed):
+    marked = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(height, width)), blur) > 0
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8))
+    for k in range(1, n):
+        core = cv2.erode((labels == k).astype(np.uint8), room.CORE)
+        assert room._is_solid(labels, k, stats[k][:4]) == (core.sum() >= room.MIN_CORE*stats[k][4])
+
+
+def test_the_sample_of_a_large_volume_is_small():
+    data = np.broadcast_to(noise(1, 600, 2048), (40, 600, 2048))
+    sample, nine = room._some_slices(data), np.asarray(data[:9], float)
+    assert sample.shape[0] == room.LOOKED_AT and sample.size <= room.LOOKED_PX
+    assert room.step_tolerance(sample) == pytest.approx(room.step_tolerance(nine), rel=.01)
+    assert room._centre(sample) == pytest.approx(room._centre(nine), rel=1e-3)
+    assert [len(room._some_slices(noise(n, 5, 6))) for n in (1, 4, 9, 17)] == [1, 4, 9, 9]
 
 
 def test_the_tolerance_follows_the_noise_and_ends_where_it_is_rounding():
