@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from ..base.files import VolumeError
 from ..base.geometry import connected_groups
+from ..base.scratch import scratch_array
 from .pieces import Scale
 from .split import Approach, Contact, Pieces, Specks, find_pieces
 from .joins import CONTACT, Join
@@ -40,7 +41,7 @@ def number_ids(labels:np.ndarray, # (Z,Y,X) any integers, 0 background
                           'give a volume (Z,Y,X) of integers')
     seen = [np.unique(image[image != 0]) for image in labels]
     ids = np.unique(np.concatenate([np.zeros(0, labels.dtype), *seen]))
-    numbers = np.zeros(labels.shape, np.int32)
+    numbers = scratch_array(labels.shape, np.int32)
     for image, numbered in zip(labels, numbers):
         on = image != 0
         numbered[on] = 1 + np.searchsorted(ids, image[on])

@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 
 from ..base.files import VolumeError, warn_user
 from ..base.geometry import connected_groups
+from ..base.scratch import by_slabs, scratch_array
 from ..result.records import Connection, Dropped, Edit, Fragment, Link, Membrane
 from .settings import ConnectSettings
 from .trace import trace_slice
@@ -42,7 +43,7 @@ def membrane_mask(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a 
         raise VolumeError(f'labels have shape {labels.shape}; give a volume (Z,Y,X)')
     if labels.dtype.kind not in 'biu':
         raise VolumeError(f'labels have dtype {labels.dtype}; give integers or a boolean mask')
-    return labels if labels.dtype == bool else np.isin(labels, settings.values)
+    return labels if labels.dtype == bool else by_slabs(lambda slab: np.isin(slab, settings.values), labels, bool)
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #bcd1b42a
 def place_A(place, # (3,) z,y,x voxels
@@ -64,7 +65,7 @@ def number_voxels(voxels:list, # (n,3) z,y,x of each fragment
                   shape:tuple, # (Z,Y,X)
                   )->np.ndarray: # (Z,Y,X) int32, the number of each voxel's fragment from 1; 0 where there is none
     "Write the numbers of fragments into a volume."
-    ids = np.zeros(shape, np.int32)
+    ids = scratch_array(shape, np.int32)
     for number, of_one in enumerate(voxels, 1):
         ids[tuple(of_one.T)] = number
     return ids
@@ -321,7 +322,8 @@ def _assemble(found, links, fragment_ids, unfit, scale, seed):
         reasons = [found.reasons[n - 1] for n in groups[k]]
         membrane = _membrane(number, whole[k], inside[k], reasons, scale)
         table.append(replace(membrane, n_fragments=len(groups[k]), given_id=given[0] if given else None))
-    return Connection(member[fragment_ids], fragment_ids, tuple(table), tuple(links),
+    membranes = by_slabs(lambda slab: member[slab], fragment_ids, np.uint16)
+    return Connection(membranes, fragment_ids, tuple(table), tuple(links),
                       _fragments(found.pieces, member, scale), _largest_first(dropped), unfit)
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #e2f2c0cf
@@ -381,15 +383,28 @@ DEEPEST = .5                    # of the depth of the deepest voxel near: what i
 FILL = 1.5                      # half walls, and a voxel: how far from its middle a wall is filled
 
 
+def _nth_voxels(mask, counts, numbers):
+    "Places (3,n) z,y,x of the voxels of some numbers (n,) in a mask, counted in scan order; its slices hold `counts`."
+    before = np.cumsum(counts) - counts
+    z = np.searchsorted(before, numbers, side='right') - 1
+    at = np.empty((3, len(numbers)), int)
+    for k in np.unique(z):
+        chosen = z == k
+        flat = np.flatnonzero(mask[k])[numbers[chosen] - before[k]]
+        at[0, chosen] = k
+        at[1:, chosen] = np.unravel_index(flat, mask.shape[1:])
+    return at
+
+
 def is_thick(mask:np.ndarray, # (Z,Y,X) bool
              seed:int=0, # of the places looked at
              )->bool: # True for the mask of a tool that paints thick walls
     "Whether many voxels of a mask have membrane on all sides, nearly half of THICK_VOX away."
-    inside = np.flatnonzero(mask)
-    if len(inside) < MIN_TO_ASK:
+    counts = np.array([np.count_nonzero(image) for image in mask])
+    if counts.sum() < MIN_TO_ASK:
         return False
-    chosen = np.random.default_rng(seed).choice(inside, PLACES)
-    at = np.array(np.unravel_index(chosen, mask.shape))
+    chosen = np.random.default_rng(seed).integers(0, counts.sum(), PLACES)
+    at = _nth_voxels(mask, counts, chosen)
     ways = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
     steps = np.round(DEEP*THICK_VOX*ways/np.linalg.norm(ways, axis=1, keepdims=True)).astype(int)
     last = np.array(mask.shape)[:, None, None] - 1
@@ -715,7 +730,7 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
                    )->Connection: # places in Å from the centre of voxel (0,0,0); in voxels of unknown size
     "Tell the membranes of a volume apart (§5.2): merge, cut, join, drop. Raises VolumeError for bad labels."
     numbered = number_ids(labels) if instances else None
-    mask = numbered.labels > 0 if numbered else membrane_mask(labels, settings)
+    mask = by_slabs(lambda slab: slab > 0, numbered.labels, bool) if numbered else membrane_mask(labels, settings)
     scale = Scale(settings, None if voxel_size_A is None else float(voxel_size_A), mask.shape)
     if not scale.known:
         _warn_of_unused(settings)

@@ -4,9 +4,12 @@
 
 # %% auto #0
 __all__ = ['ROUNDING', 'MIN_FLATNESS', 'MIN_NEIGHBOURS', 'LOOSENESS', 'FAILURES', 'region_distance', 'half_neighbours', 'Forest',
-           'grow_forest', 'merge_breadth_first', 'merge_union_find', 'merge_by_plane', 'merge_by_statistics']
+           'grow_forest', 'merge_breadth_first', 'MergedRuns', 'merge_runs', 'merge_union_find', 'merge_by_plane',
+           'merge_by_statistics']
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #b3d9b420
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +20,7 @@ from ..base.files import VolumeError
 from ..base.geometry import average_in_cells
 from ..base.geometry import connected_groups
 from ..base.geometry import local_planes
+from ..base.scratch import scratch_array
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #89a17303
 def region_distance(a:np.ndarray, # (n,d) points of one region
@@ -47,7 +51,7 @@ def _checked_mask(mask):
     if mask.ndim not in (2, 3):
         raise VolumeError(f'a mask has 2 or 3 dimensions, got shape {mask.shape}; '
                           'give one slice (Y,X) or a volume (Z,Y,X)')
-    return mask != 0
+    return mask if mask.dtype == bool else mask != 0
 
 
 def _checked_distance(epsilon_vox):
@@ -261,9 +265,40 @@ def _rows_in_reach(epsilon_vox, depth, height):
     return np.array(rows, int).reshape(-1, 3)
 
 
-def merge_union_find(mask:np.ndarray, # (Y,X) or (Z,Y,X), non-zero where membrane
-                     epsilon_vox:float=1.8, # merging distance, voxels
-                     )->np.ndarray: # int32 region ids of the same shape, 0 background
+class MergedRuns(NamedTuple):
+    "The voxels of a mask as runs along x, in scan order, and the region of each: a thirtieth of the mask and less."
+    begin:np.ndarray # (rows + 1,) where the runs of each row (z,y) begin
+    first:np.ndarray # (k,) x of the first voxel
+    last:np.ndarray # (k,) and of the last
+    region:np.ndarray # (k,) from 1
+    height:int # rows of a slice
+
+    def sizes(self)->np.ndarray: # (regions + 1,)
+        "How many voxels each region has; 0 has none."
+        lengths = (self.last - self.first + 1).astype(float)
+        return np.bincount(self.region, lengths, minlength=1).astype(np.int64)
+
+    def voxels(self)->Callable: # (region) -> (n,3) int32 z,y,x in scan order
+        "A function that lists the voxels of a region."
+        order = np.argsort(self.region, kind='stable')
+        ends = np.cumsum(np.bincount(self.region, minlength=1))
+
+        def of(region):
+            return self._voxels(order[ends[region - 1]:ends[region]])
+        return of
+
+    def _voxels(self, runs):
+        "The voxels of some runs."
+        first, n = self.first[runs], self.last[runs] - self.first[runs] + 1
+        row = np.searchsorted(self.begin, runs, side='right') - 1
+        z, y = np.divmod(np.repeat(row, n), self.height)
+        within = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+        return np.stack([z, y, np.repeat(first, n) + within], 1).astype(np.int32)
+
+
+def merge_runs(mask:np.ndarray, # (Z,Y,X), non-zero where membrane
+               epsilon_vox:float=1.8, # merging distance, voxels
+               )->MergedRuns: # numbered in scan order
     """Merge voxels no farther apart than `epsilon_vox`, all trees at once, by union-find.
 
     Raises VolumeError for other than 2 or 3 axes, and for a distance below 0."""
@@ -277,9 +312,18 @@ def merge_union_find(mask:np.ndarray, # (Y,X) or (Z,Y,X), non-zero where membran
     parent = np.arange(len(runs[1]))
     _unite_runs(runs, height, reach, parent)
     _flatten(parent)
-    labels = np.zeros(rows.shape, np.int32)
-    _paint_runs(runs, _numbers(parent), labels)
-    return labels.reshape(mask.shape)
+    return MergedRuns(*runs, _numbers(parent), height)
+
+
+def merge_union_find(mask:np.ndarray, # (Y,X) or (Z,Y,X), non-zero where membrane
+                     epsilon_vox:float=1.8, # merging distance, voxels
+                     )->np.ndarray: # int32 region ids of the same shape, 0 background
+    "Merge voxels as `merge_runs` does, and write the number of each region into a volume."
+    merged = merge_runs(mask, epsilon_vox)
+    labels = scratch_array(np.shape(mask), np.int32)
+    rows = labels.reshape(math.prod(labels.shape[:-1]), labels.shape[-1])
+    _paint_runs(merged[:3], merged.region, rows)
+    return labels
 
 # %% ../../nbs/5_connect/05c1_merge.ipynb #6338c2db
 MIN_FLATNESS = .7       # of the surroundings; below it there is no plane

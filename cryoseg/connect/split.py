@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import binary_erosion, find_objects
+from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
 from ..base.geometry import Ellipsoid, connected_groups, fibonacci_sphere
-from .merge import ROUNDING, merge_by_plane, merge_union_find
+from .merge import ROUNDING, merge_by_plane, merge_runs, merge_union_find
 from .pieces import CLOSED_FRACTION, MIN_CELL_VOX, MIN_EPSILON_VOX, Piece, Scale
 from .pieces import describe_piece, describe_planes, find_middle, fit_body, is_plate, is_upright, plane_radius
 from .pieces import shell_seen
@@ -476,10 +476,26 @@ def is_solid(region:np.ndarray, # (Z,Y,X) bool
              )->bool: # False for thin boxes
     "Whether most of a region lies deeper than SOLID_LAYERS voxels: a block, no membrane."
     n = np.count_nonzero(region)
-    if min(region.shape) <= 2*SOLID_LAYERS or n < MIN_FILLED*region.size:
+    if not _may_be_solid(n, region.shape):
         return False
     deep = np.count_nonzero(binary_erosion(region, iterations=SOLID_LAYERS))
     return bool(deep > .5*n)
+
+
+def _may_be_solid(n, shape):
+    "Whether a box of that shape with n voxels in it is worth a look."
+    return min(shape) > 2*SOLID_LAYERS and n >= MIN_FILLED*np.prod(shape, dtype=float)
+
+
+def _is_block(voxels):
+    "Whether the region of some voxels (n,3) is a block; its box is made only where it may be one."
+    low = voxels.min(0)
+    shape = np.ptp(voxels, axis=0) + 1
+    if not _may_be_solid(len(voxels), shape):
+        return False
+    box = np.zeros(shape, bool)
+    box[tuple((voxels - low).T)] = True
+    return is_solid(box)
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #7c608849
 class Regions(NamedTuple):
@@ -492,21 +508,17 @@ def find_regions(mask:np.ndarray, # (Z,Y,X) bool
                  scale:Scale, # the settings in voxels
                  )->Regions: # those that are looked at, and the others
     "Merge a mask by distance; keep the regions that are large enough and not solid."
-    labels = merge_union_find(mask, scale.epsilon)
-    counts = np.bincount(labels.ravel(), minlength=1)
-    counts[0] = 0
+    merged = merge_runs(mask, scale.epsilon)
+    counts, voxels_of = merged.sizes(), merged.voxels()
     large = np.flatnonzero(counts >= max(scale.min_piece, MIN_REGION))
     large = large[np.argsort(-counts[large], kind='stable')][:MAX_REGIONS]
-    boxes = find_objects(labels)
     regions, kept, solid = [], [], []
     for k in large:
-        box = boxes[k - 1]
-        region = labels[box] == k
-        if is_solid(region):
+        voxels = voxels_of(k)
+        if _is_block(voxels):
             solid.append(k)
             continue
-        low = np.array([s.start for s in box], np.int32)
-        regions.append(np.argwhere(region).astype(np.int32) + low)
+        regions.append(voxels)
         kept.append(k)
     n_others = int(np.count_nonzero(counts) - len(kept))
     n_voxels = int(counts.sum() - counts[kept].sum())

@@ -291,7 +291,7 @@ def own_points(surface:Surface, # with a mesh
 
 def _refit_pair(outer, inner, points, shape, settings, seed):
     "Both surfaces of a double membrane fitted together; None where they are none."
-    clouds = [own_points(s, points[s.id]) for s in (outer, inner)]
+    clouds = [own_points(s, points[s.id].astype(float)) for s in (outer, inner)]
     pair, _ = fit_nested(*clouds, settings, seed)
     if pair is None:
         return None

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CELL_VOX', 'MIN_VOXELS', 'MIN_CELLS', 'MIN_IN_PLANE', 'SPARSE_CELL', 'IN_MIDDLE', 'MAD_TO_SD', 'MIN_KEPT', 'GRAIN',
-           'VALLEY', 'ALONG_STEP', 'membrane_points', 'off_sheet', 'prune_points', 'select_points', 'slice_smoothness',
-           'follow_ellipses', 'pixels_near_curve', 'subvoxel_points']
+           'VALLEY', 'ALONG_STEP', 'membrane_voxels', 'membrane_points', 'off_sheet', 'prune_points', 'select_points',
+           'slice_smoothness', 'follow_ellipses', 'pixels_near_curve', 'subvoxel_points']
 
 # %% ../../nbs/6_surface/06c_select.ipynb #016f9786
 import numpy as np
@@ -13,20 +13,36 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 from ..base.geometry import average_in_cells, local_planes, prune_sparse
+from ..base.scratch import slabs
 from .settings import EllipseSettings
 from .ellipse import Ellipse, EllipseFit, fit_ellipse, fit_ellipse_near
 
 # %% ../../nbs/6_surface/06c_select.ipynb #b1b7e35b
-def membrane_points(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
-                    )->dict[int, np.ndarray]: # id -> (n,3) z,y,x voxels
-    "Sort the voxels of a volume by the membrane that they belong to."
-    flat = np.flatnonzero(membranes)
-    ids = np.asarray(membranes).ravel()[flat]
+def _sorted_by_id(slab, start):
+    "The voxels of each id of a few slices: (id, (n,3) int32 z,y,x), the first slice being number `start`."
+    flat = np.flatnonzero(slab)
+    ids = slab.ravel()[flat]
     order = np.argsort(ids, kind='stable')
     names, starts = np.unique(ids[order], return_index=True)
-    points = np.stack(np.unravel_index(flat[order], membranes.shape), 1).astype(float)
-    parts = np.split(points, starts[1:])
-    return {int(name): part for name, part in zip(names, parts)}
+    voxels = np.stack(np.unravel_index(flat[order], slab.shape), 1).astype(np.int32)
+    voxels[:, 0] += start
+    return zip(names.tolist(), np.split(voxels, starts[1:]))
+
+
+def membrane_voxels(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
+                    )->dict[int, np.ndarray]: # id -> (n,3) int32 z,y,x, in scan order
+    "Sort the voxels of a volume by the membrane that they belong to."
+    found = {}
+    for part in slabs(membranes.shape):
+        for id, voxels in _sorted_by_id(np.asarray(membranes[part]), part.start):
+            found.setdefault(id, []).append(voxels)
+    return {id: np.concatenate(found.pop(id)) for id in sorted(found)}
+
+
+def membrane_points(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
+                    )->dict[int, np.ndarray]: # id -> (n,3) z,y,x voxels, real numbers
+    "Sort the voxels of a volume by the membrane that they belong to, as points."
+    return {id: voxels.astype(float) for id, voxels in membrane_voxels(membranes).items()}
 
 # %% ../../nbs/6_surface/06c_select.ipynb #13c3b07c
 CELL_VOX = 3.           # voxels are averaged in cubes of this side; the planes are fitted to the averages

@@ -15,7 +15,7 @@ from cryoseg.result.records import Edit, Fragment, Link, Membrane, refused_surfa
 from cryoseg.result.tables import read_rows, write_rows
 from cryoseg.run import workflow
 from cryoseg.run.settings import RunSettings, with_values
-from cryoseg.run.stages import as_mrc_ids, fit_surfaces
+from cryoseg.run.stages import fit_surfaces, mrc_type_of_ids
 from cryoseg.run.workflow import STAGES, Stage, run_labels, run_membranes, run_tomogram, store_edits
 from cryoseg.segment.unet import default_weights
 
@@ -156,7 +156,7 @@ def test_later_results_never_stand_beside_earlier_ones_of_another_run(place):
 def test_a_stage_that_fails_leaves_the_older_results(place, monkeypatch):
     path, folder = place
     before = contents(folder)
-    monkeypatch.setattr('cryoseg.surface.raster.rasterize', lambda *_: (_ for _ in ()).throw(OSError(28, 'No space left')))
+    monkeypatch.setattr('cryoseg.surface.raster.raster_slabs', lambda *_: (_ for _ in ()).throw(OSError(28, 'No space left')))
     with pytest.raises(OSError): run_tomogram(*place, set_(surface__method='paper'))
     assert contents(folder) == before
 
@@ -376,9 +376,10 @@ def test_a_new_stage_is_one_entry(place, monkeypatch):
     assert [name for name, why in done.items() if why] == ['count'] and int((folder/'count.txt').read_text()) == len(read_rows(folder/'membranes.csv', Membrane))
 
 
-def test_fragments_beyond_uint16_are_kept_as_whole_real_numbers():
-    big = as_mrc_ids(np.array([[[0, 70_000]]], np.int32))
-    assert big.dtype == np.float32 and big[0, 0, 1] == 70_000 and as_mrc_ids(np.array([[[0, 9]]])).dtype == np.uint16
+def test_fragments_beyond_uint16_are_kept_as_whole_real_numbers(tmp_path):
+    assert [mrc_type_of_ids(n) for n in (0, 65_535, 65_536)] == [np.uint16, np.uint16, np.float32]
+    write_volume(tmp_path/'f.mrc', Volume(np.array([[[0, 70_000]]], np.int32), 10.), mrc_type_of_ids(70_000))
+    assert read_volume(tmp_path/'f.mrc', check=False).data.tolist() == [[[0, 70_000]]]
 
 
 def test_nothing_found_is_a_whole_run(tmp_path):
