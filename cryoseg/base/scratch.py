@@ -20,7 +20,7 @@ from .files import CannotWrite
 from .limits import in_words
 
 # %% ../../nbs/9_base/09a8_scratch.ipynb #6e65d721
-IN_MEMORY_BYTES = 1 << 28       # smaller arrays stay in memory
+IN_MEMORY_BYTES = 1 << 25       # smaller arrays stay in memory
 ROOMY = '/var/tmp'              # of Linux: on a disk, while /tmp may lie in memory
 
 

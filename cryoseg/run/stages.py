@@ -300,7 +300,7 @@ def write_surfaces(folder, # where to
         for slab in raster_slabs(surfaces, volume.shape):
             shells.write(slab.shells)
             lumen.write(slab.lumen)
-            sigma.write(np.nan_to_num(slab.sigma*volume.voxel_size_A).astype(np.float32))
+            sigma.write(np.nan_to_num(slab.sigma*np.float32(volume.voxel_size_A), copy=False))
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #0dd90da8
 def known_membranes(job:Job)->list: # of Membrane, one an id of membranes.mrc

@@ -1,0 +1,91 @@
+"""Time and memory of a whole run against the size of its volume.
+
+The volumes are one simulated block, repeated along all axes with fresh noise, so that the number of membranes grows with the volume.
+Each is run by the command itself in a process of its own. What counts is anonymous memory (RssAnon of Linux, sampled ten times a second):
+pages of files that are mapped are the system's to take back. `--memory-limit 4G` ends with an error where a run takes more.
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from _tables import arguments, finish, print_table
+
+from cryoseg.base.mrc import mrc_slices
+from cryoseg.base.volume import Volume
+from cryoseg.phantom.phantom import simulate_phantom
+from cryoseg.phantom.settings import PhantomSettings
+
+BLOCK = PhantomSettings(shape=(100, 256, 256), n_vesicles=6, cnr=2., n_ribosomes=4)
+REPEATS = {'1e7': (1, 1, 2), '5e7': (2, 2, 2), '1e8': (2, 3, 3), '1e9': (5, 5, 6)}
+STAGES = 'segment', 'connect', 'surface'
+
+
+def write_volume_of_blocks(path, block, repeats, seed=0):
+    "Write a large tomogram, int16, slice by slice."
+    rng = np.random.default_rng(seed)
+    depth, height, width = (n*side for n, side in zip(repeats, block.shape))
+    scale = 1000/block.std()
+    like = Volume(np.broadcast_to(np.int16(0), (depth, height, width)), 10.)
+    with mrc_slices(path, like, np.int16, path) as file:
+        for z in range(depth):
+            image = np.tile(block[z % len(block)], repeats[1:])
+            noise = .2*block.std()*rng.standard_normal(image.shape, np.float32)
+            file.write(np.rint((image + noise)*scale).clip(-32000, 32000).astype(np.int16)[None])
+    return depth*height*width
+
+
+def anonymous_bytes(pid):
+    "Memory of a process that no file stands behind; 0 where it has ended."
+    try:
+        text = Path(f'/proc/{pid}/status').read_text()
+    except OSError:
+        return 0
+    found = re.search(r'RssAnon:\s+(\d+) kB', text)
+    return 1024*int(found[1]) if found else 0
+
+
+def watched(command):
+    "Run a command; (seconds, peak of its anonymous memory, exit code, {seconds: bytes})."
+    start, seen = time.perf_counter(), {}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        seen[time.perf_counter() - start] = anonymous_bytes(process.pid)
+        time.sleep(.1)
+    return time.perf_counter() - start, max(seen.values()), process.returncode, seen
+
+
+def measure(name, block, folder):
+    "The rows of one size."
+    path, out = folder/f'{name}.mrc', folder/name
+    n_voxels = write_volume_of_blocks(path, block, REPEATS[name])
+    command = [sys.executable, '-c', 'from cryoseg.run.signals import main; main()', 'run', path, '-o', out, '-q']
+    seconds, peak, code, _ = watched(list(map(str, command)))
+    if code:
+        raise SystemExit(f'the run of {name} voxels ended with exit code {code}')
+    rows = sum(1 for _ in open(out/'membranes.csv')) - 1
+    disk = sum(p.stat().st_size for p in out.rglob('*') if p.is_file())
+    return dict(voxels=n_voxels, seconds=seconds, us_per_voxel=1e6*seconds/n_voxels, peak_anonymous_MB=peak/2**20, bytes_per_voxel=peak/n_voxels,
+                membranes=rows, results_MB=disk/2**20)
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument('--sizes', default='1e7,5e7,1e8', help=f'of {", ".join(REPEATS)}; 1e9 takes most of an hour and 20 GB of disk')
+    parser.add_argument('--folder', help='for the volumes and results; a temporary one where not given')
+    args = parser.parse_args()
+    print(f'{os.cpu_count()} processors')
+    block = np.asarray(simulate_phantom(BLOCK, 0).tomogram.data, np.float32)
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        rows = [measure(name, block, Path(folder)) for name in args.sizes.split(',')]
+    tables = [('whole runs: time and memory that no file stands behind', rows)]
+    print_table(*tables[0])
+    finish(tables, args.json)
+
+
+if __name__ == '__main__': main()
