@@ -165,8 +165,10 @@ class ClippedMesh(NamedTuple):
 
 
 def _press_onto_side(mesh, axis, side, bound):
-    "A `SplitMesh` split along one side of the volume, with all beyond pressed onto it."
+    "A mesh split along one side of the volume, with all beyond pressed onto it."
     level = side*(mesh.vertices[:, axis] - bound)
+    if level.max(initial=0) < ON_PLANE:             # nothing lies beyond: most sides of most meshes
+        return mesh
     level[np.abs(level) < ON_PLANE] = 0
     split = split_mesh(mesh.vertices, mesh.faces, level, mesh.carried)
     split.vertices[split.level > 0, axis] = bound

@@ -10,7 +10,7 @@ __all__ = ['FINEST_A', 'COARSEST_A', 'MAX_SCALE', 'HALF', 'SCALES', 'SCALE_TOLER
            'predict_tiled', 'resized', 'resized_back', 'prepared_at', 'segment_slice', 'MembraneEvidence',
            'membrane_evidence', 'spread_indices', 'middle_of', 'Sample', 'slices_with_image', 'sample_slices',
            'measured_scale', 'net_scale', 'looks_bright', 'Answer', 'average_neighbours', 'calibrated',
-           'single_threads', 'in_order', 'Plan', 'LabelledSlice', 'Segmentation', 'plan', 'ask_slices', 'label_slices',
+           'single_threads', 'Plan', 'LabelledSlice', 'Segmentation', 'plan', 'ask_slices', 'label_slices',
            'segment_volume']
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #5ba02a08
@@ -33,6 +33,7 @@ from ..base.files import VolumeError
 from ..base.files import warn_user
 from ..base.limits import free_memory
 from ..base.limits import in_words
+from ..base.pool import in_order
 from ..base.scratch import scratch_array
 from .settings import SegmentSettings
 from .padding import Padding
@@ -462,20 +463,6 @@ def single_threads(workers:int, # threads
     finally:
         torch.set_num_threads(before)
 
-
-def in_order(pool:ThreadPoolExecutor, # that computes
-             function:Callable, # of an item
-             items:Iterable, # of anything
-             ahead:int, # so many items are in work, or done and waiting
-             )->Iterator: # of its results, in the order of the items
-    "Map like the pool itself, but do not run ahead of the one who takes the results: each may be large."
-    waiting = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #f9fe19b5
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ __all__ = ['SIDES', 'HOLD_OUT_PATCHES', 'COMPARE_CELLS', 'SAME_DIRECTION', 'MAX_
 # %% ../../nbs/6_surface/06j_nested.ipynb #7537cdd4
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -169,10 +170,7 @@ def _one_side(process, side, ellipsoid, degree):
     p = (degree + 1)**2
     take = np.hstack([np.eye(p), side*np.eye(p)])
     covariance = take @ process.covariance @ take.T
-
-    def features(directions):
-        return spherical_harmonics(directions, degree)
-
+    features = partial(spherical_harmonics, degree=degree)
     return StarShape(ellipsoid, FeatureProcess(features, take @ process.coefficients, covariance, 1., process.theta))
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #2fc7b171

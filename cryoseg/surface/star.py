@@ -18,6 +18,7 @@ __all__ = ['FAR_SDS', 'FAR_VOX', 'STRAY_SDS', 'STRAY_VOX', 'CROWDED', 'STRAY_VOX
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -272,10 +273,7 @@ def fit_displacement(cells:Displacements, # or Cells
                      )->FeatureProcess: # over directions
     "Fit a Gaussian process on the sphere, by spherical harmonics."
     degree = settings.degree
-
-    def features(directions):
-        return spherical_harmonics(directions, degree)
-
+    features = partial(spherical_harmonics, degree=degree) # a surface that is sent to another process takes it along
     limits = np.vstack([np.log([(SIZE_MIN_VOX, radius), DECAY_LIMITS]), noise_limits])
     centre = np.array([0, np.log(DECAY_MEAN), 0])
     spread = np.array([np.inf, DECAY_LOG_SD, np.inf])

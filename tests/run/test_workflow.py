@@ -376,6 +376,17 @@ def test_a_new_stage_is_one_entry(place, monkeypatch):
     assert [name for name, why in done.items() if why] == ['count'] and int((folder/'count.txt').read_text()) == len(read_rows(folder/'membranes.csv', Membrane))
 
 
+def test_membranes_that_are_fitted_side_by_side_have_the_same_surfaces(monkeypatch):
+    from cryoseg.run import stages
+    monkeypatch.setattr(stages, 'WORTH_SHARING', 0)
+    z, y, x = np.mgrid[:40, :40, :120]
+    ids = sum(n*(abs(np.sqrt((z - 20.)**2 + (y - 20)**2 + (x - 40*n + 20)**2) - 10 - n) < 1.2) for n in (1, 2, 3)).astype(np.uint16)
+    one, two = (fit_surfaces(ids, workers=n) for n in (1, 2))
+    assert [s.id for s in two] == [1, 2, 3]
+    for a, b in zip(one, two):
+        assert np.array_equal(a.vertices_vox, b.vertices_vox) and np.array_equal(a.sigma_vox, b.sigma_vox) and a.area_vox2 == b.area_vox2 and a.status == b.status
+
+
 def test_fragments_beyond_uint16_are_kept_as_whole_real_numbers(tmp_path):
     assert [mrc_type_of_ids(n) for n in (0, 65_535, 65_536)] == [np.uint16, np.uint16, np.float32]
     write_volume(tmp_path/'f.mrc', Volume(np.array([[[0, 70_000]]], np.int32), 10.), mrc_type_of_ids(70_000))

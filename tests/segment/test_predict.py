@@ -15,7 +15,7 @@ from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.segment import predict as room
 from cryoseg.segment.padding import find_padding
 from cryoseg.segment.predict import (MAX_SCALE, Answer, MembraneEvidence, Plan, Symmetry, ask_slices, average_neighbours, calibrated, flipped_copies, has_bf16,
-                                     in_order, looks_bright, measured_scale, membrane_evidence, middle_of, net_scale, plan, predict_tiled,
+                                     looks_bright, measured_scale, membrane_evidence, middle_of, net_scale, plan, predict_tiled,
                                      receptive_radius, resized, resized_back, sample_slices, segment_slice, segment_volume, single_threads,
                                      spread_indices, tile_starts, to_device, use_bf16, working_scale)
 from cryoseg.segment.settings import SegmentSettings
@@ -210,13 +210,6 @@ def test_slices_are_taken_as_they_come():
             yield Answer(np.full((2, 1, 1), z, np.float32))
     for z, average in enumerate(average_neighbours(answers(), 2)):
         assert len(asked) == min(z + 3, 9) and average[0, 0, 0] == np.mean(range(max(0, z - 2), min(z + 3, 9)))
-
-
-def test_results_come_in_order_and_none_runs_ahead():
-    started = []
-    with single_threads(2) as pool:
-        for k, result in enumerate(in_order(pool, lambda k: started.append(k) or k, range(20), 4)):
-            assert result == k and max(started) < k + 4
 
 
 def test_calibration_is_a_line_for_the_logit():

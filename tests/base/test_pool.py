@@ -1,0 +1,51 @@
+"Workers: results in order, and no process outlives the one who asked, however that ends."
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from cryoseg.base.files import VolumeError
+from cryoseg.base.pool import in_order, worker_processes
+
+SLEEPERS = '''
+import os, sys, time
+from cryoseg.base.pool import in_order, worker_processes
+if __name__ == '__main__':
+    with worker_processes(2) as pool:
+        print(*in_order(pool, abs, [-1], 1), *[pool.submit(os.getpid).result() for _ in range(4)], flush=True)
+        waiting = [pool.submit(time.sleep, 60) for _ in range(2)]
+        for task in waiting: task.result()
+'''
+
+
+def test_results_come_in_order_from_processes():
+    with worker_processes(2) as pool: assert list(in_order(pool, abs, range(-9, 0), 3)) == list(range(9, 0, -1))
+
+
+def test_a_worker_that_is_killed_is_told():
+    with pytest.raises(VolumeError, match='--workers'):
+        with worker_processes(1) as pool: pool.submit(os._exit, 9).result()
+
+
+def test_an_error_of_a_task_is_the_error():
+    with pytest.raises(ZeroDivisionError):
+        with worker_processes(1) as pool: pool.submit(divmod, 1, 0).result()
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL], ids=['Ctrl-C', 'kill'])
+def test_no_worker_outlives_the_one_who_asked(tmp_path, how):
+    script = tmp_path/'sleepers.py'
+    script.write_text(SLEEPERS)
+    asker = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    workers = {int(pid) for pid in asker.stdout.readline().split()[1:]}
+    assert workers and all(psutil.pid_exists(pid) for pid in workers)
+    asker.send_signal(how)
+    asker.wait(10)
+    end = time.time() + 10
+    while any(map(psutil.pid_exists, workers)) and time.time() < end: time.sleep(.1)
+    assert not any(map(psutil.pid_exists, workers))
