@@ -211,8 +211,9 @@ def no_membrane_reason(connection:Connection, # a result without membranes
     labels = np.asarray(labels)
     n = _labelled(labels, settings, instances)
     if n == 0 and not labels.any():
-        return (f'No membranes: nothing is labelled, all {labels.size:,} voxels are 0. What to try: a lower '
-                '--threshold where cryoseg labels, another file where labels are given.')
+        return (f'No membranes: nothing is labelled in {labels.size:,} voxels. What to try: a lower --threshold where '
+                'cryoseg labels; where probabilities are given, a --mask-threshold below the highest of them; else '
+                'another file.')
     if n == 0:
         wanted = ', '.join(map(str, settings.values))
         return (f'No membranes: no voxel has the value {wanted} (--membrane-values); the labels hold '

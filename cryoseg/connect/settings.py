@@ -123,7 +123,7 @@ class ConnectSettings:
     max_seam:float = setting(1.5, 'Sheets that meet at an angle are split, unless the seam is longer than this times '
                                   'their size (the root of their area): then it is a fold.', low=0)
     mask_threshold:float = setting(.5, 'Where labels are probabilities: from this one on a voxel is membrane.',
-                                   low=0, high=1)
+                                   above=0, high=1)
     split:bool = setting(True, 'Split bodies and sheets that touch.')
     join:bool = setting(True, 'Join fragments across gaps.')
     link:str = setting(MERGE, 'How the fragments of a membrane are joined: in space (merge), or by links in the slices '

@@ -66,6 +66,7 @@ class Labelling:
     surfaces:tuple=() # of Surface
     phantom:Phantom|None=None # where it is a phantom's truth
     undecided:np.ndarray|None=None # (Z,Y,X) values 0, 1, 2 that may be classes or ids
+    classes:bool=False # its values are kinds of things
     said:str='' # how the values of a file were taken; empty where there is nothing to say
 
 
@@ -113,13 +114,14 @@ def decide_labels(labelling:Labelling, # perhaps undecided
                   other:Labelling, # what it is compared with
                   name:str, # of its file, for the warning
                   )->Labelling: # decided
-    "Settle values 0, 1, 2 by the other side: ids where it holds ids, or where both are open and one holds a 2."
+    "Settle values 0, 1, 2: classes beside classes, else ids where there is a 2 on this side, or both are open."
     values = labelling.undecided
     if values is None:
         return labelling
     two = values.max(initial=0) > MEMBRANE
     open_two = other.undecided is not None and (two or other.undecided.max(initial=0) > MEMBRANE)
-    kind = INSTANCES if open_two or (two and other.instances is not None) else CLASSES
+    only_classes = other.classes and other.instances is None
+    kind = INSTANCES if open_two or (two and not only_classes) else CLASSES
     if two or kind == INSTANCES:
         meaning = 'ids of single membranes' if kind == INSTANCES else 'classes (1 membrane, 2 protein)'
         warnings.warn(f'{name} holds only 0, 1, 2: taken for {meaning}; {SAY_LABELS}', VolumeWarning, stacklevel=3)
@@ -146,7 +148,7 @@ def read_run_labels(folder:Path, # of a run
     instances = np.asarray(volumes['membranes'].data) if 'membranes' in volumes else None
     mask = np.asarray(volume.data) == MEMBRANE if 'labels' in volumes else instances > 0
     surfaces = read_surfaces(folder, volume) if (folder / 'membranes.csv').is_file() else ()
-    return Labelling(volume.voxel_size_A, mask, instances, tuple(surfaces))
+    return Labelling(volume.voxel_size_A, mask, instances, tuple(surfaces), classes='labels' in volumes)
 
 
 def read_given(folder:Path, # of a run
@@ -179,7 +181,8 @@ def read_label_file(path:Path, # of any format that `read_volume` reads
             return Labelling(volume.voxel_size_A, values == MEMBRANE, undecided=values)
     reading = read_labels(values, path.name, replace(settings, labels_are=kind), meaning)
     if reading.kind != INSTANCES:
-        return Labelling(volume.voxel_size_A, reading.data != 0, said=reading.said)
+        classes = reading.kind == CLASSES
+        return Labelling(volume.voxel_size_A, reading.data != 0, classes=classes, said=reading.said)
     from cryoseg.connect.instances import number_ids
     return Labelling(volume.voxel_size_A, reading.data != 0, number_ids(reading.data).labels, said=reading.said)
 
@@ -416,6 +419,13 @@ def score_surfaces(surfaces:tuple, # of Surface
     return tuple(rows)
 
 # %% ../../nbs/7_measure/07b_evaluate.ipynb #6d904a04
+def _with_none(labelling):
+    "Where nothing is labelled, there are no single membranes, which is known; else as it is."
+    if labelling.membrane.any() or labelling.instances is not None:
+        return labelling
+    return replace(labelling, instances=np.zeros(labelling.membrane.shape, np.int64))
+
+
 def evaluate(result:str|Path, # a run folder or a label file
              truth:str|Path, # a folder of `cryoseg simulate` or a label file
              labels_are:str='auto', # what the values of the result's label file mean, one of LABELS_ARE
@@ -431,6 +441,10 @@ def evaluate(result:str|Path, # a run folder or a label file
         if tell:
             tell(said)
     found, true = decide_labels(found, true, str(result)), decide_labels(true, found, str(truth))
+    found, true = _with_none(found), _with_none(true)
+    for side, path in ((found, result), (true, truth)):
+        if tell and not side.membrane.any():
+            tell(f'{path}: no voxel is membrane')
     if found.membrane.shape != true.membrane.shape:
         raise VolumeError(f'{result} has shape {found.membrane.shape}, {truth} has {true.membrane.shape}; '
                           'both must show the same volume (was --z-range or --bin used?)')
@@ -464,13 +478,24 @@ def _surface_lines(surfaces):
     return ['surfaces'.ljust(_INDENT) + lines[0], *(' ' * _INDENT + line for line in lines[1:])]
 
 
+def _instances_line(scores):
+    "The scores of single membranes, or why there are none."
+    counts = f'found {_shown(scores.n_found)} of {_shown(scores.n_true)}'
+    numbered = {'the result': scores.n_found, 'the truth': scores.n_true}
+    silent = ' and '.join(side for side, n in numbered.items() if n is None)
+    if silent:
+        known = [f'{n} in {side}' for side, n in numbered.items() if n is not None]
+        return '; '.join([*known, f'not told apart in {silent}, so not compared one by one'])
+    if scores.n_found == 0 or scores.n_true == 0:
+        return f'{counts}: nothing to compare one by one'
+    return (f'{counts}  adapted Rand error {_shown(scores.are)}  VOI split {_shown(scores.voi_split_bits)} '
+            f'merge {_shown(scores.voi_merge_bits)} bits  PQ {_shown(scores.pq)}')
+
+
 def format_evaluation(scores:Evaluation, # as `evaluate` gives
                       )->str: # several lines
     "Write the scores as a text to read."
     voxels = zip(fields(scores.voxel), astuple(scores.voxel))
     voxels = '  '.join(f'{field.name.replace("_", " ")} {_shown(value)}' for field, value in voxels)
-    i = scores.instances
-    instances = (f'found {_shown(i.n_found)} of {_shown(i.n_true)}  adapted Rand error {_shown(i.are)}  '
-                 f'VOI split {_shown(i.voi_split_bits)} merge {_shown(i.voi_merge_bits)} bits  PQ {_shown(i.pq)}')
-    lines = ['voxels'.ljust(_INDENT) + voxels, 'membranes'.ljust(_INDENT) + instances]
+    lines = ['voxels'.ljust(_INDENT) + voxels, 'membranes'.ljust(_INDENT) + _instances_line(scores.instances)]
     return '\n'.join(lines + (_surface_lines(scores.surfaces) if scores.surfaces else []))

@@ -76,7 +76,7 @@ def _check_background(data, path):
 def _reading(mask, name):
     "What a mask keeps. Raises VolumeError for an image."
     try:
-        return read_labels(mask.data, name)
+        return read_labels(mask.data, name, region=True)
     except VolumeError as error:
         words = str(error).partition('; label it first')[0]
         raise VolumeError(f'{words}; give a mask, with 0 where nothing is wanted') from None

@@ -147,12 +147,12 @@ class SegmentSettings:
     "How a volume is segmented."
     weights:str|None = setting(None, 'Weights of the net (.safetensors); without it those that ship.',
                                option='--weights', metavar='FILE')
-    threshold:float = setting(.355, 'Probability from which a voxel is called membrane.', low=0, high=1,
+    threshold:float = setting(.355, 'Probability from which a voxel is called membrane.', above=0, high=1,
                               option='--threshold')
     calibration:tuple = setting((.55, -.6), "Slope and offset for the logit of the net's answer, so that its "
                                 'probabilities mean what they say; (1, 0) = as the net gives them.', length=2,
                                 low=-10, high=10)
-    protein_threshold:float = setting(.5, 'Probability from which a voxel is called protein.', low=0, high=1)
+    protein_threshold:float = setting(.5, 'Probability from which a voxel is called protein.', above=0, high=1)
     scale:float|None = setting(None, 'How much slices are enlarged for the net; without it from the voxel size, '
                                'or measured where that is not known.', above=0, high=16)
     flips:int|None = setting(None, 'Flipped and turned copies whose answers are averaged; without it 4 for a single '

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from cryoseg.base.files import VolumeError
-from cryoseg.connect.labels import (CLASSES, INSTANCES, MASK, PROBABILITY, check_image, count_values, membrane_values_of,
-                                    needs_new_numbers, read_ids, read_labels)
+from cryoseg.base.files import VolumeError, VolumeWarning
+from cryoseg.connect.labels import (CLASSES, INSTANCES, LOOKED_AT, LOOKED_PX, MASK, PROBABILITY, check_image, count_values, membrane_values_of,
+                                    needs_new_numbers, read_ids, read_labels, some_slices)
 from cryoseg.connect.settings import ConnectSettings
 from cryoseg.result.records import NewNumber
 
@@ -30,7 +30,7 @@ def test_one_value_is_the_mask_whatever_it_is(value, dtype):
     assert (str(value) in reading.said) == (value not in (1, .004))
 
 
-@pytest.mark.parametrize('labels', [FIRST*1 + SECOND*2, FIRST*-1 + SECOND*2, FIRST*70_000 + SECOND*5, (FIRST*1 + SECOND*2.).astype('f4'),
+@pytest.mark.parametrize('labels', [FIRST*1 + SECOND*2, FIRST*-3 + SECOND*2, FIRST*70_000 + SECOND*5, (FIRST*1 + SECOND*2.).astype('f4'),
                                     FIRST*300 + SECOND*40_000, FIRST*np.int64(2)**40 + SECOND*1, (FIRST*255 + SECOND*254).astype('u1')])
 def test_several_whole_numbers_are_instances(labels):
     reading = read(labels)
@@ -109,7 +109,23 @@ def test_where_nan_is_background_no_value_is():
     ('Lipid bilayer of the cytoplasm', True), ('inner_leaflet', True), ('membrane protein', False), ('lipoproteins', False), ('ice', False), ('Ribosomes', False), ('carbonFilm', False),
     ('non-membrane', False), ('cytoplasm_2', False), ('F-actin', False), ('MICROTUBULE', False)])
 def test_names_are_read_as_words(name, membrane):
-    assert membrane_values_of({1: name, 2: 'a membrane'}) == ((1, 2) if membrane else (2,))
+    says = any(part in name.lower() for part in ('membran', 'bilayer', 'leaflet'))
+    others = {2: 'a membrane'} if says else {2: 'rim'}
+    assert membrane_values_of({1: name, **others}) == ((1, 2) if membrane else (2,))
+
+
+@pytest.mark.parametrize('other', ['void', 'noise', 'matrix', 'DNA', 'unknown', 'unlabelled', 'vesicle interior', 'ATP synthase', 'virus', 'Hintergrund', 'lattice', 'no membranes',
+                                   'nonmembrane', 'membraneless organelle', 'everything without membrane', 'keine Membran', 'Membranprotein', ''])
+def test_beside_a_membrane_other_names_are_none(other):
+    for name in ('membrane', 'Zellmembran', 'lipid bilayer', 'inner_leaflet'): assert membrane_values_of({1: name, 2: other}) == (1,)
+    assert membrane_values_of({1: 'plasma membrane', 2: other, 5: 'OuterMembrane'}) == (1, 5)
+    said = read_labels(FIRST*1 + SECOND*2, 'x.am', meaning={1: 'cell membrane', 2: other}).said
+    assert 'membrane is 1 cell membrane (' in said and f'left out: 2 {other}'.strip() in said
+
+
+def test_names_that_are_taken_for_want_of_better_ones_are_told():
+    assert 'membrane is 1 inner, 2 outer (' in read_labels(FIRST*1 + SECOND*2, 'x.am', meaning={1: 'inner', 2: 'outer', 3: 'void'}).said
+    with pytest.raises(VolumeError, match='no label is a membrane by its name .*void'): membrane_values_of({1: 'void', 2: 'Hintergrund', 3: 'unlabelled'})
 
 
 def test_what_is_left_out_is_told_by_its_name():
@@ -148,7 +164,7 @@ def test_an_empty_volume_is_an_empty_mask():
 
 
 def test_ids_that_do_not_fit_are_numbered_anew():
-    for labels, table in ((FIRST*70_000 + SECOND*5, [(5, 1), (70_000, 2)]), (FIRST*-1 + SECOND*2, [(-1, 1), (2, 2)]), (FIRST*300 + SECOND*40_000, [(300, 1), (40_000, 2)])):
+    for labels, table in ((FIRST*70_000 + SECOND*5, [(5, 1), (70_000, 2)]), (FIRST*-3 + SECOND*2, [(-3, 1), (2, 2)]), (FIRST*300 + SECOND*40_000, [(300, 1), (40_000, 2)])):
         reading = read_ids(labels, 'a')
         assert reading.renumbered == tuple(NewNumber(*row) for row in table) and 'renumbered.csv' in reading.said
         for old, new in table: assert np.array_equal(reading.data == new, labels == old)
@@ -209,11 +225,121 @@ def test_an_image_in_much_padding_is_an_image():
     for padding in (0, 7, 128): check_image(np.where(inside, (128 + 30*NOISE).round(), padding).clip(0, 255).astype('u1'), 'a.mrc')
 
 
-@pytest.mark.parametrize('labels', [FIRST*1 + SECOND*2, FIRST*7 + SECOND*300, FIRST*-1 + SECOND*2, 1 + FIRST*1 + SECOND*2])
+@pytest.mark.parametrize('labels', [FIRST*1 + SECOND*2, FIRST*7 + SECOND*300, FIRST*-3 + SECOND*2, 1 + FIRST*1 + SECOND*2])
 def test_forgotten_ids_are_one_mask(labels):
     "All of them, not those of value 1 alone."
     reading = read(labels, relink=True)
     assert reading.kind == MASK and np.array_equal(reading.data, BOTH) and '--relink' in reading.said
+
+
+FAR = np.minimum(abs(np.sqrt((Z - 12.)**2 + (Y - 14)**2 + (X - 14)**2) - 9), abs(np.sqrt((Z - 12.)**2 + (Y - 15)**2 + (X - 40)**2) - 10))     # from the middle of a wall
+
+
+@pytest.mark.parametrize('half', [1, 2, 4])
+@pytest.mark.parametrize('levels', [255, 8, 4])
+@pytest.mark.parametrize('top, dtype', [(255, 'u1'), (255, 'f4'), (65535, 'u2'), (100, 'u1'), (127, 'i1'), (1000, 'u2')])
+def test_a_mask_with_soft_edges_is_a_probability(half, levels, top, dtype):
+    "Drawn or scaled with antialiasing: most voxels are 0 or the top."
+    mask = ((half - FAR + .5).clip(0, 1)*levels).round()/levels
+    for labels, kept in ((mask*top, mask), ((1 - mask)*top, 1 - mask)):
+        reading = read(labels.round().astype(dtype))
+        assert reading.kind == PROBABILITY and np.array_equal(reading.data, labels.round() >= .5*top)
+
+
+@pytest.mark.parametrize('top', [255, 127, 100, 1000])
+@pytest.mark.parametrize('half', [.6, 1.5, 3])
+def test_crowded_ids_up_to_the_same_tops_are_ids(top, half):
+    "Walls of one voxel and more that touch and cross."
+    rng, ids = np.random.default_rng(0), np.zeros((24, 130, 130), 'u2')
+    for k in np.linspace(1, top, 100).round():
+        centre, radius = rng.uniform((0, 0, 0), ids.shape), rng.uniform(5, 12)
+        ids[abs(np.linalg.norm(np.indices(ids.shape) - centre.reshape(3, 1, 1, 1), axis=0) - radius) < half] = k
+    reading = read(ids)
+    assert reading.kind == INSTANCES and np.array_equal(reading.data, ids)
+
+
+@pytest.mark.parametrize('top', [100, 127, 1000, 10_000, 32_767])
+def test_probabilities_on_other_scales(top):
+    for labels in (SOFT*top, (SOFT*top).round(), (SOFT*top).round().astype('i4')):
+        reading = read(labels)
+        assert reading.kind == PROBABILITY and f'from 0.5 of {top} on' in reading.said and np.array_equal(reading.data, labels >= .5*top)
+    weak = (SOFT*top*.8).round()
+    with pytest.raises(VolumeError, match='image.*bring probabilities to the scale from 0 to 1'): read(weak)
+    assert np.array_equal(read(weak, labels_are='probability').data, weak >= .5*top)
+
+
+@pytest.mark.parametrize('labels', [np.where(BOTH, 0, 7), np.where(BOTH, 0, -1), 1 - SOFT, 255*(1 - SOFT).round(2)])
+def test_more_than_half_is_worth_a_word(labels):
+    with pytest.warns(VolumeWarning, match=r'more than half of the volume \(8.\..%\) is labelled: is it inverted'): read(labels)
+    read_labels(labels, 'region.mrc', region=True)
+
+
+@pytest.mark.parametrize('labels, changes', [(np.ones(SHAPE), {}), (np.full(SHAPE, 255, 'u1'), dict(labels_are='mask')), (np.full(SHAPE, .7), {}), (np.full(SHAPE, -1), {}),
+                                             (BOTH + 1, dict(labels_are='classes', membrane_values=(1, 2))), (.6 + .4*SOFT, dict(labels_are='probability'))])
+def test_a_mask_of_everything_is_none(labels, changes):
+    with pytest.raises(VolumeError, match='every voxel (is|would be).*is it the right file') as error: read(labels, **changes)
+    assert '\n' not in str(error.value) and read_labels(labels, 'a', ConnectSettings(**changes), region=True).data.all()
+    if not changes:
+        with pytest.raises(VolumeError, match='every voxel is'): read_ids(labels, 'a')
+
+
+def test_minus_one_beside_others_is_ignored():
+    "MemBrain-seg, nnU-Net: nobody has judged it."
+    ring = np.where(FAR < 4, -1, 0)
+    reading = read(np.where(BOTH, 1, ring).astype('i1'))
+    assert reading.kind == MASK and np.array_equal(reading.data, BOTH) and '-1 (' in reading.said and '"ignore"' in reading.said
+    ids = read(np.where(FIRST, 1, np.where(SECOND, 2, ring)))
+    assert ids.kind == INSTANCES and np.array_equal(ids.data, FIRST*1 + (SECOND & ~FIRST)*2) and '"ignore"' in ids.said
+    assert np.array_equal(read_ids(np.where(BOTH, 3, ring), 'a').data != 0, BOTH)
+    for outside in (np.where(BOTH, 1, -1), np.where(~BOTH, -1, 1)): assert np.array_equal(read(outside).data, BOTH)
+    assert np.array_equal(read(ring, ).data, FAR < 4) and 'ignore' not in read(ring).said                # it is all there is
+    assert np.array_equal(read(np.where(BOTH, 1, ring), membrane_values=(-1,)).data, (FAR < 4) & ~BOTH)
+
+
+@pytest.mark.parametrize('labels, value', [(FIRST*1 + SECOND*2, 1), (FIRST*2 + SECOND*1, 2), (FIRST*-5 + SECOND*2, 2), (FIRST*-5 + SECOND*2 + (FAR > 9)*7, 2)])
+def test_the_value_offered_is_positive_and_not_the_commonest(labels, value):
+    assert read(labels).said.endswith(f'--membrane-values {value}')
+
+
+@pytest.mark.parametrize('labels, changes, words', [(BOTH*3, dict(mask_threshold=.9), '--mask-threshold has no effect: it is taken as a mask'),
+                                                    (BOTH*1, dict(relink=True), '--relink has no effect: it is taken as a mask'),
+                                                    (FIRST*1 + SECOND*2, dict(mask_threshold=.9), '--mask-threshold has no effect: it is taken as ids'),
+                                                    (SOFT, dict(relink=True), '--relink has no effect: it is taken as probabilities'),
+                                                    (FIRST*1 + SECOND*2, dict(labels_are='classes', relink=True, mask_threshold=.1), '--mask-threshold and --relink have no effect'),
+                                                    (FIRST*1 + SECOND*2, dict(labels_are='instances', membrane_values=(1,)), '--labels-are instances has no effect')])
+def test_what_has_no_effect_is_said(labels, changes, words):
+    assert words in read(labels, **changes).said
+
+
+@pytest.mark.parametrize('labels, changes', [(SOFT, dict(mask_threshold=.9)), (BOTH*3, dict(mask_threshold=.5)), (FIRST*1 + SECOND*2, dict(relink=True)), (FIRST*1 + SECOND*2, dict(membrane_values=(1,)))])
+def test_what_has_an_effect_is_not(labels, changes):
+    assert 'no effect' not in read(labels, **changes).said
+
+
+@pytest.mark.parametrize('top, words', [(1, 'the highest is 0.44: give a lower --mask-threshold'), (255, 'the highest is 0.6 of 255')])
+def test_probabilities_below_the_threshold_say_how_high_they_are(top, words):
+    soft = np.pad(SOFT, 15)
+    said = read(soft*.44 if top == 1 else soft*.6*255, mask_threshold=.5 if top == 1 else .8)
+    assert not said.data.any() and words in said.said
+
+
+def test_a_threshold_of_0_would_label_everything():
+    with pytest.raises(VolumeError, match='mask_threshold'): ConnectSettings(mask_threshold=0.)
+
+
+def test_a_single_large_id_is_a_mask():
+    "neuroglancer, CAVE."
+    reading = read(np.where(BOTH, np.uint64(2**63 + 5), np.uint64(0)))
+    assert reading.kind == MASK and np.array_equal(reading.data, BOTH) and '9223372036854775813' in reading.said
+    assert np.array_equal(read_ids(np.where(BOTH, np.uint64(2**63 + 5), np.uint64(0)), 'a').data, BOTH)
+
+
+@pytest.mark.parametrize('shape', [(3, 5, 7), (40, 64, 64), (1, 9000, 9000), (20, 4096, 4096), (2, 50, 300_000)])
+def test_slices_to_look_at_are_limited_by_pixels(shape):
+    rows = np.broadcast_to(np.arange(shape[1], dtype='f4')[None, :, None], shape)          # no memory
+    looked = some_slices(rows)
+    assert looked.size <= max(LOOKED_PX, 2*LOOKED_AT*shape[2]) and (np.diff(looked, axis=1) == 1).all()          # neighbours are neighbours
+    assert looked.min() == 0 and looked.max() == shape[1] - 1 and (np.size(looked) == rows.size or looked.shape[0] == LOOKED_AT)
 
 
 def test_values_by_name():

@@ -20,7 +20,7 @@ from cryoseg.surface.fit import fit_surface
 from cryoseg.base.volume import Volume
 from cryoseg.result.records import Membrane
 from cryoseg.result.tables import columns, read_rows, with_surface, write_rows
-from cryoseg.run.workflow import write_surfaces
+from cryoseg.run.stages import write_surfaces
 
 SETTINGS = SurfaceSettings(edge_vox=4.)
 

@@ -108,6 +108,24 @@ def test_masks_of_other_programs_score_as_what_they_are(tmp_path, make):
     assert scores.voxel.membrane_iou == 1 and (scores.instances.n_found, scores.instances.n_true, scores.instances.are) == (None, 3, None)
 
 
+@pytest.mark.parametrize('make', [lambda m: m*np.uint8(255), lambda m: m*np.uint8(7), lambda m: -m.astype(np.int8), lambda m: m*RAMP, lambda m: m*np.uint8(1)])
+@pytest.mark.parametrize('swap', [False, True])
+def test_ids_1_and_2_beside_a_mask_are_ids(tmp_path, make, swap):
+    "As `connect` takes them."
+    files = {'t.npy': two(), 'r.npy': make(two() > 0)}
+    paths = [write(tmp_path/name, data) for name, data in files.items()]
+    with pytest.warns(VolumeWarning, match='taken for ids'): scores = evaluate(*(paths if swap else paths[::-1]))
+    assert scores.voxel.membrane_iou == 1 and 2 in (scores.instances.n_found, scores.instances.n_true) and '-' not in format_evaluation(scores).splitlines()[1]
+
+
+@pytest.mark.parametrize('truth, words', [(two()*3, 'found 0 of 2: nothing to compare'), ((two() > 0)*np.uint8(255), '0 in the result; not told apart in the truth'),
+                                          (two()*0, 'found 0 of 0: nothing to compare')])
+def test_an_empty_result_is_said_in_words(tmp_path, truth, words):
+    told = []
+    scores = evaluate(write(tmp_path/'r.npy', two()*0), write(tmp_path/'t.npy', truth), tell=told.append)
+    assert words in format_evaluation(scores) and scores.instances.n_found == 0 and any('r.npy: no voxel is membrane' in line for line in told)
+
+
 def test_negative_ids_are_counted(tmp_path):
     path = write(tmp_path/'x.npy', two(np.int16)*7 - 14*(two() > 0))             # -7 and 0: one is left
     other = write(tmp_path/'y.npy', two(np.int16)*-9)
@@ -148,7 +166,7 @@ def test_a_run_folder_names_its_files(tmp_path):
 
 
 @pytest.mark.parametrize('make, said', [
-    (lambda p: evaluate(write(p/'a.npy', np.ones((3, 4, 5), np.uint8)), write(p/'b.npy', np.ones((3, 4, 6), np.uint8))), 'must show the same volume'),
+    (lambda p: evaluate(write(p/'a.npy', np.eye(4, 5, dtype='u1')[None]), write(p/'b.npy', np.eye(4, 6, dtype='u1')[None])), 'must show the same volume'),
     (lambda p: read_labelling(p), 'holds neither truth.toml nor labels.mrc'),
     (lambda p: read_labelling(p/'a.npy', 'numbers'), "must be one of auto, mask, classes, instances, probability, got 'numbers'"),
     (lambda p: read_labelling(write(p/'a.npy', np.random.default_rng(0).normal(size=(3, 4, 5)))), 'another image'),
@@ -243,5 +261,5 @@ def test_the_text_says_it_all():
     rows = (SurfaceScores(1, 2, 3.21, None, 9.0, .7, .951, 4.0, .0123, None), SurfaceScores(12, mean_sigma_A=5.))
     text = format_evaluation(Evaluation(score_voxels(two() > 0, two() > 0), score_instances(None, two()), rows))
     lines = text.splitlines()
-    assert len(lines) == 5 and 'found - of 2' in lines[1] and lines[3].split() == ['1', '2', '3.2', '-', '9.0', '70%', '95%', '4.0', '+1.2%', '-']
+    assert len(lines) == 5 and '2 in the truth; not told apart in the result' in lines[1] and lines[3].split() == ['1', '2', '3.2', '-', '9.0', '70%', '95%', '4.0', '+1.2%', '-']
     assert len({len(line) for line in lines[2:]}) == 1                       # columns line up

@@ -518,12 +518,13 @@ def test_overwrite_mends_a_damaged_record(tmp_path, phantom):
 
 def test_a_zero_on_the_command_line_counts(tmp_path):
     config = tmp_path / 'old.toml'
-    config.write_text('seed = 5\n[segment]\nthreshold = 0.5\n[input]\nz_range = [10, 60]\n')
+    config.write_text('seed = 5\n[connect]\nmin_sheet_fraction = 0.4\n[input]\nz_range = [10, 60]\n')
     old = build_settings({}, config)
-    new = build_settings({'seed': 0, 'segment.threshold': 0., 'input.z_range': (0, 50)}, config)
-    assert (old.seed, old.segment.threshold, old.input.z_range) == (5, .5, (10, 60))
-    assert (new.seed, new.segment.threshold, new.input.z_range) == (0, 0, (0, 50))
-    with pytest.raises(VolumeError, match='threshold = 5'): build_settings({'segment.threshold': 5.})
+    new = build_settings({'seed': 0, 'connect.min_sheet_fraction': 0., 'input.z_range': (0, 50)}, config)
+    assert (old.seed, old.connect.min_sheet_fraction, old.input.z_range) == (5, .4, (10, 60))
+    assert (new.seed, new.connect.min_sheet_fraction, new.input.z_range) == (0, 0, (0, 50))
+    for value in (5., 0.):
+        with pytest.raises(VolumeError, match=f'threshold = {value:g}'): build_settings({'segment.threshold': value})
 
 
 def test_another_command_goes_on_with_the_run(tmp_path, phantom):
