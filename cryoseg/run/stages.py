@@ -78,7 +78,7 @@ class Job:
         return self.volume.voxel_size_known
 
     @property
-    def workers(self)->int:
+    def workers(self)->int: # at least 1
         "How many slices or membranes are worked on at a time."
         return self.settings.segment.workers or os.cpu_count() or 1
 
