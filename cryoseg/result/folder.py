@@ -538,7 +538,7 @@ def check_space(folder, # where to write; it exists
         raise CannotWrite(folder, f'{what} needs {in_words(needed)}, the disk has {in_words(disk.free)} free')
 
 # %% ../../nbs/9_result/09j_folder.ipynb #f0b40507
-MEMORY_BYTES = dict(phantom=40, segment=16, connect=14, surface=14) # a voxel, at least, at the peak of a stage
+MEMORY_BYTES = dict(phantom=40, segment=1, connect=1, surface=1) # a voxel, at least, at the peak of a stage
 
 
 def check_stage_memory(stage:str, # its name

@@ -218,7 +218,7 @@ def test_space_is_asked_before_single_files_too(image, tmp_path, monkeypatch, co
 
 def test_memory_is_asked_before_a_stage(image, tmp_path, two_stages, monkeypatch):
     monkeypatch.setattr('cryoseg.result.folder.free_memory', lambda: 1000)
-    with pytest.raises(VolumeError, match='segment of 92,160 voxels needs 1.41 MB of memory, 1000 bytes are free: .*--bin'):
+    with pytest.raises(VolumeError, match='segment of 92,160 voxels needs 90 kB of memory, 1000 bytes are free: .*--bin'):
         workflow.run_tomogram(image, tmp_path/'o', RunSettings())
     assert not (tmp_path/'o').exists()
     for command, inputs in (('segment', [image]), ('simulate', [])):
