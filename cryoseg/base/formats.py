@@ -41,6 +41,7 @@ from .volume import chosen_slices
 from .volume import cut_slices
 from .volume import guess_polarity
 from .volume import invert_polarity
+from .volume import unwrapped
 from .mrc import PACKED
 from .mrc import STACK_SUFFIXES
 
@@ -476,9 +477,11 @@ def bin_labels(volume:Volume, # labels, or a mask
     return place.with_data(_block_labels(volume.data, depth, n))
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #8a3da25b
-def _shown(raw):
-    "An image of a palette as the gray that is seen."
-    return raw if raw.palette is None else replace(raw, data=raw.palette[raw.data], palette=None)
+def _shown(raw, path):
+    "An image of a palette as the gray that is seen; one whose numbers are wrapped round, as they were meant."
+    if raw.palette is not None:
+        return replace(raw, data=raw.palette[raw.data], palette=None)
+    return replace(raw, data=unwrapped(raw.data, path))
 
 
 def _as_volume(raw, path, voxel_size_A=None, ask=True):
@@ -519,7 +522,7 @@ def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also
     as_image = check and not labels
     raw = open_volume(path, labels=not as_image, allow_missing=allow_missing, follow_links=follow_links)
     if as_image:
-        raw = _shown(raw)
+        raw = _shown(raw, path)
     raw = _with_beam_along_z(raw, beam_axis)
     if resample:
         raw, z_range = _with_cubes(raw, path, labels, z_range)
@@ -654,6 +657,8 @@ def describe(path:str|Path, # any file that `read_volume` reads
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         raw = open_volume(path, labels=True, allow_missing=True, follow_links=True)
+        if raw.palette is None:
+            raw = replace(raw, data=unwrapped(raw.data, path))
         volume = _as_volume(raw, path, _taken_for_cubes(raw, path))
     sample = _sample(volume.data)
     finite = sample[np.isfinite(sample)]
