@@ -113,6 +113,7 @@ class RawVolume:
     axes:tuple=(1, 2, 3) # of column, row, section: 1 = x, 2 = y, 3 = z
     said:str='' # what the file says instead of a voxel size that can be used, for the warning
     palette:np.ndarray|None=None # gray that stored number k is shown as; an image is read through it, labels are not
+    no_labels:str='' # why it cannot be labels
 
 
 def voxel_edge(length_A:float|None, # Å, as a header has it

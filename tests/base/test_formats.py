@@ -40,6 +40,29 @@ def test_the_beam_axis_is_asked_for_and_turned(tmp_path):
     np.testing.assert_array_equal(quiet(tmp_path/'labels.mrc').data, upright > 0)
 
 
+@pytest.mark.parametrize('name', ['a.npy', 'a.npz', 'a.tif', 'a.mrc'])
+def test_a_thin_x_is_asked_for_too(tmp_path, name):
+    "The order of nibabel and MATLAB."
+    upright = np.random.default_rng(0).normal(size=(6, 40, 44)).astype(np.float32)
+    turned = np.ascontiguousarray(upright.transpose(2, 1, 0))
+    if name == 'a.mrc': mrc(tmp_path/name, turned)
+    else: write_volume(tmp_path/name, Volume(turned, 10.))
+    with pytest.warns(VolumeWarning, match='6 voxels along x but 44 along z; if the beam runs along x, give --beam-axis x'): assert read_volume(tmp_path/name, voxel_size_A=10).shape == (44, 40, 6)
+    np.testing.assert_array_equal(quiet(tmp_path/name, voxel_size_A=10, beam_axis='x').data, upright)
+
+
+@pytest.mark.parametrize('shape', [(40, 44, 3), (40, 44, 4), (5, 40, 44, 3)])
+def test_arrays_in_colour_are_refused_with_a_remedy(tmp_path, shape):
+    colour = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    np.save(tmp_path/'a.npy', colour), np.savez(tmp_path/'a.npz', data=colour)
+    for name in ('a.npy', 'a.npz'):
+        for labels in (False, True):
+            with pytest.raises(VolumeError, match=f'its last axis of {shape[-1]} bytes holds colours; save it in gray'): read_volume(tmp_path/name, voxel_size_A=10, labels=labels)
+    if len(shape) == 3:
+        assert 'holds colours' in ' '.join(describe(tmp_path/'a.npy').warnings)
+        assert quiet(tmp_path/'a.npy', voxel_size_A=10, beam_axis='x').shape == (shape[2], 44, 40) and quiet(tmp_path/'a.npy', voxel_size_A=10, beam_axis='z').shape == shape
+
+
 def test_flat_volumes_and_slices_raise_no_question(tmp_path, image):
     quiet(mrc(tmp_path/'a.mrc', image[:3])), quiet(mrc(tmp_path/'b.mrc', image[:, :7])), quiet(mrc(tmp_path/'c.mrc', image[:1, :4]))
 
