@@ -6,9 +6,9 @@
 __all__ = ['MRC', 'READ_ONLY_MRC', 'TIFF', 'NPY', 'NPZ', 'AMIRA', 'PNG', 'JPEG', 'OME_ZARR', 'VOLUME_FORMATS', 'OME',
            'OTHER_SUFFIXES', 'MAX_ORIGIN_A', 'MAX_START', 'HELD_ORIGIN_A', 'HELD_START', 'MAX_REASON', 'MAX_EDGE_RATIO',
            'LIKELY_A', 'USUAL_A', 'SMALL_VOXEL_A', 'LARGE_VOXEL_A', 'SMALL_BOX_A', 'LARGE_BOX_A', 'OTHER_UNITS',
-           'GIVE_SIZE', 'SAMPLED', 'MOST_VALUES', 'COUNTED', 'VolumeFormat', 'format_suffix', 'find_format',
-           'file_stem', 'open_volume', 'read_meaning', 'VoxelSize', 'bin_labels', 'read_volume', 'write_volume',
-           'volume_writer', 'FileInfo', 'describe']
+           'GIVE_SIZE', 'N_COLOURS', 'PLAIN_ARRAYS', 'SAMPLED', 'MOST_VALUES', 'COUNTED', 'VolumeFormat',
+           'format_suffix', 'find_format', 'file_stem', 'open_volume', 'read_meaning', 'VoxelSize', 'bin_labels',
+           'read_volume', 'write_volume', 'volume_writer', 'FileInfo', 'describe']
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #18bc41b9
 import warnings
@@ -43,6 +43,7 @@ from .volume import chosen_slices
 from .volume import cut_slices
 from .volume import guess_polarity
 from .volume import invert_polarity
+from .volume import unwrapped
 from .mrc import MrcSlices
 from .mrc import PACKED
 from .mrc import STACK_SUFFIXES
@@ -61,13 +62,13 @@ class VolumeFormat:
 
 MRC = VolumeFormat('cryoseg.base.mrc:read_mrc', 'cryoseg.base.mrc:write_mrc', 'cryoseg.base.mrc:read_mrc_meaning')
 READ_ONLY_MRC = VolumeFormat('cryoseg.base.mrc:read_mrc', meaning='cryoseg.base.mrc:read_mrc_meaning')
-TIFF = VolumeFormat('cryoseg.base.tiff:read_tiff', 'cryoseg.base.tiff:write_tiff')
+TIFF = VolumeFormat('cryoseg.base.tiff:read_tiff', 'cryoseg.base.tiff:write_tiff', wishes=('labels',))
 NPY = VolumeFormat('cryoseg.base.arrays:read_npy', 'cryoseg.base.arrays:write_npy')
 NPZ = VolumeFormat('cryoseg.base.arrays:read_npz', 'cryoseg.base.arrays:write_npz',
                    'cryoseg.base.arrays:read_npz_meaning', wishes=('labels',))
 AMIRA = VolumeFormat('cryoseg.base.amira:read_amira', meaning='cryoseg.base.amira:read_amira_meaning')
-PNG = VolumeFormat('cryoseg.base.tiff:read_picture', 'cryoseg.base.tiff:write_png')
-JPEG = VolumeFormat('cryoseg.base.tiff:read_picture')
+PNG = VolumeFormat('cryoseg.base.tiff:read_picture', 'cryoseg.base.tiff:write_png', wishes=('labels',))
+JPEG = VolumeFormat('cryoseg.base.tiff:read_picture', wishes=('labels',))
 OME_ZARR = VolumeFormat('cryoseg.base.zarr:read_zarr', meaning='cryoseg.base.zarr:read_zarr_meaning', folder=True,
                         wishes=('labels', 'allow_missing', 'follow_links'))
 
@@ -357,10 +358,16 @@ def _check_cubes(edges, raw, path):
                           f'resample the volume or, where the header is wrong, {GIVE_SIZE}')
 
 
+def _impossible(raw):
+    "The voxel size of a file in words, where it is none that can be; empty where the file says none."
+    return ' x '.join(f'{edge:g}' for edge in raw.voxel_A) + ' Å a voxel' if all(raw.voxel_A) else ''
+
+
 def _say_doubts(edges, raw, shape, path):
     "Warn of a voxel size that the file does not say, does not say clearly, or that can hardly be."
-    said = f' that can be understood (the file says {raw.said})' if raw.said else ' in the file'
     if not edges:
+        words = raw.said or _impossible(raw)
+        said = f' that can be understood (the file says {words})' if words else ' in the file'
         warn_user(f'{path}: no voxel size{said}; 1 Å taken, so lengths are in voxels: {GIVE_SIZE}')
         return
     edge = six_digits(np.mean(edges))
@@ -480,19 +487,50 @@ def bin_labels(volume:Volume, # labels, or a mask
     return place.with_data(_block_labels(volume.data, depth, n))
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #8a3da25b
-def _shown(raw):
-    "An image of a palette as the gray that is seen."
-    return raw if raw.palette is None else replace(raw, data=raw.palette[raw.data], palette=None)
+def _shown(raw, path):
+    "An image of a palette as the gray that is seen; one whose numbers are wrapped round, as they were meant."
+    if raw.palette is not None:
+        return replace(raw, data=raw.palette[raw.data], palette=None)
+    return replace(raw, data=unwrapped(raw.data, path))
+
+
+def _ask_for_beam(shape, path):
+    "Ask where a volume is thin along x or y: there the beam may run."
+    z, y, x = shape
+    thin = 'y' if 1 < 2*y <= min(z, x) else 'x' if 1 < 2*x <= min(z, y) else ''
+    if thin:
+        warn_user(f'{path}: {y if thin == "y" else x} voxels along {thin} but {z} along z; '
+                  f'if the beam runs along {thin}, give --beam-axis {thin} (beam_axis=)')
+
+
+N_COLOURS = (3, 4) # red, green, blue, and opacity
+PLAIN_ARRAYS = ('NPY', 'NPZ') # kinds that have no other way to say that they hold colours
+
+
+def _in_colour(raw):
+    "Whether the last axis of an array holds colours and not voxels along x."
+    shape = raw.data.shape
+    return (raw.kind in PLAIN_ARRAYS and raw.data.dtype == np.uint8 and len(shape) in (3, 4)
+            and shape[-1] in N_COLOURS and min(shape[-3:-1]) > max(N_COLOURS))
+
+
+def _colour_words(raw, path):
+    "What is said of an array in colour."
+    n = raw.data.shape[-1]
+    words = (f'{path}: shape {raw.data.shape}: its last axis of {n} bytes holds colours; save it in gray, as '
+             'data[..., 0] or data[..., :3].mean(-1)')
+    if raw.data.ndim > 3:
+        return words
+    return (f'{words}, or give --beam-axis x (beam_axis=) where it is a volume of {n} slices, --beam-axis z where it '
+            'has so few voxels along x')
 
 
 def _as_volume(raw, path, voxel_size_A=None, ask=True):
-    "The `Volume` that a file holds, nothing read yet; a question where the beam seems to run along y."
+    "The `Volume` that a file holds, nothing read yet; a question where the beam seems to run along x or y."
     data = _to_zyx(raw, path)
     size = _voxel_size(raw, data.shape, voxel_size_A, path)
-    z, y, x = data.shape
-    if ask and 1 < 2*y <= min(z, x):
-        warn_user(f'{path}: {y} voxels along y but {z} along z; '
-                  'if the beam runs along y, give --beam-axis y (beam_axis=)')
+    if ask:
+        _ask_for_beam(data.shape, path)
     return Volume(data, size.edge_A, raw.origin_A, raw.nstart, raw.axes, path, size.known)
 
 
@@ -523,7 +561,11 @@ def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also
     as_image = check and not labels
     raw = open_volume(path, labels=not as_image, allow_missing=allow_missing, follow_links=follow_links)
     if as_image:
-        raw = _shown(raw)
+        raw = _shown(raw, path)
+    if labels and raw.no_labels:
+        raise VolumeError(f'{path}: {raw.no_labels}')
+    if beam_axis is None and _in_colour(raw):
+        raise VolumeError(_colour_words(raw, path))
     raw = _with_beam_along_z(raw, beam_axis)
     if resample:
         raw, z_range = _with_cubes(raw, path, labels, z_range)
@@ -668,6 +710,10 @@ def describe(path:str|Path, # any file that `read_volume` reads
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         raw = open_volume(path, labels=True, allow_missing=True, follow_links=True)
+        if raw.palette is None:
+            raw = replace(raw, data=unwrapped(raw.data, path))
+        if _in_colour(raw):
+            warn_user(_colour_words(raw, path))
         volume = _as_volume(raw, path, _taken_for_cubes(raw, path))
     sample = _sample(volume.data)
     finite = sample[np.isfinite(sample)]

@@ -8,10 +8,10 @@ __all__ = ['MODES', 'REFUSED_MODES', 'PACKED', 'HEADER_BYTES', 'MAX_SIDE', 'EXTE
            'SERIALEM_ANGLE', 'ANGLES_PER_DEGREE', 'SECTION_FIELDS', 'FEI_HEADERS', 'MAX_NUMBERS', 'MIN_TILT_RANGE',
            'MAX_TILT', 'STACK_SUFFIXES', 'VOLUME_SUFFIX', 'SERIES_WORDS', 'VOLUME_WORDS', 'N_PAIRS', 'LOOKED_AT',
            'MIN_ALIKE', 'ALIKE', 'PICTURES', 'LARGEST_SIGNED', 'N_BYTES', 'LOWEST', 'HALF', 'N_SAMPLED',
-           'MIN_BACKGROUND', 'MAX_SHIFTED', 'STEEPER', 'RIGHT_ANGLES', 'SAME', 'CHUNK', 'WRITTEN_AS', 'CREATOR',
-           'MEANING', 'NOTE', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start', 'tilt_angles', 'StackSign',
-           'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'MrcSlices', 'mrc_slices', 'write_mrc', 'was_cut_short',
-           'read_mrc_meaning', 'read_note']
+           'MIN_BACKGROUND', 'MAX_SHIFTED', 'STEEPER', 'RIGHT_ANGLES', 'SAME', 'SMALLEST_BOX_A', 'MANY', 'VERY_MANY',
+           'CHUNK', 'WRITTEN_AS', 'CREATOR', 'MEANING', 'NOTE', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start',
+           'tilt_angles', 'StackSign', 'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'MrcSlices', 'mrc_slices',
+           'write_mrc', 'was_cut_short', 'read_mrc_meaning', 'read_note']
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #821c3478
 import bz2
@@ -398,6 +398,9 @@ def _bytes_as_meant(start, data, path):
 # %% ../../nbs/9_base/09c1_mrc.ipynb #d6cc3b59
 RIGHT_ANGLES = (0., 90.) # degrees: 0 = not filled in
 SAME = 1.01 # edges that differ by less are one edge, rounded
+SMALLEST_BOX_A = 150. # a cell that is smaller, and has many voxels, is that of one voxel
+MANY = 8 # voxels along an axis, where the cell is the same along all but their numbers are not
+VERY_MANY = 32 # where their numbers are the same too
 
 
 def _axes(header, path):
@@ -426,6 +429,14 @@ def _is_cube(edges):
     return None not in edges and max(edges) <= SAME*min(edges)
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #2e1dee2e
+def _is_voxel_size(cell, intervals):
+    "Whether what should be the cell of the whole volume can only be the size of one voxel."
+    if not (min(cell) > 0 and max(cell) <= SAME*min(cell)):
+        return False
+    oblong = max(intervals) > SAME*min(intervals) > 0
+    return max(cell) < SMALLEST_BOX_A and max(intervals) >= (MANY if oblong else VERY_MANY)
+
+
 def _voxel(start, axes, path):
     "Voxel size along x,y,z in Å; None where the header does not say."
     header = start.header
@@ -433,6 +444,8 @@ def _voxel(start, axes, path):
     intervals = tuple(int(header[name]) for name in ('mx', 'my', 'mz'))
     sizes = _along_xyz(start.shape[::-1], axes)
     stored = _edges(cell, intervals)
+    if _is_voxel_size(cell, intervals):
+        return None, None, None
     if _is_cube(stored):
         return stored
     for others in (sizes, (*sizes[:2], 1)): # of a stack that became a volume, the cell is still one section high
@@ -458,7 +471,12 @@ def _origin(header):
 def _what_it_says(header):
     "The cell in words, where it is not simply empty."
     cell = header['cella'].item()
-    return f'a cell of {cell[0]:g} x {cell[1]:g} x {cell[2]:g} Å' if any(cell) else ''
+    if not any(cell):
+        return ''
+    words = f'a cell of {cell[0]:g} x {cell[1]:g} x {cell[2]:g} Å'
+    if not _is_voxel_size(cell, [int(header[name]) for name in ('mx', 'my', 'mz')]):
+        return words
+    return f'{words} for all its voxels: it looks like the size of one, then give --voxel-size {cell[0]:g}'
 
 
 def _warn_of_sins(start, path):

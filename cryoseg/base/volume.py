@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['VOXEL_SIZES_A', 'POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'UNITS_A', 'LETTER_CODE', 'PER_VOXEL', 'MIN_PLURAL',
-           'MEANING_PART', 'LABEL_MEANING', 'SLAB_BYTES', 'MIN_SKEWNESS', 'GROUND_FACTOR', 'RANGE_PERCENTILES',
-           'RANGE_TO_SD', 'MAX_SDS', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume', 'voxel_edge', 'unit_in_A',
-           'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels', 'chosen_slices', 'cut_slices',
-           'bin_volume', 'invert_polarity', 'as_dtype', 'guess_polarity']
+           'MEANING_PART', 'LABEL_MEANING', 'SLAB_BYTES', 'JUMP', 'SURE_JUMPS', 'SOME_JUMPS', 'FEWER', 'MAX_AT_ENDS',
+           'END', 'MAX_TAIL', 'WRAPPED_BYTES', 'WRAPPED_SLICES', 'WRAPPED_PX', 'RANGE_PERCENTILES', 'RANGE_TO_SD',
+           'MIN_SKEWNESS', 'GROUND_FACTOR', 'MAX_SDS', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume', 'voxel_edge',
+           'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels', 'chosen_slices',
+           'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'wrapped_share', 'unwrapped', 'guess_polarity']
 
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib
@@ -112,6 +113,7 @@ class RawVolume:
     axes:tuple=(1, 2, 3) # of column, row, section: 1 = x, 2 = y, 3 = z
     said:str='' # what the file says instead of a voxel size that can be used, for the warning
     palette:np.ndarray|None=None # gray that stored number k is shown as; an image is read through it, labels are not
+    no_labels:str='' # why it cannot be labels
 
 
 def voxel_edge(length_A:float|None, # Å, as a header has it
@@ -341,13 +343,90 @@ def as_dtype(data:np.ndarray, # voxels
                           'choose a wider dtype or another format, or cut them off')
     return converted
 
+# %% ../../nbs/9_base/09b_volume.ipynb #d8a91740
+JUMP = .75 # of all numbers of a type: neighbours in an image are not so far apart
+SURE_JUMPS = 2e-3 # of the neighbours: from here on the other type is taken
+SOME_JUMPS = 3e-4 # from here on it is asked for
+FEWER = .1 # of the jumps may be left in the other type
+MAX_AT_ENDS = .2 # of the voxels at the ends of the type: masks have more
+END = 2 # numbers at each end where saturated voxels lie
+MAX_TAIL = 6. # standard deviations from the median: beyond lie hot pixels
+WRAPPED_BYTES = (1, 2, 4) # of numbers that can be looked at
+WRAPPED_SLICES = 16 # to look at
+WRAPPED_PX = 2**21 # of them, about
+RANGE_PERCENTILES = (5, 50, 95)
+RANGE_TO_SD = 1/3.29 # standard deviation of a Gaussian in the distance of its percentiles 5 and 95
+
+
+def _other_sign(data):
+    "The same bits as whole numbers with a sign where they have none, and the other way round."
+    kind = 'u' if data.dtype.kind == 'i' else 'i'
+    return data.view(np.dtype(f'{kind}{data.dtype.itemsize}').newbyteorder(data.dtype.byteorder))
+
+
+def _looked_at(data):
+    "Some slices in native order, of large ones every second, third … row."
+    planes = data if data.ndim > 2 else data[None]
+    places = np.unique(np.linspace(0, len(planes) - 1, WRAPPED_SLICES).astype(int))
+    step = max(1, -(-len(places)*planes[0].size//WRAPPED_PX))
+    sample = np.stack([np.asarray(planes[place][..., ::step, :]) for place in places])
+    return sample.astype(sample.dtype.newbyteorder('='))
+
+
+def _jumps(sample, inside, width):
+    "The share of neighbours along the rows, both inside, that are farther apart than `width`."
+    counted = inside[..., 1:] & inside[..., :-1]
+    steps = np.abs(np.diff(sample.astype(np.float64), axis=-1))[counted]
+    return float(np.mean(steps > width)) if steps.size else 0.
+
+# %% ../../nbs/9_base/09b_volume.ipynb #402e7ed1
+def _is_tail(sample):
+    "Whether the voxels beyond zero, on the side that has fewer, go on from the others."
+    low, middle, high = np.percentile(sample, RANGE_PERCENTILES)
+    beyond = sample[sample < 0] if middle >= 0 else sample[sample >= 0]
+    spread = max((high - low)*RANGE_TO_SD, 1.)
+    return beyond.size > 0 and abs(float(np.median(beyond)) - middle) < MAX_TAIL*spread
+
+
+def wrapped_share(data:np.ndarray, # (…,Y,X) an image
+                  )->float: # of the neighbouring voxels; 0 where the numbers are as they were meant
+    "Say how many neighbours are a whole range apart because numbers were saved with the wrong sign."
+    if data.dtype.kind not in 'iu' or data.dtype.itemsize not in WRAPPED_BYTES or data.ndim < 2 or not data.size:
+        return 0.
+    stored = _looked_at(data)
+    limits = np.iinfo(stored.dtype)
+    at_ends = np.mean((stored == limits.min) | (stored == limits.max))
+    inside = (stored > limits.min + END - 1) & (stored < limits.max - END + 1)
+    width = JUMP*(float(limits.max) - limits.min)
+    share = _jumps(stored, inside, width)
+    if share < SOME_JUMPS or at_ends > MAX_AT_ENDS:
+        return 0.
+    other = _other_sign(stored)
+    cliff = 0. if limits.min == 0 else limits.max + 1.
+    return share if _jumps(other, inside, width) <= FEWER*share and _is_tail(other - cliff) else 0.
+
+
+def unwrapped(data:np.ndarray, # (…,Y,X) an image, never labels
+              path:str|Path, # named in words
+              )->np.ndarray: # the same bits, with a sign or without
+    "Put numbers right that were saved with the wrong sign, with a word; ask where that is not clear."
+    share = wrapped_share(data)
+    if share == 0:
+        return data
+    other = _other_sign(data)
+    found = (f'{path}: {100*share:.2g} % of neighbouring voxels jump by nearly the whole range of {data.dtype.name}, '
+             f'but not as {other.dtype.name}: its numbers seem to be wrapped round')
+    if share < SURE_JUMPS:
+        warn_user(f'{found}; taken as they are: where that is wrong, save it as {other.dtype.name}')
+        return data
+    warn_user(f'{found}, and are read as {other.dtype.name}; where that is wrong, save it as real numbers')
+    return other
+
 # %% ../../nbs/9_base/09b_volume.ipynb #cfd1fb20
 MIN_SKEWNESS = .15 # of smoothed noise it stays below this
 GROUND_FACTOR = 10 # the ground is the image smoothed by this many times the membrane's scale
 
 
-RANGE_PERCENTILES = (5, 50, 95)
-RANGE_TO_SD = 1/3.29 # standard deviation of a Gaussian in the distance of its percentiles 5 and 95
 MAX_SDS = 5 # beyond lie gold, charge and hot pixels
 EQUAL = 1e-3 # of the standard deviation: what differs by less is constant
 

@@ -5,9 +5,12 @@
 # %% auto #0
 __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOOKED_AT', 'LOOKED_PX', 'BLOCK', 'MIN_BORDER_PX',
            'MIN_BORDER_COARSE_PX', 'COARSE', 'MIN_CONTACT', 'MIN_INSIDE_PX', 'CORE', 'MIN_CORE', 'TIP', 'MIN_LINE_PX',
+           'WINDOW_PX', 'WINDOW', 'QUIET', 'MIDDLE', 'STRAIGHT', 'MOST', 'CLEAR', 'MIN_QUIET_PX', 'MIN_QUIET_SHARE',
+           'MIN_QUIET_CONTACT', 'MAX_WHOLE', 'MIN_CLIFF', 'CLIFF_SQUARES', 'MAX_EQUAL', 'TINY_COUNT', 'QUIET_SPREADS',
            'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'MAX_SOFT_PX', 'MIN_LEAN', 'MIN_EDGE',
-           'FADE_PX', 'step_tolerance', 'constant_regions', 'Padding', 'find_padding', 'warn_of_padding',
-           'blank_padding', 'valid_box', 'inner_box', 'filled']
+           'MAX_QUIET_LEFT', 'STEADY', 'FADE_PX', 'step_tolerance', 'constant_regions', 'roughness', 'usual_roughness',
+           'quiet_regions', 'Padding', 'find_padding', 'warn_of_padding', 'blank_padding', 'valid_box', 'inner_box',
+           'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
@@ -51,6 +54,13 @@ def _centre(sample):
     "The median of the finite voxels; 0 where there are none."
     finite = sample[np.isfinite(sample)]
     return float(np.median(finite)) if finite.size else 0.
+
+
+def _finite(image, centre):
+    "A slice as float32 about its centre, which stands for what is no number."
+    image = np.asarray(image)
+    bad = ~np.isfinite(image)
+    return _as_float(np.where(bad, centre, image) if bad.any() else image, centre)
 
 
 def step_tolerance(sample:np.ndarray, # (N,Y,X) some slices, float64
@@ -148,6 +158,145 @@ def constant_regions(image:np.ndarray, # (Y,X) float32, finite
     _mark_rim(marked, image, tolerance)
     return marked
 
+# %% ../../nbs/4_segment/04a1_padding.ipynb #7b67799e
+WINDOW_PX = 5
+WINDOW = np.ones((WINDOW_PX, WINDOW_PX), np.uint8)
+QUIET = np.float32([.2, .02, .02])  # of the usual roughness: steps, second differences along y and along x
+MIDDLE = .6                     # of it: the median of a region's windows is below
+STRAIGHT = 10                   # times its bend: the slope of a ramp
+MOST = 10.                      # times the 90th percentile of the steps, or the usual one: larger ones are hot pixels
+CLEAR = .1                      # of the 90th percentile: windows that are rougher tell what is usual
+MIN_QUIET_PX = 64               # windows of a region
+MIN_QUIET_SHARE = .015          # of a slice, of all its regions: less is not worth the risk
+MIN_QUIET_CONTACT = 2.5         # of the root of the area: rims and corners have more, a vesicle that is cut less
+MAX_WHOLE = .25                 # of what is quiet: the median of a whole slice, which has no edge
+MIN_CLIFF = .4                  # of the usual roughness, beyond the region's edge
+CLIFF_SQUARES = np.ones((7, 7), np.uint8), np.ones((15, 15), np.uint8)  # between 3 and 7 pixels off
+MAX_EQUAL = .5                  # of a region may be constant: such regions are judged elsewhere
+TINY_COUNT = .5/WINDOW_PX**2    # less than one pixel of a window
+QUIET_SPREADS = 4.              # roughnesses by which pixels beside a region may differ from it and still belong to it
+
+
+def _window_rms(steps, most):
+    "The root mean square in windows; no step counts for more than `most`."
+    share = np.minimum(steps, most)/most
+    size = WINDOW_PX, WINDOW_PX
+    square = cv2.blur(share.astype(np.float64)**2, size)
+    return most*np.sqrt(np.maximum(square, 0))
+
+
+def _bent(image):
+    "Second differences along y; where neighbours are equal, infinite: repeated rows are no ramp."
+    bent = np.abs(np.diff(image, 2, axis=0))
+    slope = np.abs(image[2:] - image[:-2])
+    on_ramp = np.where(slope > STRAIGHT*bent, bent, np.inf)
+    return np.pad(on_ramp, [(1, 1), (0, 0)], mode='edge')
+
+
+def _steps(image):
+    "How far each pixel is from those above and before it, and from a straight line along y, and along x."
+    down = np.diff(image, axis=0, prepend=image[:1])
+    right = np.diff(image, axis=1, prepend=image[:, :1])
+    bent_x = _bent(image.T).T
+    return np.stack([np.hypot(down, right), _bent(image), bent_x])
+
+
+def roughness(image:np.ndarray, # (Y,X) float32, finite
+              most:float, # steps count for no more
+              )->np.ndarray: # (3,Y,X) float32: of steps, of second differences along y, and along x
+    "Say how far neighbours differ, in windows."
+    return np.stack([_window_rms(steps, most) for steps in _steps(image)]).astype(np.float32)
+
+
+def _clear_median(values):
+    "The median of what is not far below the others; 0 where there is nothing."
+    if not values.size:
+        return 0.
+    clear = CLEAR*np.percentile(values, USUAL)
+    return np.median(values[values >= clear])
+
+
+def usual_roughness(data:np.ndarray, # (Z,Y,X)
+                    centre:float, # taken off
+                    )->np.ndarray: # (3,) float32; 0 where the slices are too small for windows
+    "The median roughness of a volume, without what is quiet."
+    if min(data.shape[1:]) < 2*WINDOW_PX:
+        return np.zeros(3, np.float32)
+    step = max(1, data[0].size*LOOKED_AT//LOOKED_PX)
+    seen = [np.zeros((3, 0), np.float32)]
+    for z in _some_places(len(data)):
+        image = _finite(data[z], centre)
+        most = MOST*np.percentile(_steps(image)[0], USUAL)
+        if most > 0:
+            rough = roughness(image, most).reshape(3, -1)
+            seen.append(rough[:, ::step])
+    return np.float32([_clear_median(row) for row in np.concatenate(seen, axis=1)])
+
+# %% ../../nbs/4_segment/04a1_padding.ipynb #092d1d58
+def _ends_at_cliff(region, rough, usual):
+    "Whether an image begins beyond the edge of a region; so it does where nothing is left."
+    near, far = (cv2.dilate(region, square) for square in CLIFF_SQUARES)
+    ring = rough[0][far > near]
+    most = np.median(ring) if ring.size else np.inf
+    return most >= MIN_CLIFF*usual[0]
+
+
+def _with_like(region, image, rough):
+    "A region with the pixels beside it that have its value: those that no window reaches."
+    inside = region.astype(np.float32)
+    size = WINDOW_PX, WINDOW_PX
+    counts = cv2.blur(inside, size)
+    value = cv2.blur(image*inside, size)/np.maximum(counts, TINY_COUNT)
+    spread = QUIET_SPREADS*np.median(rough[0][region > 0])
+    like = np.abs(image - value) <= spread
+    return (region > 0) | (like & (counts > TINY_COUNT))
+
+
+def _levels(image, usual):
+    "Roughness, and by how much it is below the limits: 1 is just not quiet."
+    rough = roughness(image, MOST*usual[0])
+    limits = np.maximum(QUIET*usual, np.finfo(np.float32).tiny)
+    share = rough/limits[:, None, None]
+    return rough, share.min(0)
+
+
+def _border_is_quiet(image, usual):
+    "Whether enough of the border of a slice can belong to a quiet region: a quick look, as nearly all do not."
+    either = np.append(usual[0], np.full(2, usual[1:].max()))
+    strips = (np.rot90(image, turns)[:2*WINDOW_PX] for turns in range(4))
+    outermost = np.concatenate([_levels(strip, either)[1][0] for strip in strips])
+    return np.count_nonzero(outermost < 1) >= MIN_QUIET_CONTACT*np.sqrt(MIN_QUIET_PX)
+
+
+def _is_quiet(inside, level, equal, contact):
+    "Whether a component is padding by its size, place, middle roughness, and as it is not simply constant."
+    area = inside.sum()
+    if area < MIN_QUIET_PX or contact < MIN_QUIET_CONTACT*np.sqrt(area):
+        return False
+    most = MAX_WHOLE if inside.all() else MIDDLE
+    return equal[inside].mean() <= MAX_EQUAL and np.median(level[inside]) <= most
+
+
+def quiet_regions(image:np.ndarray, # (Y,X) float32, finite
+                  usual:np.ndarray, # (3,) roughness of the volume
+                  tolerance:float=0., # by which equal neighbours may differ
+                  )->np.ndarray: # (Y,X) bool
+    "Find the regions of a slice at its border that are nearly constant."
+    marked = np.zeros(image.shape, bool)
+    if not usual[0] > 0 or not _border_is_quiet(image, usual):
+        return marked
+    rough, level = _levels(image, usual)
+    n, labels = cv2.connectedComponents((level < 1).astype(np.uint8))
+    contacts = _border_contact(labels, n)
+    equal = rough[0] <= tolerance
+    for k in np.flatnonzero(contacts[1:]) + 1:
+        inside = labels == k
+        if _is_quiet(inside, level, equal, contacts[k]):
+            region = cv2.dilate(inside.astype(np.uint8), WINDOW)
+            if _ends_at_cliff(region, rough, usual):
+                marked |= _with_like(region, image, rough)
+    return marked if marked.mean() >= MIN_QUIET_SHARE else np.zeros_like(marked)
+
 # %% ../../nbs/4_segment/04a1_padding.ipynb #416e841a
 SOLID = np.ones((7, 7), np.uint8)   # what is left of the image after this erosion is solid
 MIN_SOLID = .25                 # of what is left must be solid, or it is a picture of lines
@@ -168,6 +317,7 @@ class Padding:
     values: tuple = ()          # of the constant regions, the most frequent first; NaN where they are no numbers
     bits: np.ndarray|None = None # (Z,Y,ceil(X/8)) uint8, packed; None = all voxels hold an image
     width: int = 0              # X, voxels
+    quiet: float|None = None    # the value of regions that are nearly constant; None = there are none
 
     def valid(self,
               z:int, # which slice
@@ -186,10 +336,10 @@ class Padding:
     def __str__(self):
         if self.bits is None:
             return 'all voxels hold an image'
-        return f'{_percent(self.fraction)} of the voxels are {_in_words(self.values)}'
+        return f'{_percent(self.fraction)} of the voxels are {_in_words(self.values, self.quiet)}'
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #c2830e0f
-def _in_words(values):
+def _in_words(values, quiet=None):
     "What the left-out voxels hold."
     numbers = [value for value in values if np.isfinite(value)]
     named = ', '.join(f'{value:g}' for value in numbers[:SAID_VALUES])
@@ -197,6 +347,8 @@ def _in_words(values):
     parts = [f'constant ({named}{more})'] if numbers else []
     if len(numbers) < len(values):
         parts.append('NaN or infinite')
+    if quiet is not None:
+        parts.append(f'nearly constant (about {quiet:.3g}), far smoother than the rest')
     return ' or '.join(parts)
 
 
@@ -302,15 +454,62 @@ def _grown(bits, width, n_px):
 # %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
 def _left_out(image, centre, tolerance):
     "Which pixels (Y,X) of a slice hold no image."
-    bad = ~np.isfinite(image)
-    values = _as_float(np.where(bad, centre, image) if bad.any() else image, centre)
-    return bad | constant_regions(values, tolerance)
+    constant = constant_regions(_finite(image, centre), tolerance)
+    return constant | ~np.isfinite(image)
 
 
 def _bits_of_bad(data):
     "The bits of the voxels that are no numbers; None where all are."
     bits = np.stack([np.packbits(~np.isfinite(image), axis=-1) for image in data])
     return bits if bits.any() else None
+
+
+MAX_QUIET_LEFT = .05            # of the image may be as quiet as its padding: else it is a drawing
+STEADY = .1                     # of the way to the image's middle: regions that vary by more have no soft rim
+
+
+class _Quiet:
+    "The nearly constant regions that the slices have shown so far."
+    def __init__(self, data, centre, tolerance):
+        self.usual = usual_roughness(data, centre)
+        self.centre, self.tolerance = centre, tolerance
+        self.bits = np.zeros((*data.shape[:2], -(-data.shape[2]//8)), np.uint8)
+        self.values = []            # the median of each slice that has some
+        self.spreads = []           # and its standard deviation
+        self.n_quiet = 0            # pixels of the image beside them that are as quiet
+        self.n_valid = 0
+        self.n_solid = 0
+
+    def add(self, z, image, left_out):
+        "Look at one slice beside what is left out of it already."
+        about_0 = _finite(image, self.centre)
+        found = quiet_regions(about_0, self.usual, self.tolerance) & ~left_out
+        if not found.any():
+            return
+        self.bits[z] = np.packbits(found, axis=-1)
+        values = np.asarray(image[found], np.float64)
+        self.values.append(float(np.median(values)))
+        self.spreads.append(float(values.std()))
+        self._note_rest(about_0, ~(left_out | found))
+
+    def _note_rest(self, image, valid):
+        "Note how much of the rest of a slice is solid, and how much as quiet."
+        rough = roughness(image, MOST*self.usual[0])[0]
+        quiet = rough < MIDDLE*QUIET[0]*self.usual[0]
+        self.n_valid += int(valid.sum())
+        self.n_solid += int(cv2.erode(valid.astype(np.uint8), SOLID).sum())
+        self.n_quiet += int((valid & quiet).sum())
+
+    @property
+    def value(self):
+        "What the regions hold; None where there are none, or the volume is a drawing without noise."
+        noisy = self.n_quiet <= MAX_QUIET_LEFT*self.n_valid and self.n_solid >= MIN_SOLID*self.n_valid
+        return float(np.median(self.values)) if self.values and noisy else None
+
+    def grown(self, data):
+        "The bits with the soft rim of regions that have one value."
+        steady = np.median(self.spreads) < STEADY*abs(self.value - self.centre)
+        return _grown(self.bits, data.shape[2], _soft_px(data, self.bits, data.shape[2], self.value) if steady else 0)
 
 
 def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
@@ -322,22 +521,29 @@ def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
     centre = _centre(sample)
     tolerance = step_tolerance(sample)
     found = _Found(data.shape)
+    quiet = _Quiet(data, centre, tolerance)
     for z in range(len(data)):
         image = np.asarray(data[z])
-        found.add(z, image, _left_out(image, centre, tolerance))
+        left_out = _left_out(image, centre, tolerance)
+        found.add(z, image, left_out)
+        quiet.add(z, image, left_out)
     values = found.common_values()
     if found.is_constant:
         held = _in_words(values or (found.low,))
         raise VolumeError(f'no voxel holds an image: all are {held}; is it the right file (and --z-range)?')
     bits = found.bits if found.n_solid > MIN_SOLID*found.n_valid else _bits_of_bad(data)
     if bits is None or not bits.any():
-        return Padding(0.)
-    if bits is not found.bits:
+        values = ()
+    elif bits is not found.bits:
         values = (np.nan,)
     elif np.isfinite(values[0]):
         bits = _grown(bits, data.shape[2], _soft_px(data, bits, data.shape[2], values[0]))
+    if quiet.value is not None:
+        bits = quiet.grown(data) if bits is None else bits | quiet.grown(data)
+    if bits is None or not bits.any():
+        return Padding(0.)
     n_left_out = sum(int(np.unpackbits(image).sum()) for image in bits)
-    return Padding(n_left_out/data.size, values, bits, data.shape[2])
+    return Padding(n_left_out/data.size, values, bits, data.shape[2], quiet.value)
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #632c26b3
 def warn_of_padding(padding:Padding, # of a volume

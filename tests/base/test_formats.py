@@ -11,12 +11,13 @@ import mrcfile
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.volume import Volume
 from cryoseg.base.formats import VOLUME_FORMATS, FileInfo, VolumeFormat, bin_labels, describe, file_stem, find_format, read_meaning, read_volume, write_volume
 from cryoseg.base.register import import_place
-from cryoseg.base.volume import RawVolume
+from cryoseg.base.volume import RawVolume, unwrapped
 
 from volume_files import mrc, quiet
 
@@ -37,6 +38,29 @@ def test_the_beam_axis_is_asked_for_and_turned(tmp_path):
     write_volume(tmp_path/'labels.mrc', volume.with_data((upright > 0).astype(np.int8)))
     with mrcfile.open(tmp_path/'labels.mrc') as file: assert file.data.shape == (16, 6, 20) # voxel on voxel over the input
     np.testing.assert_array_equal(quiet(tmp_path/'labels.mrc').data, upright > 0)
+
+
+@pytest.mark.parametrize('name', ['a.npy', 'a.npz', 'a.tif', 'a.mrc'])
+def test_a_thin_x_is_asked_for_too(tmp_path, name):
+    "The order of nibabel and MATLAB."
+    upright = np.random.default_rng(0).normal(size=(6, 40, 44)).astype(np.float32)
+    turned = np.ascontiguousarray(upright.transpose(2, 1, 0))
+    if name == 'a.mrc': mrc(tmp_path/name, turned)
+    else: write_volume(tmp_path/name, Volume(turned, 10.))
+    with pytest.warns(VolumeWarning, match='6 voxels along x but 44 along z; if the beam runs along x, give --beam-axis x'): assert read_volume(tmp_path/name, voxel_size_A=10).shape == (44, 40, 6)
+    np.testing.assert_array_equal(quiet(tmp_path/name, voxel_size_A=10, beam_axis='x').data, upright)
+
+
+@pytest.mark.parametrize('shape', [(40, 44, 3), (40, 44, 4), (5, 40, 44, 3)])
+def test_arrays_in_colour_are_refused_with_a_remedy(tmp_path, shape):
+    colour = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    np.save(tmp_path/'a.npy', colour), np.savez(tmp_path/'a.npz', data=colour)
+    for name in ('a.npy', 'a.npz'):
+        for labels in (False, True):
+            with pytest.raises(VolumeError, match=f'its last axis of {shape[-1]} bytes holds colours; save it in gray'): read_volume(tmp_path/name, voxel_size_A=10, labels=labels)
+    if len(shape) == 3:
+        assert 'holds colours' in ' '.join(describe(tmp_path/'a.npy').warnings)
+        assert quiet(tmp_path/'a.npy', voxel_size_A=10, beam_axis='x').shape == (shape[2], 44, 40) and quiet(tmp_path/'a.npy', voxel_size_A=10, beam_axis='z').shape == shape
 
 
 def test_flat_volumes_and_slices_raise_no_question(tmp_path, image):
@@ -379,3 +403,45 @@ def test_palettes_are_seen_through_for_images_alone(tmp_path):
         (tmp_path/'a.toy').write_text('x')
         assert read_volume(tmp_path/'a.toy').data.max() == 500 and read_volume(tmp_path/'a.toy', labels=True).data.max() == 2
     finally: VOLUME_FORMATS.remove('.toy')
+
+
+# numbers that were saved with the wrong sign
+
+def tomogram(sigma=0., seed=0):
+    "A dark shell in noise, perhaps smoothed, standard deviation 1."
+    z, y, x = np.indices((6, 64, 64))
+    noise = np.random.default_rng(seed).normal(size=z.shape) - 2*(abs(np.hypot(y - 30, x - 34) - 18) < 2)
+    smooth = ndimage.gaussian_filter(noise, sigma)
+    return (smooth - smooth.mean())/smooth.std()
+
+
+@pytest.mark.parametrize('right, wrong, gain, offset', [('u2', 'i2', 3000, 32768), ('i2', 'u2', 3000, 0), ('i1', 'u1', 20, 0), ('u1', 'i1', 40, 128), ('i4', 'u4', 1e8, 0), ('i2', 'u2', 3000, 6000), ('>i2', '>u2', 3000, 0)])
+@pytest.mark.parametrize('sigma', [0, .7, 1.5])
+def test_wrapped_numbers_are_put_right_with_a_word(tmp_path, right, wrong, gain, offset, sigma):
+    low, high = np.iinfo(right).min, np.iinfo(right).max
+    meant = np.clip(gain*tomogram(sigma) + offset, low, high).round().astype(right)
+    np.save(tmp_path/'a.npy', meant.view(wrong)), np.savez(tmp_path/'a.npz', data=meant.view(wrong))
+    tifffile.imwrite(tmp_path/'a.tif', meant.view(wrong), photometric='minisblack')
+    tifffile.imwrite(tmp_path/'b.tif', meant.view(wrong), photometric='minisblack', compression='zlib')
+    for name in ('a.npy', 'a.npz', 'a.tif', 'b.tif'):
+        with pytest.warns(VolumeWarning, match=f'wrapped round, and are read as {np.dtype(right).name}'): found = read_volume(tmp_path/name, voxel_size_A=10)
+        np.testing.assert_array_equal(found.data, meant)
+        np.testing.assert_array_equal(quiet(tmp_path/name, voxel_size_A=10, labels=True).data, meant.view(wrong))
+    facts = describe(tmp_path/'a.npy')
+    assert facts.dtype == np.dtype(right).name and 'wrapped' in facts.warnings[0]
+    if wrong == 'i2':
+        with pytest.warns(VolumeWarning, match='read as uint16'): np.testing.assert_array_equal(read_volume(mrc(tmp_path/'a.mrc', meant.view('i2'))).data, meant)
+
+
+def test_numbers_that_are_right_are_left_alone():
+    image, labels = tomogram(), np.random.default_rng(0).integers(0, 256, (6, 8, 8), np.uint8).repeat(8, 1).repeat(8, 2)
+    hot = np.clip(500*image + 2000, 0, None)
+    hot[np.random.default_rng(1).random(hot.shape) < .02] = 60000
+    mask = ndimage.gaussian_filter(255.*(image > 1.5), .5).round()
+    for right in (labels, labels.view('i1'), mask.astype('u1'), (255*(image > 1)).astype('u1'), -(image > 1).astype('i1'), hot.astype('u2'),
+                  *(np.clip(gain*tomogram(sigma) + 128, 0, 255).astype('u1') for gain in (10, 40, 100, 300) for sigma in (0, 1)),
+                  *(np.clip(gain*tomogram(sigma), -32767, 32767).astype('i2') for gain in (100, 3000, 30000) for sigma in (0, 1)),
+                  np.clip(image*16000 + 32768, 0, 65535).astype('u2'), image):
+        assert unwrapped(right, 'a.npy') is right
+    tails = np.clip(3000*(tomogram() - 2.8), -32767, 32767).round().astype('i2').view('u2')
+    with pytest.warns(VolumeWarning, match='seem to be wrapped round; taken as they are: where that is wrong, save it as int16'): assert unwrapped(tails, 'a.npy') is tails

@@ -420,3 +420,19 @@ def test_damaged_headers_end_in_a_word_or_a_volume(tmp_path, data):
         warnings.simplefilter('ignore')
         try: assert read_mrc(path).data.ndim == 3
         except VolumeError as error: assert '\n' not in str(error)
+
+
+@pytest.mark.parametrize('shape', [(12, 40, 44), (40, 40, 40), (1, 40, 44), (8, 200, 200)])
+@pytest.mark.parametrize('size', [13.68, 1.368, 100.])
+def test_a_cell_that_is_a_voxel(tmp_path, shape, size):
+    "Programs that write the voxel size where the cell belongs: no question of cubes, but of --voxel-size."
+    image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    path = mrc(tmp_path/'a.mrc', image, cella=np.array((size,)*3, 'f4').view([('x', 'f4'), ('y', 'f4'), ('z', 'f4')])[0])
+    with pytest.warns(VolumeWarning, match=f'looks like the size of one, then give --voxel-size {size:g}'): assert not read_volume(path).voxel_size_known
+    assert quiet(path, voxel_size_A=size).voxel_size_A == size
+    assert quiet(mrc(tmp_path/'b.mrc', image, 13.68)).voxel_size_A == 13.68
+
+
+def test_small_boxes_keep_their_size(tmp_path, image):
+    assert quiet(mrc(tmp_path/'a.mrc', image[:8, :8, :8], 10.)).voxel_size_A == 10
+    with pytest.raises(VolumeError, match='no cubes'): read_volume(mrc(tmp_path/'a.mrc', image, (10, 10, 20)))

@@ -18,7 +18,8 @@ from PIL import Image
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.volume import Volume
 from cryoseg.base.formats import read_volume, write_volume
-from cryoseg.base.tiff import as_sections, read_picture, read_tiff, to_gray
+from cryoseg.base.colours import to_gray
+from cryoseg.base.tiff import as_sections, read_picture, read_tiff
 
 from volume_files import quiet
 
@@ -36,7 +37,8 @@ def test_colour_becomes_gray(tmp_path):
     colour = np.random.default_rng(0).integers(0, 255, (8, 9, 3), dtype=np.uint8)
     for name, picture in (('a.png', colour), ('b.png', np.concatenate([colour, colour[..., :1]], -1)), ('c.png', colour[..., :1].repeat(3, -1))):
         Image.fromarray(picture).save(tmp_path/name)
-        assert quiet(tmp_path/name, voxel_size_A=10).shape == (1, 8, 9)
+        if name != 'b.png': assert quiet(tmp_path/name, voxel_size_A=10).shape == (1, 8, 9)
+    with pytest.warns(VolumeWarning, match='opacity .alpha. varies from 0 to 254 and is left out'): np.testing.assert_allclose(read_volume(tmp_path/'b.png', voxel_size_A=10).data[0], to_gray(colour))
     np.testing.assert_array_equal(quiet(tmp_path/'c.png', voxel_size_A=10).data[0], colour[..., 0])
     Image.fromarray(colour).convert('P').save(tmp_path/'d.png')
     Image.fromarray(colour[..., 0] > 100).save(tmp_path/'e.png')
@@ -205,6 +207,46 @@ def test_colour_in_planes_is_colour(tmp_path, planar, n, packed):
         assert read_tiff(tmp_path/'b.tif').data.shape == (5, 8, 9)
 
 
+@pytest.mark.parametrize('n', [3, 4, 5, 12])
+@pytest.mark.parametrize('planar', ['contig', 'separate'])
+@pytest.mark.parametrize('packed', [None, 'zlib'])
+def test_gray_samples_of_a_pixel_are_slices(tmp_path, n, planar, packed):
+    "As MATLAB's Tiff writes a volume."
+    image = np.random.default_rng(0).normal(size=(n, 20, 30)).astype(np.float32)
+    stored = np.ascontiguousarray(np.moveaxis(image, 0, -1)) if planar == 'contig' else image
+    tifffile.imwrite(tmp_path/'a.tif', stored, metadata=None, photometric='minisblack', planarconfig=planar, compression=packed)
+    with pytest.warns(VolumeWarning, match=f'{n} samples and no slices: taken as slices'): np.testing.assert_array_equal(read_volume(tmp_path/'a.tif', voxel_size_A=10).data, image)
+    if n > 4 and planar == 'contig':
+        tifffile.imwrite(tmp_path/'b.tif', stored, metadata=None, photometric='rgb', planarconfig=planar, extrasamples=[0]*(n - 3))
+        with pytest.warns(VolumeWarning, match=f'{n} samples'): np.testing.assert_array_equal(read_volume(tmp_path/'b.tif', voxel_size_A=10).data, image)
+
+
+def test_the_colours_of_printers_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path/'a.tif', np.random.default_rng(0).integers(0, 255, (8, 9, 4), dtype=np.uint8), photometric='separated')
+    with pytest.raises(VolumeError, match='4 colours of the kind SEPARATED are not understood; save it in gray'): read_tiff(tmp_path/'a.tif')
+
+
+def odd_page(path, image, odd, number=5, **options):
+    "A stack of which one page is another."
+    with tifffile.TiffWriter(path) as tif:
+        for k, page in enumerate(image): tif.write(odd if k == number else page, metadata=None, contiguous=False, photometric='minisblack', **(options if k == number else {}))
+    return path
+
+
+@pytest.mark.parametrize('change, words', [(lambda page: page[:9], '20 x 9 real numbers of 32 bits'), (lambda page: page[:, :9], '9 x 16 real'), (lambda page: np.pad(page, 1), '22 x 18 real'), (lambda page: page.astype('f2'), 'real numbers of 16 bits'),
+                                           (lambda page: page.view('i4'), 'signed numbers of 32 bits'), (lambda page: page.view('u4'), 'unsigned numbers of 32 bits')])
+def test_a_page_of_another_kind_is_named(tmp_path, image, change, words):
+    path = odd_page(tmp_path/'a.tif', image, change(image[5]))
+    with pytest.raises(VolumeError, match=f'page 6 holds .*{words}.*but page 1 20 x 16 real numbers of 32 bits.*; save the pages'): read_tiff(path)
+    assert np.array_equal(read_tiff(odd_page(path, image, image[5])).data, image)
+
+
+@pytest.mark.parametrize('number', [1, 5, 11])
+def test_a_page_may_be_packed_in_its_own_way(tmp_path, image, number):
+    for options in (dict(compression='zlib'), dict(compression='zlib', rowsperstrip=3), dict(compression='lzma')):
+        np.testing.assert_array_equal(read_tiff(odd_page(tmp_path/'a.tif', image, image[number], number, **options)).data, image)
+
+
 def test_the_largest_of_several_images(tmp_path, image):
     with tifffile.TiffWriter(tmp_path/'a.tif') as tif:
         tif.write(image[0, ::4, ::4], photometric='minisblack')
@@ -346,6 +388,27 @@ def test_pictures_of_many_modes(tmp_path):
     with pytest.warns(VolumeWarning, match='2 pictures in one file, the first taken'): np.testing.assert_array_equal(read_picture(tmp_path/'b.png').data, gray)
 
 
+def test_labels_in_colour_are_ids(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 3, (4, 8, 9))
+    colour = np.array([(0, 0, 0), (0, 255, 0), (255, 0, 0)], np.uint8)[labels]
+    tifffile.imwrite(tmp_path/'a.tif', colour, photometric='rgb')
+    tifffile.imwrite(tmp_path/'b.tif', colour, photometric='rgb', compression='zlib')
+    Image.fromarray(colour[0]).save(tmp_path/'a.png')
+    for name, expected in (('a.tif', labels), ('b.tif', labels), ('a.png', labels[:1])):
+        with pytest.warns(VolumeWarning, match=r'each colour is an id, .0, 0, 0. is the background: .0, 255, 0. is 1, .255, 0, 0. is 2'): np.testing.assert_array_equal(read_volume(tmp_path/name, voxel_size_A=10, labels=True).data, expected)
+        np.testing.assert_allclose(quiet(tmp_path/name, voxel_size_A=10).data, to_gray(colour)[:len(expected)], rtol=1e-5)
+    tifffile.imwrite(tmp_path/'c.tif', np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8), photometric='rgb')
+    with pytest.raises(VolumeError, match='in more than 256 colours: for labels, save it as gray numbers'): read_volume(tmp_path/'c.tif', voxel_size_A=10, labels=True)
+
+
+def test_a_mask_in_the_opacity(tmp_path):
+    mask = np.random.default_rng(0).random((20, 30)) > .5
+    for value in (0, 255):
+        Image.fromarray(np.dstack([np.full((20, 30, 3), value, np.uint8), 255*mask.astype(np.uint8)])).save(tmp_path/'a.png')
+        with pytest.warns(VolumeWarning, match='its opacity is taken as the labels'): np.testing.assert_array_equal(read_volume(tmp_path/'a.png', voxel_size_A=10, labels=True).data[0], 255*mask)
+        with pytest.warns(VolumeWarning, match='varies from 0 to 255 and is left out'), pytest.raises(VolumeError, match='constant'): read_volume(tmp_path/'a.png', voxel_size_A=10)
+
+
 # hostile and broken files
 
 @pytest.mark.parametrize('name, value', [('origin_A', 'here'), ('origin_A', [1, 2]), ('origin_A', [1, 2, 'x']), ('origin_A', [1, 2, float('nan')]), ('origin_A', 3), ('nstart', {'x': 1}),
@@ -462,3 +525,14 @@ def test_damaged_files_end_in_a_word_or_a_volume(tmp_path, data):
         warnings.simplefilter('ignore')
         try: assert (read_tiff if suffix == '.tif' else read_picture)(path).data.size > 0
         except VolumeError as error: assert '\n' not in str(error)
+
+
+@pytest.mark.parametrize('unit', ['cm', 'mm', 'm'])
+def test_a_size_that_cannot_be_is_quoted(tmp_path, image, unit):
+    path = imagej(tmp_path/'a.tif', image, unit, (1.368, 1.368), 1.368)
+    with pytest.warns(VolumeWarning, match=f'no voxel size that can be understood .the file says 1.368 {unit}.*--voxel-size'): assert not read_volume(path).voxel_size_known
+    size = {f'PhysicalSize{a}': 1.368 for a in 'XYZ'} | {f'PhysicalSize{a}Unit': unit for a in 'XYZ'}
+    tifffile.imwrite(tmp_path/'a.ome.tif', image, ome=True, metadata=dict(axes='ZYX', **size))
+    with pytest.warns(VolumeWarning, match=f'the file says 1.368 {unit}'): assert not read_volume(tmp_path/'a.ome.tif').voxel_size_known
+    np.savez(tmp_path/'a.npz', data=image, voxel_size_m=1.368)
+    with pytest.warns(VolumeWarning, match='the file says 1.368e.10 x 1.368e.10 x 1.368e.10 Å a voxel'): assert not read_volume(tmp_path/'a.npz').voxel_size_known

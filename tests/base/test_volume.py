@@ -92,7 +92,7 @@ def test_whether_the_voxel_size_is_known_goes_along():
         volume = Volume(np.arange(64.).reshape(4, 4, 4), 1., voxel_size_known=known)
         for other in (volume.with_data(np.zeros((4, 4, 4))), cut_slices(volume, (1, 3)), bin_volume(volume, 2)): assert other.voxel_size_known is known
         assert ('not known' in repr(volume)) is not known
-    assert Volume(np.zeros((1, 1, 1)), 1.).voxel_size_known and [f.name for f in fields(Volume)][-2:] == ['voxel_size_known', 'meaning']
+    assert Volume(np.zeros((1, 1, 1)), 1.).voxel_size_known and [f.name for f in fields(Volume)][-3:] == ['voxel_size_known', 'meaning', 'note']
 
 
 def test_means_are_kept_by_binning_and_by_one_nothing_changes():

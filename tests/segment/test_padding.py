@@ -190,3 +190,54 @@ def test_a_sharp_edge_costs_no_pixel():
     valid = np.zeros((100, 100), bool)
     valid[9:, :80] = True
     np.testing.assert_array_equal(find_padding(np.where(valid, image, 0)).mask, np.broadcast_to(~valid, image.shape))
+
+
+# regions that are nearly constant
+
+def fills(kind, shape, seed=9):
+    "What programs write that is not quite constant, for an image of mean 100 and standard deviation 10."
+    rng, x = np.random.default_rng(seed), np.arange(shape[-1])
+    return {'2 %': 50 + .2*rng.normal(size=shape), '10 %': 50 + rng.normal(size=shape), 'mean': 100 + .2*rng.normal(size=shape), 'grey level': 60 + rng.integers(0, 2, shape),
+            'gradient': np.broadcast_to(60 + .4*x, shape)}[kind]
+
+
+@pytest.mark.parametrize('kind', ['2 %', '10 %', 'mean', 'grey level', 'gradient'])
+@pytest.mark.parametrize('name', ['rim 20', 'corners', 'strip', 'circle'])
+def test_what_is_nearly_constant_is_left_out(name, kind):
+    valid, image = shapes()[name], noise(4, 96, 96)
+    data = np.where(valid, image.round() if kind == 'grey level' else image, fills(kind, image.shape)).astype(np.float32)
+    padding = find_padding(data)
+    assert padding.mask[:, ~valid].mean() > .95 and padding.mask[:, valid].mean() < .05
+    if kind == '2 %': assert str(padding).endswith('of the voxels are nearly constant (about 50), far smoother than the rest')
+
+
+def test_a_ramp_and_whole_slices_and_a_smooth_image():
+    ramp = np.pad(noise(3, 72, 72), ((0, 0), (12, 12), (12, 12)), 'linear_ramp', end_values=0)
+    inner = shapes()['rim 20'][8:-8, 8:-8]
+    assert find_padding(ramp).mask[:, np.pad(~np.ones((72, 72), bool), 12, constant_values=True)].mean() > .99 and not find_padding(ramp).mask[:, 8:-8, 8:-8][:, inner].any()
+    data = noise(6, 64, 64)
+    data[[0, 5]] = fills('2 %', (2, 64, 64))
+    assert find_padding(data).mask.all((1, 2)).tolist() == [True, False, False, False, False, True]
+    smooth = ndimage.gaussian_filter(noise(4, 96, 96), (0, 1, 1))
+    smooth = 100 + 10*(smooth - 100)/smooth.std()
+    mask = find_padding(np.where(shapes()['rim 20'], smooth, fills('2 %', smooth.shape)).astype(np.float32)).mask
+    assert mask[:, ~shapes()['rim 20']].all() and mask[:, shapes()['rim 20']].mean() < .05
+
+
+@pytest.mark.parametrize('blur', [0, 1, 2])
+@pytest.mark.parametrize('seed', [0, 1])
+def test_smooth_images_vacuum_and_flat_lumens_are_image(blur, seed):
+    y, x = np.indices((160, 160))
+    image = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(4, 160, 160)), (0, blur, blur))
+    image /= image.std()
+    membrane = abs(np.hypot(y - 20, x - 20) - 50) < 3
+    lumen = np.where(np.hypot(y - 20, x - 20) < 50, .1, 1)
+    for data in (image, image*np.where(x < 60, .2, 1), image*np.where(x < 60, .3, 1), image*lumen - 3*membrane, image + 1e6*(np.random.default_rng(2).random(image.shape) < 1e-3), image*np.array([.2, 1, 1, .3])[:, None, None]):
+        assert find_padding(data.astype(np.float32)).mask is None
+
+
+def test_a_drawing_with_hardly_any_noise_is_an_image():
+    y, x = np.indices((96, 96))
+    d = np.hypot(y - 48, x - 48)
+    for drawing in (abs(d - 30) < 2, d < 30, np.exp(-(d - 30)**2/8)):
+        assert find_padding((100 - 20*drawing + 1e-3*np.random.default_rng(0).normal(size=(3, 96, 96))).astype(np.float32)).mask is None
