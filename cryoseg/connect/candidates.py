@@ -218,10 +218,10 @@ COST_FLOOR = .05                # added to a cost before its logarithm is taken
 MAX_LOG_ODDS = 4.               # beyond one in fifty too few candidates were counted
 LOG_ODDS = {                    # (cue, taken) -> (a, b): the table `the fit` of benchmarks/merging.py
     (BODY, False): (0.00, 0.00),
-    (BODY, True): (-8.99, -9.95),
+    (BODY, True): (-6.80, -8.01),
     (CONTACT, False): (-2.56, 0.00),
-    (PATCH, False): (-4.01, -0.78),
-    (PATCH, True): (-1.71, -1.54),
+    (PATCH, False): (-4.05, -0.73),
+    (PATCH, True): (-1.66, -1.52),
     (SLICES, False): (-3.58, 0.00),
     (SLICES, True): (-0.61, -1.32),
     (CONTACT, True): (0.00, 0.00),  # not counted, as the two below: no cue takes a contact by itself
