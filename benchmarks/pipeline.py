@@ -52,7 +52,7 @@ def measure(size, settings):
             'read': lambda: read_volume(folder / 'phantom' / 'tomogram.mrc'),
             'segment': lambda: write_labels(results['read'], RunSettings(), folder / 'labels.mrc'),
             'connect': lambda: connect_labels(read_volume(folder / 'labels.mrc').data, results['read'].voxel_size_A).membranes,
-            'surface': lambda: fit_surfaces(results['connect']),
+            'surface': lambda: fit_surfaces(results['connect'], workers=os.cpu_count()),
             'write': lambda: write_surfaces(folder, results['surface'], results['read']),
         }
         for name, stage in stages.items():
