@@ -181,18 +181,18 @@ oninput="document.documentElement.style.setProperty('--overlay', this.value)"></
 away.</p>{{ from_side|safe }}
 {% endif %}''')
 
-PANELS = template('''{% set place %}width="{{ width }}" height="{{ height }}" preserveAspectRatio="none"{% endset %}
+PANELS = template('''{% set frame %}width="{{ width }}" height="{{ height }}" preserveAspectRatio="none"{% endset %}
 {% set box %}viewBox="0 0 {{ width }} {{ height }}"{% endset %}
 <figure class="pair"><figcaption>{{ axis }} = {{ place }} <span>(slice {{ index }})</span></figcaption>
 <svg {{ box }} role="img" aria-label="labels at {{ axis }}{{ index }}"><g id="gray-{{ axis }}{{ index }}">
-{% if gray %}<image {{ place }} href="{{ gray }}"/>{% else %}<rect {{ place }} fill="#777"/>{% endif %}
+{% if gray %}<image {{ frame }} href="{{ gray }}"/>{% else %}<rect {{ frame }} fill="#777"/>{% endif %}
 </g>
-{% if labels %}<image class="overlay voxels" {{ place }} href="{{ labels }}"/>{% endif %}
+{% if labels %}<image class="overlay voxels" {{ frame }} href="{{ labels }}"/>{% endif %}
 {{ bar|safe }}</svg>
 <svg {{ box }} role="img" aria-label="membranes and surfaces at {{ axis }}{{ index }}">
 <use href="#gray-{{ axis }}{{ index }}"/>
-{% if ids %}<image class="overlay voxels ids" {{ place }} href="{{ ids }}"/>{% endif %}
-{% if band %}<image class="band" {{ place }} href="{{ band }}"/>{% endif %}
+{% if ids %}<image class="overlay voxels ids" {{ frame }} href="{{ ids }}"/>{% endif %}
+{% if band %}<image class="band" {{ frame }} href="{{ band }}"/>{% endif %}
 {{ lines|safe }}{{ bar|safe }}</svg></figure>''')
 
 # %% ../../nbs/8_show/08d2_pages.ipynb #3076be6b

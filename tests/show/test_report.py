@@ -152,6 +152,12 @@ def test_surfaces_come_back_where_they_were(tmp_path):
     assert (np.cross(v[f[:, 1]] - v[f[:, 0]], v[f[:, 2]] - v[f[:, 0]]) * v[f].mean(1)).sum(1).min() > 0     # outwards
 
 
+def test_a_slice_says_where_it_lies(page):
+    captions = re.findall(r'<figcaption>(.*?)</figcaption>', page)
+    places = [re.fullmatch(r'z = (\d+) nm <span>\(slice (\d+)\)</span>', caption) for caption in captions if caption.startswith('z = ')]
+    assert places and all(places) and all(int(p[1]) == int(p[2]) for p in places)        # voxels of 10 Å
+
+
 def test_nothing_found_is_a_result(tmp_path):
     said = words(write_report(make_run(tmp_path / 'run', [])).read_text(encoding='utf-8'))
     for phrase in ('No membranes were found', 'There are no surfaces to show', 'No protein is marked'): assert phrase in said, phrase
