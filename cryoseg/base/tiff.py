@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['NOT_SAID', 'PITCH_TAGS', 'CM_PER_UNIT', 'A_PER_CM', 'LIKELY_TAG_A', 'TAG_DOUBT', 'N_GRAYS', 'BLACK', 'MAX_PAGES',
            'CLASSIC', 'BIG', 'ORDERS', 'SAMPLE_FORMATS', 'KIND_TAGS', 'PACKING_TAGS', 'TAG_BYTES', 'UNSET',
-           'CLEARLY_LARGER', 'COLOURS', 'GRAYS', 'INDICES', 'MAX_CHANNELS', 'AXIS_NAMES', 'SAVE_ONE', 'COLOUR_MODES',
-           'UPRIGHT', 'WHITE_IS_ZERO', 'INDEXED', 'UNPACKERS', 'MAX_EXPANSION', 'SAFE_BYTES', 'MISSING_CODEC',
-           'PICTURE_FORMATS', 'PICTURE_BYTES', 'COLOUR_BYTES', 'MAX_UINT8', 'TiffVoxel', 'tiff_voxel', 'PageKind',
-           'check_pages', 'choose_series', 'is_colour', 'as_sections', 'check_alike', 'read_tiff', 'read_picture',
-           'write_tiff', 'write_png']
+           'CLEARLY_LARGER', 'COLOURS', 'WHITE_IS_ZERO', 'GRAYS', 'INDEXED', 'MAX_CHANNELS', 'AXIS_NAMES', 'SAVE_ONE',
+           'COLOUR_MODES', 'UPRIGHT', 'UNPACKERS', 'MAX_EXPANSION', 'SAFE_BYTES', 'MISSING_CODEC', 'PICTURE_FORMATS',
+           'PICTURE_BYTES', 'COLOUR_BYTES', 'MAX_UINT8', 'TiffVoxel', 'tiff_voxel', 'PageKind', 'check_pages',
+           'choose_series', 'is_colour', 'as_sections', 'check_alike', 'read_tiff', 'read_picture', 'write_tiff',
+           'write_png']
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #96d73df7
 import contextlib
@@ -276,7 +276,7 @@ PACKING_TAGS = (259, 317) # compression, predictor
 TAG_BYTES = {1: 1, 3: 2, 4: 4, 16: 8} # of the kinds of whole numbers without a sign
 UNSET = 1 # what both packing tags mean where they are missing
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #8554dd5b
 def _first_number(file, chain, tag):
     "The first number of a tag; None where it is of another kind."
     n_bytes = TAG_BYTES.get(int.from_bytes(tag[2:4], chain.order))
@@ -301,7 +301,7 @@ def _page_kind(file, chain, tags):
     known = {name: numbers[tag] for tag, name in KIND_TAGS.items() if numbers.get(tag) is not None}
     return PageKind(**known, packing=tuple(numbers.get(tag, UNSET) for tag in PACKING_TAGS))
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #d29a2f9e
 def _next_page(file, chain, place, path):
     "Where the page after the one at `place` is described, 0 after the last; and the kind of this one."
     size = path.stat().st_size
@@ -361,8 +361,9 @@ def choose_series(tif, # an open tifffile.TiffFile
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #92691272
 COLOURS = (2, 6) # of the tag PhotometricInterpretation: RGB, YCbCr
-GRAYS = (0, 1) # white is zero, black is zero
-INDICES = 3
+WHITE_IS_ZERO = 0
+GRAYS = (WHITE_IS_ZERO, 1) # and black is zero
+INDEXED = 3
 MAX_CHANNELS = 4 # more channels than that, and no slices, are slices
 AXIS_NAMES = dict(Z='slices', T='times', C='channels', S='samples')
 SAVE_ONE = 'save one alone (in Fiji: Image > Duplicate)'
@@ -374,7 +375,7 @@ def is_colour(page, # the first of an image, as tifffile gives it
     "Say whether the samples of a pixel are its colour. Raises VolumeError for colours of printers and the like."
     n = page.samplesperpixel
     kind = int(page.photometric)
-    if kind not in (*COLOURS, *GRAYS, INDICES) and n > 1:
+    if kind not in (*COLOURS, *GRAYS, INDEXED) and n > 1:
         raise VolumeError(f'{path}: {n} colours of the kind {page.photometric.name} are not understood; '
                           'save it in gray')
     if kind in COLOURS:
@@ -418,8 +419,6 @@ def as_sections(data:np.ndarray, # with these axes
 # %% ../../nbs/9_base/09c2_tiff.ipynb #515301ca
 COLOUR_MODES = ('PA', 'CMYK', 'YCbCr', 'LAB', 'HSV') # Pillow's names of pictures that become RGB first
 UPRIGHT = 1 # of the tag Orientation
-WHITE_IS_ZERO = 0 # of the tag PhotometricInterpretation
-INDEXED = 3
 # tag Compression: what undoes it
 UNPACKERS = {8: zlib.decompressobj, 32946: zlib.decompressobj, 34925: lzma.LZMADecompressor}
 MAX_EXPANSION = 2**12 # times: no packing makes more of one byte
@@ -605,14 +604,13 @@ def _offset_of(tif, series):
     return offset if offset is not None and all(_file_of(page) == here for page in series.pages) else None
 
 
-def _check_promise(tif, series, path):
+def _check_promise(tif, series, offset, path):
     "Raise VolumeError where an image is larger than the file or the memory that is free."
     images = _promised_images(tif)
     there = math.prod(n for n, axis in zip(series.shape, series.axes) if axis not in 'YXS')
     if images > there:
         raise _truncated(path, f'its text says {images} pages, {there} are in the file')
     size = path.stat().st_size
-    offset = _offset_of(tif, series)
     if offset is not None and offset + series.nbytes > size:
         raise _truncated(path, f'its image ends at byte {offset + series.nbytes}, the file has {size}')
     if offset is None:
@@ -621,8 +619,8 @@ def _check_promise(tif, series, path):
 # %% ../../nbs/9_base/09c2_tiff.ipynb #1e4df23f
 def _pixels(tif, series, path):
     "The `_Pixels` of an image, memory-mapped where it is not packed."
-    _check_promise(tif, series, path)
     offset = _offset_of(tif, series)
+    _check_promise(tif, series, offset, path)
     if offset is not None:
         dtype = series.dtype.newbyteorder(tif.byteorder)
         return _Pixels(np.memmap(path, dtype, 'r', offset, series.shape), series.axes)

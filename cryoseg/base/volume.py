@@ -8,7 +8,8 @@ __all__ = ['VOXEL_SIZES_A', 'POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'U
            'END', 'MAX_TAIL', 'WRAPPED_BYTES', 'WRAPPED_SLICES', 'WRAPPED_PX', 'RANGE_PERCENTILES', 'RANGE_TO_SD',
            'MIN_SKEWNESS', 'GROUND_FACTOR', 'MAX_SDS', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume', 'voxel_edge',
            'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels', 'chosen_slices',
-           'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'wrapped_share', 'unwrapped', 'guess_polarity']
+           'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'spread_slices', 'some_slices', 'wrapped_share',
+           'unwrapped', 'guess_polarity']
 
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib
@@ -26,6 +27,7 @@ import numpy as np
 from .files import VolumeError
 from .files import six_digits
 from .files import warn_user
+from .scratch import slabs
 
 # %% ../../nbs/9_base/09b_volume.ipynb #07fce19b
 VOXEL_SIZES_A = 1e-12, 1e6 # from one in the unit of metres to any microscope; squares and cubes are still numbers
@@ -204,8 +206,7 @@ SLAB_BYTES = 32*2**20 # read at once: far less than memory, far more than one re
 
 def _slabs(data):
     "(start, stop) of runs of slices that are small in memory."
-    step = max(1, int(SLAB_BYTES/(data.itemsize*data[0].size)))
-    return [(start, min(start + step, len(data))) for start in range(0, len(data), step)]
+    return [(part.start, part.stop) for part in slabs(data.shape, SLAB_BYTES//data.itemsize)]
 
 
 def _release(data):
@@ -364,12 +365,26 @@ def _other_sign(data):
     return data.view(np.dtype(f'{kind}{data.dtype.itemsize}').newbyteorder(data.dtype.byteorder))
 
 
+def spread_slices(n:int, # slices that there are
+                  most:int, # that are wanted
+                  )->np.ndarray: # (k,) ascending
+    "Choose slices spread evenly over a volume, the first and the last among them."
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
+
+
+def some_slices(data:np.ndarray, # (Z,…,Y,X)
+                most:int, # slices
+                n_px:int, # of them all, about
+                )->np.ndarray: # (k,…,Y',X): of large slices every second, third … row
+    "Take some slices to look at."
+    places = spread_slices(len(data), most)
+    step = max(1, -(-len(places)*data[0].size//n_px))
+    return np.stack([np.asarray(data[place][..., ::step, :]) for place in places])
+
+
 def _looked_at(data):
-    "Some slices in native order, of large ones every second, third … row."
-    planes = data if data.ndim > 2 else data[None]
-    places = np.unique(np.linspace(0, len(planes) - 1, WRAPPED_SLICES).astype(int))
-    step = max(1, -(-len(places)*planes[0].size//WRAPPED_PX))
-    sample = np.stack([np.asarray(planes[place][..., ::step, :]) for place in places])
+    "Some slices in native order."
+    sample = some_slices(data if data.ndim > 2 else data[None], WRAPPED_SLICES, WRAPPED_PX)
     return sample.astype(sample.dtype.newbyteorder('='))
 
 

@@ -529,7 +529,7 @@ def _check_share(labelled, name):
         warn_user(f'{name}: more than half of the volume ({share:.1%}) is labelled: is it inverted? Of a mask '
                   '--membrane-values 0 takes the other part; of a probability p give 1 - p')
 
-
+# %% ../../nbs/5_connect/05d_labels.ipynb #fe0b44c0
 def _wanted(settings, meaning):
     "Which values of classes are membrane, and who says so."
     if settings.membrane_values is not None:
@@ -554,7 +554,7 @@ def _about_idle(settings, kind):
 
 IN_WORDS = {MASK: 'a mask', CLASSES: 'classes', INSTANCES: 'ids of single membranes', PROBABILITY: 'probabilities'}
 
-
+# %% ../../nbs/5_connect/05d_labels.ipynb #48507330
 def _of_kind(kind, data, values, name, settings, meaning):
     "The reading of a kind of labels."
     if kind == CLASSES:

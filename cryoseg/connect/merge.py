@@ -264,7 +264,7 @@ def _rows_in_reach(epsilon_vox, depth, height):
                 rows.append((dz, dy, int(left**.5)))    # d(R1, R2) <= epsilon
     return np.array(rows, int).reshape(-1, 3)
 
-
+# %% ../../nbs/5_connect/05c1_merge.ipynb #4b530804
 class MergedRuns(NamedTuple):
     "The voxels of a mask as runs along x, in scan order, and the region of each: a thirtieth of the mask and less."
     begin:np.ndarray # (rows + 1,) where the runs of each row (z,y) begin
@@ -295,7 +295,7 @@ class MergedRuns(NamedTuple):
         within = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
         return np.stack([z, y, np.repeat(first, n) + within], 1).astype(np.int32)
 
-
+# %% ../../nbs/5_connect/05c1_merge.ipynb #00151c62
 def merge_runs(mask:np.ndarray, # (Z,Y,X), non-zero where membrane
                epsilon_vox:float=1.8, # merging distance, voxels
                )->MergedRuns: # numbered in scan order

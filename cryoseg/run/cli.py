@@ -501,7 +501,6 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
             settings:RunSettings=None):
     "Give every single membrane a number of its own, and write every decision down: fragments.csv, links.csv."
     from cryoseg.base.formats import read_volume
-    from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_labels
     from cryoseg.show.report import write_report
     settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
@@ -509,7 +508,6 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
     volume = read_volume(labels, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(labels, volume, settings)
-    refuse_loss(output, (labels,), ('membranes.mrc', 'fragments.mrc'), None)
     with progress_bars() as progress:
         result = run_labels(labels, output, reading, volume, settings, overwrite, progress, links)
     if links:
@@ -524,14 +522,12 @@ def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_a
             settings:RunSettings=None):
     "Fit a surface with its uncertainty to every membrane: surfaces/, sigma.mrc, membranes.csv and more."
     from cryoseg.base.formats import read_volume
-    from cryoseg.result.folder import refuse_loss
     from cryoseg.run.workflow import run_membranes
     from cryoseg.show.report import write_report
     warn_of_input(settings)
     volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
-    refuse_loss(output, (membranes,), ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc'), None)
     with progress_bars() as progress:
         result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress)
     show_run(result, write_report(output))

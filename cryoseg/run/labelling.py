@@ -62,14 +62,14 @@ def _warn_of_size(mask, like, path, bin):
 
 SAME_SIZE = .01     # by which sizes of voxels may differ, relative
 
-
+# %% ../../nbs/2_run/02a4_labelling.ipynb #8bee15dd
 FEW = .01       # of the voxels: a mask that keeps less is worth a word
 
 
 def _check_background(data, path):
     "Raise VolumeError for a mask of two values and more of which none is 0: it does not say which are wanted."
     low, high = data.min(), data.max()
-    if low != high and not np.isnan(low) and (np.asarray(data) != 0).all():
+    if low != high and not np.isnan(low) and np.count_nonzero(data) == data.size:
         raise VolumeError(f'the mask {path} holds {low:g} to {high:g} and no 0: set what is not wanted to 0')
 
 
@@ -81,7 +81,7 @@ def _reading(mask, name):
         words = str(error).partition('; label it first')[0]
         raise VolumeError(f'{words}; give a mask, with 0 where nothing is wanted') from None
 
-
+# %% ../../nbs/2_run/02a4_labelling.ipynb #3917bf5d
 def read_mask(path, # a volume
               like:Volume, # that it should fit
               settings:InputSettings=InputSettings(), # how the volume was read
@@ -101,13 +101,13 @@ def read_mask(path, # a volume
     if reading.kind != PROBABILITY:
         _check_background(mask.data, path)
     inside = by_slabs(lambda slab: slab != 0, reading.data, bool)
-    if not inside.any():
+    n_kept = np.count_nonzero(inside)
+    if n_kept == 0:
         raise VolumeError(f'the mask {path} is empty: no voxel would be used; is it the right file?')
     if reading.kind == PROBABILITY:
         warnings.warn(f'the mask {path} holds fractions: voxels from one half on are kept', VolumeWarning, stacklevel=3)
-    share = np.count_nonzero(inside)/inside.size
-    if share < FEW or share == 1:
-        kept = 'every voxel' if share == 1 else f'{np.count_nonzero(inside):,} of {inside.size:,} voxels'
+    if n_kept < FEW*inside.size or n_kept == inside.size:
+        kept = 'every voxel' if n_kept == inside.size else f'{n_kept:,} of {inside.size:,} voxels'
         warnings.warn(f'the mask {path} keeps {kept}', VolumeWarning, stacklevel=3)
     return inside
 

@@ -20,8 +20,6 @@ import numpy as np
 
 from ..base.formats import volume_writer
 from ..base.formats import write_volume
-from ..base.pool import in_order
-from ..base.pool import worker_processes
 from ..base.scratch import by_slabs
 from ..base.volume import Volume
 from ..result.folder import RunRecord
@@ -282,6 +280,8 @@ def _fit_all(tasks, workers):
     if workers < 2 or sum(len(task.voxels) for task in tasks) < WORTH_SHARING:
         yield from map(fit_membrane, tasks)
         return
+    from cryoseg.base.pool import in_order
+    from cryoseg.base.pool import worker_processes
     with worker_processes(workers) as pool:
         yield from in_order(pool, fit_membrane, tasks, 2*workers)
 

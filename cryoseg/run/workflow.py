@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'REPORT', 'OF_STAGES', 'SAME_SIZE', 'Stage', 'segment_reads', 'connect_reads', 'contour_reads', 'all_files',
-           'stages_of', 'stage_settings', 'stage_reads', 'taken_as', 'do_stage', 'check_places', 'do_stages', 'Run',
-           'read_run', 'start_record', 'set_aside_edits', 'settings_of_stages', 'run_tomogram', 'finish', 'own_result',
-           'reading_of', 'at_size_of', 'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
+           'stages_of', 'stage_settings', 'stage_reads', 'taken_as', 'do_stage', 'do_stages', 'Run', 'read_run',
+           'start_record', 'begin', 'settings_of_stages', 'run_tomogram', 'finish', 'own_result', 'reading_of',
+           'at_size_of', 'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import warnings
@@ -194,20 +194,11 @@ def do_stage(stage:Stage, # an entry of STAGES
     job.record = record
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #c10d0418
-def check_places(job:Job, # the run in the making
-                 stages:tuple, # of Stage, that will be done
-                 )->None:
-    "Raise VolumeError where results would take the place of what the run reads, or of files that no run has written."
-    given = job.path, job.settings.input.mask, job.settings.segment.weights
-    refuse_loss(job.folder, given, all_files(stages), None if job.overwrite else written_names(job.record))
-
-
 def do_stages(job:Job, # the run in the making
               stages:tuple, # of Stage, in order
               before:str='', # key of the stage before the first of them
               )->dict: # name -> why it was done again; empty for one that was kept
     "Do the stages that are not done yet, or not with these settings and contents."
-    check_places(job, stages)
     again = {}
     for stage in stages:
         read, settings = stage_reads(stage, job), stage_settings(stage, job.settings)
@@ -296,11 +287,12 @@ def start_record(folder, # of the run
     "The record of a folder, brought up to date. Raises VolumeError where it is the run of another input."
     check_name(path)
     old, fingerprint = None if overwrite else read_record(folder), checksum(path)
+    given = path, settings.input.mask, settings.segment.weights
+    refuse_loss(Path(folder), given, all_files(stages_of(kind)), None)
     refuse_loss(Path(folder), (), [REPORT], None if old or overwrite else ())
     if old and (old.checksum, old.kind) != (fingerprint, kind):
         raise VolumeError(f'{folder} holds a run on another input ({old.input}, {old.checksum}); '
                           'choose another folder or --overwrite')
-    set_aside_edits(Path(folder), fingerprint)
     fresh = RunRecord(kind, str(Path(path).resolve()), fingerprint, __version__, float(volume.voxel_size_A),
                       tuple(volume.shape), settings.seed, settings=settings_of_stages(settings, kind),
                       voxel_size_known=volume.voxel_size_known)
@@ -311,12 +303,15 @@ REPORT = 'report.html'
 OF_STAGES = 'precision', 'stages', 'dropped', 'unfit', 'why_none', 'left_out'   # what stages have said
 
 
-def set_aside_edits(folder:Path, # of a run
-                    fingerprint:str, # checksum of the input
-                    )->None:
-    "Put the decisions that were made about another input aside, with a word."
-    old, edits = usable_record(folder, True), folder/'edits.csv'
-    if old is None or old.checksum == fingerprint or not edits.exists():
+def begin(job:Job, # the run in the making
+          stages:tuple, # of Stage, that will be done
+          )->None:
+    """Make the folder ready: the decisions that were made about another input are set aside, with a word.
+
+    Raises VolumeError, and changes nothing, where results would take the place of files that no run has written."""
+    refuse_loss(job.folder, (), all_files(stages), None if job.overwrite else written_names(job.record))
+    old, edits = usable_record(job.folder, True), job.folder/'edits.csv'
+    if old is None or old.checksum == job.record.checksum or not edits.exists():
         return
     place = keep_version(edits)
     with telling(edits):
@@ -348,6 +343,7 @@ def run_tomogram(path, # the tomogram
         check_image(volume.data, str(path))
         record = start_record(folder, path, 'tomogram', volume, settings, overwrite)
         job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress, overwrite=overwrite)
+        begin(job, STAGES)
         again = do_stages(job, STAGES)
         return finish(job, again)
 
@@ -464,8 +460,8 @@ def run_labels(path, # a label volume
         reading = reading_of(labels, path, 'labels', settings)
         job = job_on(path, folder, 'labels', reading, volume, settings, overwrite, progress)
         stages = tuple(stage for stage in STAGES if stage.name == 'connect')
+        begin(job, stages)
         if links is not None:
-            check_places(job, stages)               # before anything is written
             job.links = Path(links)
             store_edits(links, folder, reading, job.volume, settings)
         before = job.record.stages['segment'].key if 'segment' in job.record.stages else ''
@@ -484,7 +480,9 @@ def run_membranes(path, # a volume with one number a membrane
     with locked_folder(folder):
         job = job_on(path, folder, 'membranes', membranes, volume, settings, overwrite, progress)
         before = job.record.stages['connect'].key if 'connect' in job.record.stages else ''
-        return finish(job, do_stages(job, stages_of('membranes'), before))
+        stages = stages_of('membranes')
+        begin(job, stages)
+        return finish(job, do_stages(job, stages, before))
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #7392cc2b
 def renumbered(links:list, # of Link, as a person left them

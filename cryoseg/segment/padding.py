@@ -22,6 +22,8 @@ from scipy import ndimage
 
 from ..base.files import VolumeError
 from ..base.files import warn_user
+from ..base.volume import some_slices
+from ..base.volume import spread_slices
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #14edd1ea
 STEP_FRACTION = 1e-3            # of the median step between neighbours: less is no step
@@ -38,16 +40,9 @@ def _as_float(image, centre):
     return np.clip(np.asarray(image, np.float64) - centre, -LARGEST, LARGEST).astype(np.float32)
 
 
-def _some_places(n):
-    "At most LOOKED_AT of n slices, spread evenly."
-    return np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int))
-
-
 def _some_slices(data):
     "At most LOOKED_AT slices in double precision; of large ones every second, third … row, LOOKED_PX pixels in all."
-    places = _some_places(len(data))
-    step = max(1, -(-len(places)*data[0].size//LOOKED_PX))
-    return np.stack([np.asarray(data[z][::step], np.float64) for z in places])
+    return some_slices(data, LOOKED_AT, LOOKED_PX).astype(np.float64)
 
 
 def _centre(sample):
@@ -200,7 +195,7 @@ def _steps(image):
     bent_x = _bent(image.T).T
     return np.stack([np.hypot(down, right), _bent(image), bent_x])
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #8496c1e8
 def roughness(image:np.ndarray, # (Y,X) float32, finite
               most:float, # steps count for no more
               )->np.ndarray: # (3,Y,X) float32: of steps, of second differences along y, and along x
@@ -224,7 +219,7 @@ def usual_roughness(data:np.ndarray, # (Z,Y,X)
         return np.zeros(3, np.float32)
     step = max(1, data[0].size*LOOKED_AT//LOOKED_PX)
     seen = [np.zeros((3, 0), np.float32)]
-    for z in _some_places(len(data)):
+    for z in spread_slices(len(data), LOOKED_AT):
         image = _finite(data[z], centre)
         most = MOST*np.percentile(_steps(image)[0], USUAL)
         if most > 0:
@@ -268,11 +263,8 @@ def _border_is_quiet(image, usual):
     return np.count_nonzero(outermost < 1) >= MIN_QUIET_CONTACT*np.sqrt(MIN_QUIET_PX)
 
 
-def _is_quiet(inside, level, equal, contact):
-    "Whether a component is padding by its size, place, middle roughness, and as it is not simply constant."
-    area = inside.sum()
-    if area < MIN_QUIET_PX or contact < MIN_QUIET_CONTACT*np.sqrt(area):
-        return False
+def _is_quiet(inside, level, equal):
+    "Whether a component is padding by its middle roughness, and as it is not simply constant."
     most = MAX_WHOLE if inside.all() else MIDDLE
     return equal[inside].mean() <= MAX_EQUAL and np.median(level[inside]) <= most
 
@@ -286,12 +278,13 @@ def quiet_regions(image:np.ndarray, # (Y,X) float32, finite
     if not usual[0] > 0 or not _border_is_quiet(image, usual):
         return marked
     rough, level = _levels(image, usual)
-    n, labels = cv2.connectedComponents((level < 1).astype(np.uint8))
-    contacts = _border_contact(labels, n)
+    n, labels, stats, _ = cv2.connectedComponentsWithStats((level < 1).astype(np.uint8))
+    contacts, areas = _border_contact(labels, n), stats[:, cv2.CC_STAT_AREA]
+    likely = (contacts > 0) & (areas >= MIN_QUIET_PX) & (contacts >= MIN_QUIET_CONTACT*np.sqrt(areas))
     equal = rough[0] <= tolerance
-    for k in np.flatnonzero(contacts[1:]) + 1:
+    for k in np.flatnonzero(likely[1:]) + 1:
         inside = labels == k
-        if _is_quiet(inside, level, equal, contacts[k]):
+        if _is_quiet(inside, level, equal):
             region = cv2.dilate(inside.astype(np.uint8), WINDOW)
             if _ends_at_cliff(region, rough, usual):
                 marked |= _with_like(region, image, rough)
@@ -425,7 +418,7 @@ def _soft_px(data, bits, width, constant):
     "How many pixels beside a constant are mixed with it; 0 where its edge is sharp, or cannot be seen."
     rings = [[] for _ in range(MAX_SOFT_PX)]
     inner = []
-    places = _some_places(len(data))
+    places = spread_slices(len(data), LOOKED_AT)
     step = max(1, -(-len(places)*data[0].size//LOOKED_PX))
     for z in places:
         valid = ~_unpacked(bits[z], width)
@@ -463,7 +456,7 @@ def _bits_of_bad(data):
     bits = np.stack([np.packbits(~np.isfinite(image), axis=-1) for image in data])
     return bits if bits.any() else None
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #8d11a242
 MAX_QUIET_LEFT = .05            # of the image may be as quiet as its padding: else it is a drawing
 STEADY = .1                     # of the way to the image's middle: regions that vary by more have no soft rim
 
@@ -511,7 +504,7 @@ class _Quiet:
         steady = np.median(self.spreads) < STEADY*abs(self.value - self.centre)
         return _grown(self.bits, data.shape[2], _soft_px(data, self.bits, data.shape[2], self.value) if steady else 0)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #ef54f0f8
 def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
                  )->Padding: # what is left out
     "Find the voxels that hold no image, slice by slice. Raises VolumeError where none holds one."
