@@ -8,12 +8,14 @@ __all__ = ['MIN_VOTE', 'STRIP', 'COST_FLOOR', 'MAX_LOG_ODDS', 'LOG_ODDS', 'slice
 
 # %% ../../nbs/5_connect/05c5_candidates.ipynb #fe0ea4c8
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
 
 from ..base.geometry import connected_groups
+from ..base.scratch import scratch_array
 from .settings import MERGE
 from .trace import trace_slice
 from ..result.records import Link
@@ -107,7 +109,7 @@ def join_in_slices(pieces:list, # of Piece
         return []
     low = np.min([p.voxels.min(0) for p in pieces], axis=0)
     high = np.max([p.voxels.max(0) for p in pieces], axis=0)
-    owner = np.zeros(high - low + 1, np.int32)
+    owner = scratch_array(tuple(high - low + 1), np.int32)
     for k, p in enumerate(pieces, 1):
         owner[tuple((p.voxels - low).T)] = k
     votes, corner_A = {}, low*scale.pitch_A
@@ -134,7 +136,7 @@ def _sheets_and_strips(pieces, scale):
     return sheets, strips
 
 
-def _joins_in_space(pieces, separate, scale, seed):
+def _joins_in_space(pieces, separate, scale, seed, progress=None):
     "Candidates by a common body, among sheets, and by a smooth patch, among sheets and the strips beside them."
     sheets, strips = _sheets_and_strips(pieces, scale)
     chosen = sheets + strips
@@ -144,7 +146,7 @@ def _joins_in_space(pieces, separate, scale, seed):
     of_strips = range(len(sheets), len(chosen))
     apart |= set(combinations(of_strips, 2))                # two strips make no sheet
     leaflets = join_leaflets([pieces[i] for i in sheets], scale)
-    on_bodies = join_on_bodies([pieces[i] for i in sheets], scale, seed)
+    on_bodies = join_on_bodies([pieces[i] for i in sheets], scale, seed, progress)
     across = join_across_gaps([pieces[i] for i in chosen], scale, apart)
     return [replace(j, a=chosen[j.a], b=chosen[j.b]) for j in leaflets + on_bodies + across]
 
@@ -180,7 +182,7 @@ def _nearest_members(a, b, pieces):
     return min(product(a, b), key=distance)
 
 
-def _joins_by_slices(pieces, separate, scale, seed):
+def _joins_by_slices(pieces, separate, scale, seed, progress=None):
     "The joins for which the slices vote; what they leave open is then joined in space."
     voted = join_in_slices(pieces, scale, seed)
     voted = keep_separate(voted, separate)
@@ -193,7 +195,7 @@ def _joins_by_slices(pieces, separate, scale, seed):
         members.append(numbers)
         groups.append(joined([pieces[i] for i in numbers], scale, seed))
     found = list(voted)
-    for j in _joins_in_space(groups, apart, scale, seed):
+    for j in _joins_in_space(groups, apart, scale, seed, progress):
         a, b = _nearest_members(members[j.a], members[j.b], pieces)
         found.append(replace(j, a=a, b=b))
     return found
@@ -202,12 +204,13 @@ def _joins_by_slices(pieces, separate, scale, seed):
 def find_joins(found:Pieces, # of a mask
                scale:Scale, # the settings in voxels
                seed:int=0, # of everything that draws
+               progress:Callable|None=None, # called as progress(done, total)
                )->list[Join]: # taken or not; one a pair
     "Find all candidates for joins among pieces."
     if not scale.settings.join:
         return []
     way = _joins_in_space if scale.settings.link == MERGE else _joins_by_slices
-    joins = way(found.pieces, found.separate, scale, seed)
+    joins = way(found.pieces, found.separate, scale, seed, progress)
     best = {}
     for j in sorted(joins, key=lambda j: (not j.taken, j.cost)):
         best.setdefault(j.pair, j)                          # the better one where two cues speak

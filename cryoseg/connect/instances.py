@@ -6,6 +6,7 @@
 __all__ = ['GIVEN', 'ONE_ID', 'Numbered', 'number_ids', 'replace_pair', 'find_pieces_of_ids', 'join_by_id', 'find_joins_of_ids']
 
 # %% ../../nbs/5_connect/05c7_instances.ipynb #a0a6533e
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -65,6 +66,7 @@ def replace_pair(contact:Contact, # of two pieces
 def find_pieces_of_ids(numbered:Numbered, # the ids of a volume
                        scale:Scale, # the settings in voxels
                        seed:int=0, # of everything that draws
+                       progress:Callable|None=None, # called as progress(done, total), ids
                        )->Pieces: # of all ids
     "Find the pieces of each id in its own box."
     pieces, reasons, separate, contacts, given, lost = [], [], set(), [], [], []
@@ -72,6 +74,8 @@ def find_pieces_of_ids(numbered:Numbered, # the ids of a volume
     for n, box in numbered.boxes():
         corner = tuple(part.start for part in box)
         found = find_pieces(numbered.labels[box] == n, scale, seed, corner)
+        if progress:
+            progress(n, len(numbered.ids))
         apart, touching = _shifted(found, len(pieces))
         separate |= apart
         contacts += touching
@@ -141,11 +145,14 @@ def join_by_id(found:Pieces, # of one id
 def find_joins_of_ids(found:Pieces, # of all ids
                       scale:Scale, # the settings in voxels
                       seed:int=0, # of everything that draws
+                      progress:Callable|None=None, # called as progress(done, total), ids
                       )->list[Join]: # taken or not
     "Find all candidates for joins within each id."
     given = np.array(found.given)
     joins = []
-    for id_ in dict.fromkeys(found.given):
+    for done, id_ in enumerate(dict.fromkeys(found.given), 1):
+        if progress:
+            progress(done, len(set(found.given)))
         numbers = np.flatnonzero(given == id_).tolist()
         if len(numbers) == 1:
             continue

@@ -6,20 +6,22 @@
 __all__ = ['BODY', 'PATCH', 'SLICES', 'CONTACT', 'LEAFLET', 'LEAFLETS', 'LEAFLET_SLACK', 'MIN_ALONG_LEAFLET', 'MAX_SPREAD',
            'MIN_BETWEEN', 'CLEARLY_NEARER', 'MIN_ALONG', 'LARGE_BODY', 'QUADRIC_CELLS', 'BODY_CELLS', 'MIN_ON_QUADRIC',
            'TINY', 'SMALL_PIECE', 'MIN_TRUSTED', 'MIN_TRUSTED_SEEN', 'MAX_BODY_RATIO', 'MIN_BESIDE', 'LONGEST_BODY',
-           'MIN_ON_SHELL', 'MIN_SHELL_SEEN', 'FACING', 'BEND', 'BESIDE', 'RIVAL', 'MAX_ON_BODIES', 'MAX_AWAY',
-           'RIM_REACH', 'MIN_OFF_CENTRE', 'MAX_RIM', 'MIN_FACING', 'MIN_NORMALS', 'PATCH_GAPS', 'PATCH_SIZE',
-           'MIN_PATCH', 'MIN_SIDE', 'N_TERMS', 'NO_PATCH', 'REACH_BOTH', 'REACH_SMALL', 'MIN_VOTES', 'MIN_AGREED',
-           'MIN_WIDTH', 'Join', 'joined', 'join_leaflets', 'OnShell', 'on_shell', 'quadric_misses', 'two_faces',
-           'too_flat', 'one_body_cost', 'side_by_side', 'join_on_bodies', 'Rim', 'rim_cells', 'RimCell', 'HeightFit',
-           'height_terms', 'fit_height', 'curvature_along', 'PatchFit', 'patch_cost', 'Bridges', 'list_bridges',
-           'join_across_gaps']
+           'MIN_ON_SHELL', 'MIN_SHELL_SEEN', 'FACING', 'BEND', 'BESIDE', 'RIVAL', 'MAX_AWAY', 'RIM_REACH',
+           'MIN_OFF_CENTRE', 'MAX_RIM', 'MIN_FACING', 'MIN_NORMALS', 'PATCH_GAPS', 'PATCH_SIZE', 'MIN_PATCH',
+           'MIN_SIDE', 'N_TERMS', 'NO_PATCH', 'REACH_BOTH', 'REACH_SMALL', 'MIN_VOTES', 'MIN_AGREED', 'MIN_WIDTH',
+           'Join', 'joined', 'join_leaflets', 'OnShell', 'on_shell', 'quadric_misses', 'two_faces', 'too_flat',
+           'one_body_cost', 'side_by_side', 'join_on_bodies', 'Rim', 'mean_of_surroundings', 'rim_cells', 'RimCell',
+           'HeightFit', 'height_terms', 'fit_height', 'curvature_along', 'PatchFit', 'patch_cost', 'Bridges',
+           'list_bridges', 'join_across_gaps']
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #425720b2
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from ..base.geometry import Ellipsoid, farthest_points
 from .pieces import Piece, Scale, fit_body, is_plate, shell_seen, with_body
@@ -276,7 +278,6 @@ def one_body_cost(a:Piece, # a piece
 # %% ../../nbs/5_connect/05c4_joins.ipynb #9bec3858
 BESIDE = 2.5                    # bilayers: so near most of a piece must be to another to run along it
 RIVAL = 1.25                    # a rival costs no more than this times as much
-MAX_ON_BODIES = 150             # pieces that are tried on common bodies, the largest
 MAX_AWAY = 2.5                  # extents of the larger: pieces farther apart have no common body
 
 
@@ -294,19 +295,24 @@ class _BodySearch:
     "Pieces while they are joined on bodies: what each has become, and the cost of each pair."
     def __init__(self, pieces, numbers, scale, seed):
         self.pieces = {i: pieces[i] for i in numbers}
+        centres = [p.cells.mean(0) for p in pieces]
+        self.centres = np.array(centres).reshape(-1, 3)
+        self.extents = np.array([p.extent for p in pieces])
         self.members = {i: {i} for i in numbers}
         self.costs, self.refused = {}, set()
         self.scale, self.seed = scale, seed
+
+    def near(self, i, others):
+        "Those of other pieces that are near enough to have a common body with this one."
+        others = np.array(others, int)
+        away = np.linalg.norm(self.centres[others] - self.centres[i], axis=1)
+        return others[away <= MAX_AWAY*np.maximum(self.extents[others], self.extents[i])].tolist()
 
     def consider(self, i, j):
         "Note what a pair would cost, where it is possible at all."
         if self._pairs(i, j) & self.refused:
             return
-        a, b = self.pieces[i], self.pieces[j]
-        away = np.linalg.norm(a.cells.mean(0) - b.cells.mean(0))
-        if away > MAX_AWAY*max(a.extent, b.extent):
-            return
-        cost = one_body_cost(a, b, self.scale, self.seed)
+        cost = one_body_cost(self.pieces[i], self.pieces[j], self.scale, self.seed)
         if cost < 1:
             self.costs[i, j] = cost
 
@@ -323,10 +329,10 @@ class _BodySearch:
         "Put two pieces together, and ask again what fits the whole."
         self.pieces[i] = joined([self.pieces[i], self.pieces.pop(j)], self.scale, self.seed)
         self.members[i] |= self.members.pop(j)
+        self.centres[i], self.extents[i] = self.pieces[i].cells.mean(0), self.pieces[i].extent
         self.costs = {pair: cost for pair, cost in self.costs.items() if not {i, j} & set(pair)}
-        for k in self.pieces:
-            if k != i:
-                self.consider(i, k)
+        for k in self.near(i, [k for k in self.pieces if k != i]):
+            self.consider(i, k)
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #3b9b680b
 def _fits_same_place(search, one, other):
@@ -363,13 +369,16 @@ def _body_join(search, pair, n_rivals):
 def join_on_bodies(pieces:list, # of Piece
                    scale:Scale, # the settings in voxels
                    seed:int=0, # of the fits
+                   progress:Callable|None=None, # called as progress(done, total), pieces that were compared
                    )->list[Join]: # those refused too
     "Join pieces that lie on one closed body, the best pair first; where two fit one place as well, neither is joined."
-    order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].voxels))[:MAX_ON_BODIES]
+    order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].voxels))
     search = _BodySearch(pieces, order, scale, seed)
     for n, i in enumerate(order):
-        for j in order[:n]:
+        for j in search.near(i, order[:n]):
             search.consider(j, i)
+        if progress:
+            progress(n + 1, len(order))
     joins = []
     while search.costs:
         best = min(search.costs, key=search.costs.get)
@@ -393,11 +402,24 @@ class Rim(NamedTuple):
     outward:np.ndarray # (k,3) directions in the sheet, unit vectors
 
 
+def mean_of_surroundings(points:np.ndarray, # (n,3)
+                         reach:float, # in their unit
+                         )->np.ndarray: # (n,3)
+    "The mean of all points within reach of each point, itself among them."
+    n = len(points)
+    i, j = cKDTree(points).query_pairs(reach, output_type='ndarray').T
+    one = np.concatenate([i, j])
+    other = np.concatenate([j, i])
+    counts = 1 + np.bincount(one, minlength=n)
+    sums = points.copy()
+    for axis, column in enumerate(points.T):
+        sums[:, axis] += np.bincount(one, column[other], n)
+    return sums/counts[:, None]
+
+
 def rim_cells(piece:Piece)->Rim: # empty where there is no rim
     "Find the edge of a sheet: cells whose neighbours all lie to one side."
-    near = cKDTree(piece.cells).query_ball_point(piece.cells, RIM_REACH*piece.cell)
-    means = np.array([piece.cells[n].mean(0) for n in near])
-    away = piece.cells - means
+    away = piece.cells - mean_of_surroundings(piece.cells, RIM_REACH*piece.cell)
     off_centre = np.linalg.norm(away, axis=1) > MIN_OFF_CENTRE*piece.cell
     rim = np.flatnonzero(off_centre & np.isfinite(piece.normals).all(1))
     if len(rim) == 0:
@@ -579,11 +601,10 @@ class Bridges:
                     middle=tuple(np.mean(ends, 0)))
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #a42d7c3c
-def _reach(pieces, scale):
-    "How far bridges may reach between each two pieces (n,n), voxels."
-    area = np.array([p.area for p in pieces])
-    both = REACH_BOTH*(area[:, None]*area)**.25
-    small = REACH_SMALL*np.minimum(area[:, None], area)**.5
+def _reach(i, area, scale):
+    "How far bridges may reach between a piece and each piece (n,), of areas (n,); voxels."
+    both = REACH_BOTH*(area[i]*area)**.25
+    small = REACH_SMALL*np.minimum(area[i], area)**.5
     return np.minimum(both, small).clip(max=scale.max_gap)
 
 
@@ -596,17 +617,47 @@ def _rim_cells_of_all(pieces):
         owner += [i]*len(rim.cells)
     return cells, np.array(owner, int)
 
+# %% ../../nbs/5_connect/05c4_joins.ipynb #ab12cd01
+def _boxes(pieces, owner, places):
+    "The corners (n,3) of the boxes round the rims of all pieces; of none where there is no rim."
+    low = np.full((len(pieces), 3), np.inf)
+    high = -low
+    np.minimum.at(low, owner, places)
+    np.maximum.at(high, owner, places)
+    return low, high
 
-def _nearest_of_each(n, owner, places, tree, reach):
-    "The nearest rim cell of each other piece within reach of rim cell n, and how far it is."
-    near = np.array(tree.query_ball_point(places[n], reach), int)
-    near = near[owner[near] != owner[n]]
-    gaps = np.linalg.norm(places[near] - places[n], axis=1)
-    order = np.argsort(gaps, kind='stable')
-    first = order[np.unique(owner[near[order]], return_index=True)[1]]
-    return zip(near[first], gaps[first])
+
+def _pairs_within(longest, cells, others, places):
+    "For each of some cells the nearest of others, where it is near enough: rows of both numbers and the gap."
+    away = cdist(places[cells], places[others])
+    gap = away.min(1)
+    nearest = others[away.argmin(1)]
+    rows = np.stack([cells, nearest, gap], 1)
+    return rows[gap <= longest]
 
 
+def _nearest_of_each(pieces, owner, places, scale):
+    """For each rim cell the nearest one of each other piece that is no farther than a bridge reaches.
+
+    Rows of the cell, the other cell, and how far they are apart, by cell and then by the other's piece."""
+    area = np.array([p.area for p in pieces])
+    low, high = _boxes(pieces, owner, places)
+    first = np.searchsorted(owner, np.arange(1, len(pieces)))
+    cells_of = np.split(np.arange(len(owner)), first)
+    rows = [np.zeros((0, 3))]
+    for i, piece in enumerate(pieces):
+        reach = _reach(i, area, scale)
+        gaps = gap_of_boxes(low[i], high[i], low, high)
+        beside = (gaps <= reach[:, None]).all(1)
+        beside[i] = False
+        for j in np.flatnonzero(beside):
+            longest = _longest_gap(piece, pieces[j], reach[j], scale)
+            rows.append(_pairs_within(longest, cells_of[i], cells_of[j], places))
+    table = np.concatenate(rows)
+    cell, other, _ = table.T
+    return table[np.lexsort((other, cell))]
+
+# %% ../../nbs/5_connect/05c4_joins.ipynb #ab12cd02
 def _angles(here, there, gap):
     "Angles of the two ways out with the way across, degrees."
     way = (there.place - here.place)/gap
@@ -628,18 +679,12 @@ def list_bridges(pieces:list, # of Piece
     "List every possible bridge between the rims of pieces."
     cells, owner = _rim_cells_of_all(pieces)
     places = np.array([cell.place for cell in cells]).reshape(-1, 3)
-    reach = _reach(pieces, scale)
-    tree = cKDTree(places)
     rows = []
-    for n, here in enumerate(cells):
-        i = owner[n]
-        for m, gap in _nearest_of_each(n, owner, places, tree, reach[i].max()):
-            there = cells[m]
-            if gap > _longest_gap(here.piece, there.piece, reach[i, owner[m]], scale):
-                continue
-            fit = patch_cost(here, there, scale)
-            if np.isfinite(fit.cost):
-                rows.append((n, m, gap, *fit, *_angles(here, there, gap)))
+    for n, m, gap in _nearest_of_each(pieces, owner, places, scale):
+        here, there = cells[int(n)], cells[int(m)]
+        fit = patch_cost(here, there, scale)
+        if np.isfinite(fit.cost):
+            rows.append((n, m, gap, *fit, *_angles(here, there, gap)))
     table = np.array(rows, float).reshape(-1, 7)
     rim_a, rim_b = table[:, :2].astype(int).T
     gap, cost, difference = table[:, 2:5].T
@@ -699,7 +744,8 @@ def join_across_gaps(pieces:list, # of Piece
         join, votes = best
         joins[join.a, join.b] = join
         free[bridges.rim_a[votes]] = free[bridges.rim_b[votes]] = False
-    low, high = np.minimum(bridges.a, bridges.b), np.maximum(bridges.a, bridges.b)
+    low = np.minimum(bridges.a, bridges.b)
+    high = np.maximum(bridges.a, bridges.b)
     refused = sorted(set(zip(low.tolist(), high.tolist())) - set(joins) - apart)
     found = list(joins.values())
     for i, j in refused:

@@ -112,13 +112,19 @@ MIN_CHOSEN_IN_BALL = 10
 MAX_THICKNESS = .8              # of the ball's radius: thicker, and the ball is filled from side to side
 
 
+def _covariance(points):
+    "The covariance (3,3) of points (n,3), as np.cov has it, sooner."
+    away = points.T - points.T.mean(1, keepdims=True)
+    return away @ away.T*(1/(len(points) - 1))
+
+
 def _thickness_in_balls(support, places, radius, thinned):
     "Median thickness in balls round the places, inf where none holds enough; each voxel stands for `thinned`."
     balls = cKDTree(support).query_ball_point(places, radius)
     held = [ball for ball in balls if len(ball)*thinned >= MIN_IN_BALL and len(ball) >= MIN_CHOSEN_IN_BALL]
     if not held:
         return np.inf
-    variances = [np.linalg.eigvalsh(np.cov(support[ball].T))[0] for ball in held]
+    variances = np.linalg.eigvalsh([_covariance(support[ball]) for ball in held])[:, 0]
     return float(np.sqrt(12*np.median(variances) + 1))      # a single layer has variance 0 and is one voxel thick
 
 

@@ -7,13 +7,14 @@ __all__ = ['PATCHES', 'SPHERE_TRIALS', 'MAX_SPHERES', 'MIN_PATCH', 'PATCH_CELLS'
            'GROW_REACHES', 'MAX_GROWN_RATIO', 'MAX_BODIES', 'NEW_SHAPE_PENALTY', 'MIN_LEFT', 'MAX_BODY_RATIO',
            'MIN_COVERED', 'MIN_OWN', 'WALL_POINTS', 'MIN_DEEP', 'MIN_WALL', 'SHELL_NEIGHBOURS', 'DISPUTED', 'ASKED',
            'MAX_BEYOND', 'MIN_AWAY', 'VOTERS', 'ROUNDS', 'SEAM_REACH', 'MIN_SIDEWAYS', 'ACROSS', 'MIN_REGION',
-           'MIN_LAYER', 'MAX_LAYERS', 'MIN_BESIDE', 'MIN_LAYERED', 'IN_LAYERS', 'MAX_REGIONS', 'SOLID_LAYERS',
-           'MIN_FILLED', 'EPSILON_SLACK', 'Sphere', 'fit_sphere', 'likely_spheres', 'grow_body', 'find_bodies',
-           'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length', 'split_at_seams', 'Beside',
-           'gap_of_boxes', 'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions', 'find_regions', 'Approach',
-           'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
+           'MIN_LAYER', 'MAX_LAYERS', 'MIN_BESIDE', 'MIN_LAYERED', 'IN_LAYERS', 'MAX_REGIONS', 'MORE_REGIONS',
+           'SOLID_LAYERS', 'MIN_FILLED', 'EPSILON_SLACK', 'WORTH_SHARING', 'Sphere', 'fit_sphere', 'likely_spheres',
+           'grow_body', 'find_bodies', 'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length',
+           'split_at_seams', 'Beside', 'gap_of_boxes', 'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions',
+           'find_regions', 'Approach', 'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #3c87b051
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,7 +22,9 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
+from ..base.files import warn_user
 from ..base.geometry import Ellipsoid, connected_groups, fibonacci_sphere
+from ..base.pool import in_order, worker_processes
 from .merge import ROUNDING, merge_by_plane, merge_runs, merge_union_find
 from .pieces import CLOSED_FRACTION, MIN_CELL_VOX, MIN_EPSILON_VOX, Piece, Scale
 from .pieces import describe_piece, describe_planes, find_middle, fit_body, is_plate, is_upright, plane_radius
@@ -454,6 +457,7 @@ def _layers_of(piece, voxels, scale, seed):
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #49654951
 MAX_REGIONS = 2000              # the largest are looked at
+MORE_REGIONS = 40e-6            # a voxel of the mask: so many where that is more
 SOLID_LAYERS = 8                # a region that lies deeper than this for the most part is a block, no membrane
 MIN_FILLED = .3                 # of its box that a block fills
 
@@ -504,6 +508,15 @@ class Regions(NamedTuple):
     others:Specks # what was left out
 
 
+def _largest(regions, n_voxels):
+    "As many regions, the largest first, as are looked at in a mask of so many voxels; said where there are more."
+    most = max(MAX_REGIONS, int(MORE_REGIONS*n_voxels))
+    if len(regions) > most:
+        warn_user(f'{len(regions):,} regions are large enough to be membranes; the largest {most:,} are looked at, the '
+                  'others left out: is the mask noise, or labelled with too low a --threshold?')
+    return regions[:most]
+
+
 def find_regions(mask:np.ndarray, # (Z,Y,X) bool
                  scale:Scale, # the settings in voxels
                  )->Regions: # those that are looked at, and the others
@@ -511,7 +524,7 @@ def find_regions(mask:np.ndarray, # (Z,Y,X) bool
     merged = merge_runs(mask, scale.epsilon)
     counts, voxels_of = merged.sizes(), merged.voxels()
     large = np.flatnonzero(counts >= max(scale.min_piece, MIN_REGION))
-    large = large[np.argsort(-counts[large], kind='stable')][:MAX_REGIONS]
+    large = _largest(large[np.argsort(-counts[large], kind='stable')], mask.size)
     regions, kept, solid = [], [], []
     for k in large:
         voxels = voxels_of(k)
@@ -628,30 +641,74 @@ def _two_bodies(parts, i, j):
 EPSILON_SLACK = 1e-9            # voxels; roundings of distances on the grid
 
 
-def _contacts(pieces, first, scale):
-    "The pieces from number `first` on, which were one region, that are still within merging distance of each other."
-    for i in range(first, len(pieces)):
-        for j in range(first, i):
+def _contacts(pieces, scale):
+    "The pieces of one region that are still within merging distance of each other."
+    for i in range(len(pieces)):
+        for j in range(i):
             distance, middle = nearest_approach(pieces[i].voxels, pieces[j].voxels)
             if distance <= scale.epsilon + EPSILON_SLACK:
                 yield Contact(j, i, distance, middle)
 
+
+class _Task(NamedTuple):
+    "A region that is to be cut."
+    voxels:np.ndarray
+    scale:Scale
+    seed:int
+
+
+class _Cut(NamedTuple):
+    "A region that was cut, and what still touches; numbers count from 0 within it."
+    parts:_Parts
+    contacts:tuple
+
+
+def _cut(task):
+    "Describe a region and cut it."
+    parts = _split_region(describe_piece(*task), task.scale, task.seed)
+    return _Cut(parts, tuple(_contacts(parts.pieces, task.scale)))
+
 # %% ../../nbs/5_connect/05c3_split.ipynb #d27ff9a6
+WORTH_SHARING = 300_000         # voxels of regions; with fewer it takes longer to start the processes
+
+
+def _handed_out(tasks):
+    "Go through a list and forget what was given out: all regions and all pieces together would be twice the memory."
+    tasks.reverse()
+    while tasks:
+        yield tasks.pop()
+
+
+def _cut_all(tasks, workers):
+    "Cut regions (_Task), side by side where that is worth it; their _Cut in order."
+    workers, n_voxels = min(workers, len(tasks)), sum(len(task.voxels) for task in tasks)
+    if workers < 2 or n_voxels < WORTH_SHARING:
+        yield from map(_cut, _handed_out(tasks))
+        return
+    with worker_processes(workers) as pool:
+        yield from in_order(pool, _cut, _handed_out(tasks), 2*workers)
+
+
 def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
                 scale:Scale, # the settings in voxels
                 seed:int=0, # of everything that draws
                 corner:tuple=(0, 0, 0), # z,y,x of the mask in the volume of `scale`, voxels
+                workers:int=1, # processes that cut regions side by side; the pieces are the same
+                progress:Callable|None=None, # called as progress(done, total), regions
                 )->Pieces: # of the whole mask
     "Merge a mask by distance and cut what touches."
     regions, specks = find_regions(mask, scale)
+    tasks = [_Task(voxels + np.array(corner, np.int32), scale, seed) for voxels in regions]
+    regions.clear()                                         # the tasks hold copies
+    n_tasks = len(tasks)
     pieces, reasons, contacts, separate = [], [], [], set()
-    for voxels in regions:
-        parts = _split_region(describe_piece(voxels + np.array(corner, np.int32), scale, seed), scale, seed)
-        first = len(pieces)
+    for done, (parts, touching) in enumerate(_cut_all(tasks, workers), 1):
+        first, n = len(pieces), len(parts.pieces)
         pieces += parts.pieces
-        n = len(parts.pieces)
         reasons += [parts.reason if n > 1 else '']*n
         separate |= {(first + j, first + i) for i in range(n) for j in range(i) if _two_bodies(parts, i, j)}
-        contacts += _contacts(pieces, first, scale)
+        contacts += [contact._replace(a=first + contact.a, b=first + contact.b) for contact in touching]
         specks = specks.and_more(parts.specks)
+        if progress:
+            progress(done, n_tasks)
     return Pieces(tuple(pieces), tuple(reasons), frozenset(separate), tuple(contacts), specks)

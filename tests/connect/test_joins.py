@@ -1,13 +1,15 @@
 "Joining across gaps: what continues is joined, what runs beside is not, and costs are those of geometry."
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from cryoseg.base.geometry import Ellipsoid
 from cryoseg.connect.joins import NO_PATCH, Join, RimCell, curvature_along, fit_height, height_terms, join_across_gaps
 from cryoseg.connect.joins import join_on_bodies, joined, list_bridges, on_shell, one_body_cost, patch_cost, quadric_misses
-from cryoseg.connect.joins import rim_cells, side_by_side
+from cryoseg.connect.joins import _nearest_of_each, _reach, _rim_cells_of_all, mean_of_surroundings, rim_cells, side_by_side
 from cryoseg.connect.pieces import Scale, describe_piece
 from cryoseg.connect.settings import ConnectSettings
 
@@ -89,6 +91,13 @@ def test_joined_is_one_piece_of_all(outer):
     assert min(p.thickness for p in outer) <= whole.thickness <= max(p.thickness for p in outer)
 
 
+def test_a_large_volume_hides_no_small_body(inner):
+    "However many larger pieces there are, and however far away, two small halves find each other."
+    far = [replace(plate(0, 80), cells=plate(0, 80).cells + (0, 0, 2000*k), body=None) for k in range(1, 161)]
+    joins = join_on_bodies([*far, *inner], SCALE)
+    assert [sorted(j.pair) for j in joins if j.taken] == [[160, 161]]
+
+
 def test_side_by_side(outer, inner):
     assert side_by_side(plate(0, 60), plate(0, 60, z=36), SCALE) and not side_by_side(*outer, SCALE)
 
@@ -105,6 +114,23 @@ def test_the_rim_of_a_plate_is_its_edge():
     np.testing.assert_allclose((rim.outward*piece.normals[rim.cells]).sum(1), 0, atol=1e-9)
     middle = np.array([30, 29.5, 49.5])
     assert ((piece.cells[rim.cells] - middle)*rim.outward).sum(1).min() > 0
+
+
+def test_surroundings_and_nearest_rims_are_those_of_brute_force(outer, inner):
+    points = outer[0].cells
+    near = cdist(points, points) <= 5.
+    np.testing.assert_allclose(mean_of_surroundings(points, 5.), near @ points/near.sum(1, keepdims=True))
+    pieces = [*outer, *inner, plate(0, 60)]
+    cells, owner = _rim_cells_of_all(pieces)
+    places = np.array([cell.place for cell in cells])
+    rows = _nearest_of_each(pieces, owner, places, SCALE)
+    area = np.array([p.area for p in pieces])
+    wanted = []
+    for n in range(len(cells)):
+        for j in set(owner) - {owner[n]}:
+            gaps = np.where(owner == j, np.linalg.norm(places - places[n], axis=1), np.inf)
+            if gaps.min() <= _reach(owner[n], area, SCALE)[j]: wanted.append((n, j, gaps.min()))
+    np.testing.assert_allclose(np.column_stack([rows[:, 0], owner[rows[:, 1].astype(int)], rows[:, 2]]), sorted(wanted))
 
 
 def test_a_closed_shell_has_hardly_a_rim(outer):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from cryoseg.base.files import VolumeWarning
 from cryoseg.base.geometry import Ellipsoid, fibonacci_sphere
 from cryoseg.base.metrics import adapted_rand_error
 from cryoseg.connect.pieces import Scale, describe_piece
@@ -164,6 +165,30 @@ def test_every_voxel_is_accounted_for(touching):
     assert mask[tuple(voxels.T)].all()
     assert found.separate == {(0, 1)} and [(c.a, c.b) for c in found.contacts] == [(0, 1)] and len(found.reasons) == 2
     assert np.linalg.norm(found.contacts[0].middle - (35, 40, 73)) < 12
+
+
+def test_two_processes_find_the_same_pieces(touching, monkeypatch):
+    mask = touching[1] > 0
+    mask[:1, 5:70, 5:140] = True
+    alone, said = find_pieces(mask, SCALE), []
+    monkeypatch.setattr('cryoseg.connect.split.WORTH_SHARING', 0)
+    shared = find_pieces(mask, SCALE, workers=2, progress=lambda done, total: said.append((done, total)))
+    assert len(alone.pieces) == 3 and said == [(1, 2), (2, 2)]
+    for one, other in zip(shared.pieces, alone.pieces, strict=True):
+        assert one.voxels.tobytes() == other.voxels.tobytes() and one.cells.tobytes() == other.cells.tobytes()
+    assert str(shared) == str(alone)
+
+
+def test_regions_that_are_not_looked_at_are_said(monkeypatch):
+    mask = np.zeros((10, 60, 60), bool)
+    mask[4:6, 5:25, 5:25] = mask[4:6, 35:55, 5:25] = mask[4:6, 5:25, 35:50] = True
+    scale = Scale(ConnectSettings(), 10., mask.shape)
+    assert len(find_regions(mask, scale).voxels) == 3
+    monkeypatch.setattr('cryoseg.connect.split.MAX_REGIONS', 2)
+    monkeypatch.setattr('cryoseg.connect.split.MORE_REGIONS', 0)
+    with pytest.warns(VolumeWarning, match='3 regions .* the largest 2 are looked at'):
+        found = find_regions(mask, scale)
+    assert [len(v) for v in found.voxels] == [800, 800] and found.others.n_voxels == 600
 
 
 def test_nothing_has_no_pieces():
