@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'FIRST_BYTES', 'DATA_LINE', 'FIRST_LINE', 'LATTICE_SIZE', 'LATTICE_KIND', 'OTHER_COORDINATES',
-           'BOUNDING_BOX', 'COORDINATE_UNIT', 'MAX_WORDS', 'LISTED', 'LITERAL', 'MOST_UNPACKED', 'ZIP_HEADER',
+           'BOUNDING_BOX', 'COORDINATE_UNIT', 'MAX_WORDS', 'LISTED', 'LITERAL', 'MOST_UNPACKED', 'ZIP_HEADER', 'PART',
            'TEXT_BYTES', 'NOWHERE', 'MATERIALS', 'WORDS', 'AmiraHeader', 'read_amira_header', 'Lattice', 'find_lattice',
            'unpack_runs', 'AmiraPlace', 'read_amira', 'read_amira_meaning']
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #881cb3af
 import itertools
+import mmap
 import re
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +23,9 @@ import numpy as np
 
 from .files import VolumeError
 from .files import six_digits
-from .limits import check_memory
-from .limits import check_unpacked
+from .limits import check_ratio
+from .scratch import check_scratch
+from .scratch import scratch_array
 from .volume import RawVolume
 from .volume import as_dtype
 from .volume import unit_in_A
@@ -147,26 +150,32 @@ def find_lattice(header:AmiraHeader, # of a file
 LITERAL = 128 # from here on a count says how many bytes follow as they are
 MOST_UNPACKED = {'HxByteRLE': 64, 'HxZip': 1032} # bytes that a packed byte can give
 ZIP_HEADER = 16 # bytes of a zip stream that give nothing
+PART = 2**22 # bytes unpacked at once
 TEXT_BYTES = 2 # of a number and the space after it, at least
 
 
-def unpack_runs(packed:bytes, # HxByteRLE
+def unpack_runs(packed:bytes, # HxByteRLE; also a file that is mapped into memory
                 n:int, # how many bytes are wanted
-                )->bytearray: # at most n
+                place:int=0, # where the packed bytes begin
+                end:int|None=None, # and end
+                )->Iterator[bytearray]: # parts of them, n bytes in all at most
     "Undo HxByteRLE: k < 128 repeats the next byte k times, 128 + k is followed by k bytes as they are."
     out = bytearray()
-    place = 0
-    while place < len(packed) and len(out) < n:
+    end = len(packed) if end is None else end
+    while place < end and len(out) < n:
         count = packed[place]
         if count >= LITERAL:
             length = count - LITERAL
-            out += packed[place + 1:place + 1 + length]
+            out += packed[place + 1:min(place + 1 + length, end)]
         else:
             length = 1
-            out += packed[place + 1:place + 2]*count
+            out += packed[place + 1:min(place + 2, end)]*count
         place += 1 + length
-    del out[n:]
-    return out
+        if len(out) >= PART:
+            yield out[:n]
+            n -= len(out)
+            out = bytearray()
+    yield out[:max(n, 0)]
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #b6fd6c54
 def _most_bytes(lattice, there):
@@ -184,43 +193,81 @@ def _truncated(lattice, there, path):
 
 
 def _check_promise(header, lattice, path):
-    "Raise VolumeError where a lattice promises more than the file or the memory holds, or is packed in an unknown way."
+    "Raise VolumeError where a lattice promises more than the file or the disk holds, or is packed in an unknown way."
     if lattice.packing and lattice.packing not in MOST_UNPACKED:
         raise VolumeError(f'{path}: the packing {lattice.packing[:MAX_WORDS]} is unknown ({", ".join(MOST_UNPACKED)}); '
                           'in Amira, save it as plain AmiraMesh')
     there = path.stat().st_size - header.start
     if there < lattice.stored_bytes or _most_bytes(lattice, there) < lattice.n_bytes:
         raise _truncated(lattice, there, path)
-    check_unpacked(lattice.n_bytes, there, path)
-    check_memory(lattice.n_bytes + lattice.packed_bytes, path)
+    check_ratio(lattice.n_bytes, there, path)
+    check_scratch(lattice.n_bytes, path)
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #e2351e45
 def _text_numbers(file, lattice, path):
     "Numbers written as text. Raises VolumeError where they do not fit their type."
     n = lattice.n_bytes//lattice.dtype.itemsize
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore') # of words that are no numbers: what is missing is told
-        numbers = np.fromfile(file, float, n, sep=' ')
-    if len(numbers) < n:
-        raise VolumeError(f'{path}: truncated: its header promises {lattice.n_bytes} bytes of labels, that is {n} '
-                          f'numbers, there are {len(numbers)}; copy it again')
-    return as_dtype(numbers, lattice.dtype, path)
+    made = scratch_array((n,), lattice.dtype)
+    for start in range(0, n, PART):
+        wanted = min(PART, n - start)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # of words that are no numbers: what is missing is told
+            numbers = np.fromfile(file, float, wanted, sep=' ')
+        if len(numbers) < wanted:
+            raise VolumeError(f'{path}: truncated: its header promises {lattice.n_bytes} bytes of labels, that is {n} '
+                              f'numbers, there are {start + len(numbers)}; copy it again')
+        made[start:start + wanted] = as_dtype(numbers, lattice.dtype, path)
+    return made
+
+
+def _zip_parts(mapped, n, start, end):
+    "Parts of what a zip stream gives, n bytes in all at most."
+    unpacker = zlib.decompressobj()
+    packed = part = b''
+    while n > 0 and not unpacker.eof and (packed or part or start < end):
+        if not packed:
+            packed = mapped[start:min(start + PART, end)]
+            start += len(packed)
+        part = unpacker.decompress(packed, min(PART, n))
+        packed = unpacker.unconsumed_tail
+        n -= len(part)
+        yield part
+
+
+def _unpacked_numbers(mapped, header, lattice, path):
+    "The numbers of a packed file that is mapped into memory."
+    unpack = unpack_runs if lattice.packing == 'HxByteRLE' else _zip_parts
+    made = scratch_array((lattice.n_bytes,), np.uint8)
+    done = 0
+    for part in unpack(mapped, lattice.n_bytes, header.start, header.start + lattice.packed_bytes):
+        made[done:done + len(part)] = np.frombuffer(part, np.uint8)
+        done += len(part)
+    if done < lattice.n_bytes:
+        raise _truncated(lattice, done, path)
+    return made.view(lattice.dtype)
+
+
+def _mapped_numbers(path, header, lattice):
+    "The numbers of a plain file, memory-mapped; moved to where each can be read at once where the text has an odd length."
+    n = lattice.n_bytes//lattice.dtype.itemsize
+    mapped = np.memmap(path, lattice.dtype, 'r', header.start, (n,))
+    if mapped.flags.aligned:
+        return mapped
+    moved = scratch_array((n,), lattice.dtype)
+    moved[...] = mapped
+    return moved
 
 
 def _stored_numbers(path, header, lattice):
     "The numbers of an AmiraMesh file, in their order in it."
+    if not lattice.is_ascii and not lattice.packing:
+        return _mapped_numbers(path, header, lattice)
     with open(path, 'rb') as file:
-        file.seek(header.start)
-        if lattice.is_ascii and not lattice.packing:
+        if not lattice.packing:
+            file.seek(header.start)
             return _text_numbers(file, lattice, path)
-        data = file.read(lattice.stored_bytes)
-    if lattice.packing == 'HxByteRLE':
-        data = unpack_runs(data, lattice.n_bytes)
-    elif lattice.packing == 'HxZip':
-        data = zlib.decompressobj().decompress(data, lattice.n_bytes)
-    if len(data) < lattice.n_bytes:
-        raise _truncated(lattice, len(data), path)
-    return np.frombuffer(data, lattice.dtype, lattice.n_bytes//lattice.dtype.itemsize)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            return _unpacked_numbers(mapped, header, lattice, path)
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #0474fea4
 class AmiraPlace(NamedTuple):
@@ -259,7 +306,7 @@ def _place(header, size):
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #406b5f3f
 def read_amira(path:Path, # a file
-               )->RawVolume: # in memory
+               )->RawVolume: # memory-mapped; what is packed is unpacked into a temporary file where it is large
     "Read the labels, or the image, of an AmiraMesh lattice. Raises VolumeError for other files and truncated ones."
     header = read_amira_header(path)
     lattice = find_lattice(header, path)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['HEADER_READERS', 'MAX_WORDS', 'BAD_HEADER', 'LABEL_NAMES', 'IMAGE_NAMES', 'VOLUME_NAMES', 'LISTED', 'VOXEL_NAME',
-           'VOXEL_ENTRY', 'ORIGIN_NAMES', 'PLAIN_UNIT', 'UNSAID', 'SUFFIX', 'MAX_MEMBERS', 'SMALL_BYTES', 'ZIP_END',
-           'ZIP_END_BYTES', 'ZIP_LIST', 'MAX_LIST', 'ArrayHeader', 'read_array_header', 'read_npy', 'which_array',
-           'SaidSize', 'voxel_entry', 'Member', 'read_npz', 'read_npz_meaning', 'write_npy', 'write_npz']
+           'VOXEL_ENTRY', 'ORIGIN_NAMES', 'PLAIN_UNIT', 'UNSAID', 'SUFFIX', 'MAX_MEMBERS', 'CHUNK', 'SMALL_BYTES',
+           'ZIP_END', 'ZIP_END_BYTES', 'ZIP_LIST', 'MAX_LIST', 'ArrayHeader', 'read_array_header', 'read_npy',
+           'which_array', 'SaidSize', 'voxel_entry', 'Member', 'read_npz', 'read_npz_meaning', 'write_npy', 'write_npz']
 
 # %% ../../nbs/9_base/09c3_arrays.ipynb #9f3f5360
 import os
@@ -21,7 +21,9 @@ import numpy as np
 from .files import VolumeError
 from .files import six_digits
 from .files import warn_user
-from .limits import check_unpacked
+from .limits import check_ratio
+from .scratch import check_scratch
+from .scratch import scratch_array
 from .volume import RawVolume
 from .volume import Volume
 from .volume import as_dtype
@@ -210,6 +212,7 @@ def _nstart(small, path):
 # %% ../../nbs/9_base/09c3_arrays.ipynb #2131a158
 SUFFIX = '.npy'
 MAX_MEMBERS = 1000 # arrays in an archive
+CHUNK = 2**24 # bytes unpacked at once
 SMALL_BYTES = 2**16 # an array that says something of another is not longer
 
 
@@ -255,26 +258,27 @@ def _members(archive, path):
 
 # %% ../../nbs/9_base/09c3_arrays.ipynb #9968d978
 def _check_promise(member, path):
-    "Raise VolumeError where an array promises what the archive does not hold, or what memory does not."
+    "Raise VolumeError where an array promises what the archive does not hold, or what the disk does not."
     promised = member.header.n_bytes
     there = member.info.file_size - member.header.start
     if there < promised:
         raise VolumeError(f'{path}: truncated: the header of {member.info.filename} promises {promised} bytes, '
                           f'there are {there}; copy it again')
-    check_unpacked(promised, member.info.compress_size, path)
+    check_ratio(promised, member.info.compress_size, path)
+    check_scratch(promised, path)
 
 
 def _load(archive, member, path):
-    "One array, unpacked into its place."
+    "One array, unpacked into its place: a temporary file where it is large."
     _check_promise(member, path)
     shape, fortran, dtype, start = member.header
-    out = np.empty(shape[::-1] if fortran else shape, dtype)
+    out = scratch_array(shape[::-1] if fortran else shape, dtype)
     place = memoryview(out.reshape(-1).view(np.uint8))
     with archive.open(member.info) as file:
         file.read(start)
         done = 0
         while done < len(place):
-            n = file.readinto(place[done:])
+            n = file.readinto(place[done:done + CHUNK])
             if not n:
                 raise VolumeError(f'{path}: truncated: {member.info.filename} ends early; copy it again')
             done += n
@@ -290,7 +294,7 @@ def _load_small(archive, members, path):
 # %% ../../nbs/9_base/09c3_arrays.ipynb #26d6d414
 def read_npz(path:Path, # a file
              labels:bool=False, # whether labels are wanted, where the archive holds several volumes
-             )->RawVolume: # in memory
+             )->RawVolume: # in a temporary file where it is large
     """Read the one volume in an archive, with the voxel size and the origin that are stored beside it.
 
     Raises VolumeError where it could be several, and where an array promises more than is there."""

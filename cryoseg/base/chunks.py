@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['METADATA', 'TEXT_FILES', 'MAX_TEXT', 'MAX_CHILDREN', 'MAX_CHUNKS', 'MAX_PIECE', 'MANY_CHUNKS', 'MIN_CHUNK',
-           'PACKINGS', 'HEAD_BYTES', 'BLOSC_SIZE', 'LZ4_SIZE', 'ZSTD_MAGIC', 'ZSTD_DICTIONARY', 'ZSTD_SIZE',
-           'ZSTD_TWO_BYTES', 'PIECE', 'SLACK', 'DAMAGED_CHUNK', 'LEFT_OUT', 'ENTRY_BYTES', 'HEADED', 'is_zarr',
-           'zarr_children', 'ZarrStore', 'open_store', 'stored_chunks', 'Grid', 'check_grid', 'check_chunk',
+           'BLOCK_BYTES', 'COPIES', 'PACKINGS', 'HEAD_BYTES', 'BLOSC_SIZE', 'LZ4_SIZE', 'ZSTD_MAGIC', 'ZSTD_DICTIONARY',
+           'ZSTD_SIZE', 'ZSTD_TWO_BYTES', 'PIECE', 'SLACK', 'DAMAGED_CHUNK', 'LEFT_OUT', 'ENTRY_BYTES', 'HEADED',
+           'is_zarr', 'zarr_children', 'ZarrStore', 'open_store', 'stored_chunks', 'Grid', 'check_grid', 'check_chunk',
            'ShardIndex', 'check_shard']
 
 # %% ../../nbs/9_base/09a6_chunks.ipynb #9036d81b
@@ -29,6 +29,7 @@ from .limits import check_memory
 from .limits import check_unpacked
 from .limits import check_regular
 from .limits import in_words
+from .scratch import check_scratch
 
 # %% ../../nbs/9_base/09a6_chunks.ipynb #72cd2a83
 METADATA = ('zarr.json', '.zgroup', '.zarray')
@@ -113,6 +114,8 @@ MAX_CHUNKS = 300_000 # 2000 voxels a side in chunks of 32
 MAX_PIECE = 2**28 # bytes of a chunk that is larger than its array
 MANY_CHUNKS = 10_000 # from here on a chunk must not be tiny
 MIN_CHUNK = 1000 # voxels; each costs as much as ten thousand of a larger one
+BLOCK_BYTES = 2**25 # of chunks that are unpacked together: far less than memory, far more than a small chunk
+COPIES = 3 # of a chunk in memory: packed, unpacked, in its block
 
 
 def _files_below(folder, depth, store):
@@ -175,12 +178,26 @@ class Grid(NamedTuple):
         return tuple(slice(k*piece, min((k + 1)*piece, side))
                      for k, piece, side in zip(place, self.piece, self.shape))
 
+    def blocks(self,
+               region:tuple, # of slices, which begin where a chunk begins
+               item_bytes:int, # of a voxel
+               )->Iterator: # of tuples of slices
+        "Cut a part of the array into blocks of whole chunks that are unpacked together."
+        sides = list(self.inner)
+        for axis in reversed(range(len(sides))):
+            length = region[axis].stop - region[axis].start
+            room = BLOCK_BYTES//(math.prod(sides)*item_bytes)
+            sides[axis] *= max(1, min(room, -(-length//sides[axis])))
+        starts = [range(part.start, part.stop, side) for part, side in zip(region, sides)]
+        for corner in itertools.product(*starts):
+            yield tuple(slice(k, min(k + side, part.stop)) for k, side, part in zip(corner, sides, region))
+
 # %% ../../nbs/9_base/09a6_chunks.ipynb #d174e357
 def check_grid(grid:Grid, # of an array
                item_bytes:int, # of a voxel
                path:Path, # named in errors
                )->None:
-    "Raise VolumeError where an array is cut in a way that nobody can read, or promises more than memory holds."
+    "Raise VolumeError where an array is cut in a way that nobody can read, or promises more than the disk holds."
     chunk = math.prod(grid.inner)
     tiny = grid.n_chunks > MANY_CHUNKS and chunk < MIN_CHUNK
     if grid.n_chunks > MAX_CHUNKS or tiny:
@@ -190,7 +207,8 @@ def check_grid(grid:Grid, # of an array
     piece = math.prod(grid.piece)*item_bytes
     if piece > max(MAX_PIECE, n_bytes):
         raise VolumeError(f'{path}: a chunk of {in_words(piece)} for an array of {in_words(n_bytes)}; is it damaged?')
-    check_memory(n_bytes + piece, path)
+    check_memory(COPIES*chunk*item_bytes, path)
+    check_scratch(n_bytes, path)
 
 # %% ../../nbs/9_base/09a6_chunks.ipynb #d71d719f
 PACKINGS = {'blosc', 'bz2', 'gzip', 'lz4', 'lzma', 'zlib', 'zstd'}

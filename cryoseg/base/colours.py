@@ -12,9 +12,20 @@ from typing import NamedTuple
 import numpy as np
 
 from .files import warn_user
+from .scratch import scratch_array
 
 # %% ../../nbs/9_base/09c0_colours.ipynb #e85c62e5
 LUMINANCE = (.299, .587, .114) # of red, green, blue: Rec. 601
+
+
+def _planes(image):
+    "A view of the slices one by one."
+    return image.reshape(-1, *image.shape[-3:])
+
+
+def _is_gray(plane):
+    "Whether red, green and blue of a slice are the same."
+    return all(np.array_equal(plane[..., 0], plane[..., k]) for k in (1, 2))
 
 
 def to_gray(image:np.ndarray, # (…,Y,X,2 to 4): gray and opacity, or red, green, blue (and opacity)
@@ -22,11 +33,12 @@ def to_gray(image:np.ndarray, # (…,Y,X,2 to 4): gray and opacity, or red, gree
     "Turn colours into luminance; opacity is dropped."
     image = np.asarray(image)
     gray = image[..., 0]
-    if image.shape[-1] < 3 or all(np.array_equal(gray, image[..., k]) for k in (1, 2)):
+    if image.shape[-1] < 3 or all(_is_gray(plane) for plane in _planes(image)):
         return gray
-    luminance = np.zeros(gray.shape, np.float32)
-    for k, weight in enumerate(LUMINANCE): # one colour at a time: a third of the memory
-        luminance += np.float32(weight)*image[..., k].astype(np.float32, copy=False)
+    luminance = scratch_array(gray.shape, np.float32)
+    for plane, place in zip(_planes(image), luminance.reshape(-1, *gray.shape[-2:])):
+        for k, weight in enumerate(LUMINANCE): # one colour at a time: a third of the memory
+            place += np.float32(weight)*plane[..., k].astype(np.float32, copy=False)
     return luminance
 
 # %% ../../nbs/9_base/09c0_colours.ipynb #23bfc2e7
@@ -46,11 +58,6 @@ def _codes(image):
     step = 8*image.dtype.itemsize
     red, green, blue = (image[..., k].astype(np.uint64) for k in range(3))
     return red << 2*step | green << step | blue
-
-
-def _planes(image):
-    "A view of the slices one by one."
-    return image.reshape(-1, *image.shape[-3:])
 
 
 def _count_colours(image):
@@ -91,13 +98,21 @@ def _as_ids(image, counts, path):
     ordered = sorted(counts)
     codes = [code for code in ordered if code != ground]
     ids = np.array([0 if code == ground else codes.index(code) + 1 for code in ordered], np.uint16)
-    data = np.stack([ids[np.searchsorted(ordered, _codes(plane))] for plane in _planes(image)])
+    data = scratch_array(image.shape[:-1], np.uint16)
+    for plane, place in zip(_planes(image), data.reshape(-1, *data.shape[-2:])):
+        place[...] = ids[np.searchsorted(ordered, _codes(plane))]
     _say_ids(codes, ground, step, path)
     shown = [ground or 0, *codes]
     palette = to_gray(np.array([_triple(code, step) for code in shown], image.dtype)[None])[0]
-    return Gray(data.reshape(image.shape[:-1]), palette)
+    return Gray(data, palette)
 
 # %% ../../nbs/9_base/09c0_colours.ipynb #f182b90d
+def _is_same(gray, other):
+    "Whether two pictures or stacks without colours are the same."
+    side = gray.shape[-2:]
+    return all(map(np.array_equal, gray.reshape(-1, *side), other.reshape(-1, *side)))
+
+
 def _is_constant(values):
     "Whether all numbers are one."
     return values.min() == values.max()
@@ -113,7 +128,10 @@ def _without_opacity(image, opacity, labels, path):
         warn_user(f'{path}: its colours are all one and its opacity (alpha) varies: its opacity is taken as the labels')
         return opacity[..., None]
     warn_user(f'{path}: its opacity (alpha) varies: what is wholly transparent is taken as background')
-    return np.where(opacity[..., None] > 0, image, 0).astype(image.dtype)
+    seen = scratch_array(image.shape, image.dtype)
+    for plane, some, place in zip(_planes(image), _planes(opacity[..., None]), _planes(seen)):
+        place[...] = np.where(some > 0, plane, 0)
+    return seen
 
 
 def without_colour(image:np.ndarray, # (…,Y,X,1 to 4): gray, or red, green, blue; and opacity where there are 2 or 4
@@ -127,7 +145,7 @@ def without_colour(image:np.ndarray, # (…,Y,X,1 to 4): gray, or red, green, bl
         if image.size and not _is_constant(opacity):
             image = _without_opacity(image, opacity, labels, path)
     gray = to_gray(image)
-    if not labels or image.shape[-1] == 1 or np.array_equal(gray, image[..., 0]):
+    if not labels or image.shape[-1] == 1 or _is_same(gray, image[..., 0]):
         return Gray(gray)
     counts = _count_colours(image) if image.dtype in (np.uint8, np.uint16) else None
     if counts is None:

@@ -29,10 +29,12 @@ from .files import absolute_path
 from .files import atomic_write
 from .files import six_digits
 from .files import warn_user
-from .limits import check_memory
 from .limits import check_regular
 from .register import Register
 from .register import import_place
+from .scratch import check_scratch
+from .scratch import each_voxel
+from .scratch import scratch_array
 from .volume import RawVolume
 from .volume import Volume
 from .volume import bin_volume
@@ -405,9 +407,16 @@ def _resampled(data, step_vox, labels):
     from scipy.ndimage import affine_transform
     shape = tuple(int((n - 1)/step) + 1 for n, step in zip(data.shape, step_vox))
     dtype = data.dtype if labels else np.float32
-    wide = np.float32 if data.dtype == np.float16 else data.dtype # SciPy has no float16
-    return affine_transform(np.asarray(data, wide), step_vox, output_shape=shape, output=dtype,
-                            order=0 if labels else 1, mode='nearest')
+    if data.dtype == np.float16: # SciPy has no such numbers
+        data = each_voxel(np.asarray, data, np.float32)
+    made = scratch_array(shape, dtype)
+    affine_transform(data, step_vox, output=made, order=0 if labels else 1, mode='nearest')
+    return made
+
+
+def _in_native_order(data):
+    "Voxels in the byte order of this machine."
+    return data if data.dtype.isnative else each_voxel(np.asarray, data, data.dtype.newbyteorder('='))
 
 
 def _origin_of(raw):
@@ -427,8 +436,8 @@ def _with_cubes(raw, path, labels, z_range=None):
     edge = min(y_A, x_A)
     step = tuple(edge/side for side in pitch)
     n_voxels = data.size/np.prod(step)
-    check_memory(data.nbytes + n_voxels*np.dtype(np.float32).itemsize, path)
-    native = data.astype(data.dtype.newbyteorder('='), copy=False)
+    check_scratch(data.nbytes + n_voxels*np.dtype(np.float32).itemsize, path)
+    native = _in_native_order(data)
     warn_user(f'{path}: voxels of {x_A:g} x {y_A:g} x {z_A:g} Å (x,y,z) are resampled to cubes of {edge:g} Å')
     cubes = _resampled(native, step, labels)
     column, row, section = raw.axes
@@ -463,7 +472,7 @@ def _most_frequent(blocks):
 def _block_labels(data, depth, n):
     "The most frequent value in blocks of `depth` x n x n voxels; what does not fill a block is dropped."
     z, y, x = data.shape[0]//depth, data.shape[1]//n, data.shape[2]//n
-    out = np.empty((z, y, x), data.dtype)
+    out = scratch_array((z, y, x), data.dtype)
     for k in range(z):
         slab = np.asarray(data[k*depth:(k + 1)*depth, :y*n, :x*n])
         slab = np.nan_to_num(slab) if slab.dtype.kind == 'f' else slab
@@ -490,7 +499,8 @@ def bin_labels(volume:Volume, # labels, or a mask
 def _shown(raw, path):
     "An image of a palette as the gray that is seen; one whose numbers are wrapped round, as they were meant."
     if raw.palette is not None:
-        return replace(raw, data=raw.palette[raw.data], palette=None)
+        gray = each_voxel(lambda stored: raw.palette[stored], raw.data, raw.palette.dtype)
+        return replace(raw, data=gray, palette=None)
     return replace(raw, data=unwrapped(raw.data, path))
 
 
@@ -536,11 +546,10 @@ def _as_volume(raw, path, voxel_size_A=None, ask=True):
 
 def _native(volume):
     "The volume in the byte order of this machine."
-    dtype = volume.data.dtype
-    if dtype.isnative:
+    if volume.data.dtype.isnative:
         return volume
-    check_memory(volume.data.nbytes, volume.path)
-    return volume.with_data(volume.data.astype(dtype.newbyteorder('=')))
+    check_scratch(volume.data.nbytes, volume.path)
+    return volume.with_data(_in_native_order(volume.data))
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #bc216e32
 def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also as .gz, .bz2), or an OME-Zarr folder
@@ -555,7 +564,7 @@ def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also
                 resample:bool=False, # make cubes of voxels that are none, by the pitches that the file says
                 allow_missing:bool=False, # take missing chunks of a Zarr for empty ones
                 follow_links:bool=False, # follow links out of a Zarr
-                )->Volume: # memory-mapped where the file allows it
+                )->Volume: # memory-mapped: the file, or a temporary one of what is unpacked or changed
     "Read an image, or labels, as (z,y,x). Raises VolumeError where a file is bad or an option does not fit it."
     path = Path(path)
     as_image = check and not labels
@@ -577,7 +586,10 @@ def read_volume(path:str|Path, # a file of a format in VOLUME_FORMATS (.mrc also
         check_voxels(volume)
     if bin != 1:
         volume = bin_labels(volume, bin) if labels else bin_volume(volume, bin)
-    return volume.with_data(invert_polarity(volume.data)) if invert and not labels else volume
+    if invert and not labels:
+        check_scratch(volume.data.nbytes, path)
+        return volume.with_data(each_voxel(invert_polarity, volume.data, volume.data.dtype))
+    return volume
 
 # %% ../../nbs/9_base/09c6_formats.ipynb #df234272
 def write_volume(path:str|Path, # of a format in VOLUME_FORMATS that can be written

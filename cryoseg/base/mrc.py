@@ -34,9 +34,10 @@ from mrcfile.dtypes import get_ext_header_dtype
 from .files import VolumeError
 from .files import six_digits
 from .files import warn_user
-from .limits import check_memory
+from .limits import check_ratio
 from .limits import check_regular
-from .limits import check_unpacked
+from .scratch import check_scratch
+from .scratch import each_voxel
 from .scratch import scratch_array
 from .scratch import slabs
 from .volume import RawVolume
@@ -337,36 +338,46 @@ STEEPER = 2. # times the ups and downs: the wrong reading has that many more
 def _sampled_sections(data):
     "Some sections of a volume, as they are stored."
     sections = np.unique(np.linspace(0, len(data) - 1, N_SAMPLED).astype(int))
-    return np.asarray(data[sections])
+    return [data[section] for section in sections]
 
 
-def _steepness(image):
-    "The ups and downs along the rows, summed."
-    return float(abs(np.diff(image.astype(np.int16), axis=-1)).sum(dtype=float))
+def _share(sample, value):
+    "The part of some sections that has a value."
+    return sum(np.count_nonzero(image == value) for image in sample)/sum(image.size for image in sample)
+
+
+def _lowest(sample):
+    "The lowest number in some sections."
+    return min(int(image.min()) for image in sample)
+
+
+def _steepness(sample, dtype):
+    "The ups and downs along the rows of some sections, read as one of two kinds of bytes, summed."
+    steps = (np.diff(image.view(dtype).astype(np.int16), axis=-1) for image in sample)
+    return sum(float(abs(step).sum(dtype=float)) for step in steps)
 
 
 def _as_stored_bytes(sample):
     "Whether signed bytes that should be shifted are plain numbers from 0 on, or 255 as −1."
-    background = (sample == 0).mean()
-    return sample.min() >= -1 or background > max(MIN_BACKGROUND, (sample == LOWEST).mean())
+    return _lowest(sample) >= -1 or _share(sample, 0) > max(MIN_BACKGROUND, _share(sample, LOWEST))
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #a6c69739
 def _shifted_back(data, sample, path):
     "Bytes that were stored 128 lower, as they were meant; the flag is not believed where the voxels speak against it."
     if _as_stored_bytes(sample):
-        warn_user(f'{path}: IMOD’s flag says that its bytes are stored 128 lower, but they begin at {sample.min()} '
+        warn_user(f'{path}: IMOD’s flag says that its bytes are stored 128 lower, but they begin at {_lowest(sample)} '
                   'with a background of 0: taken as they are; were they shifted, IMOD newstack -mode 1 makes it plain')
         return data
-    if data.nbytes > MAX_SHIFTED and (sample == LOWEST).mean() < MIN_BACKGROUND:
+    if data.nbytes > MAX_SHIFTED and _share(sample, LOWEST) < MIN_BACKGROUND:
         return data
-    check_memory(data.nbytes, path)
-    return np.bitwise_xor(data.view(np.uint8), HALF)
+    check_scratch(data.nbytes, path)
+    return each_voxel(lambda stored: np.bitwise_xor(stored, HALF), data.view(np.uint8), np.uint8)
 
 
 def _says_signed(header, sample):
     "Whether bytes that should be unsigned have a header and voxels of signed ones."
     return (header['dmin'] < 0 and header['dmax'] <= LARGEST_SIGNED
-            and _steepness(sample.view(np.uint8)) > STEEPER*_steepness(sample))
+            and _steepness(sample, np.uint8) > STEEPER*_steepness(sample, np.int8))
 
 
 def _says_unsigned(header, sample):
@@ -375,7 +386,7 @@ def _says_unsigned(header, sample):
         return False
     if LARGEST_SIGNED < header['dmax'] < N_BYTES:
         return True
-    return _steepness(sample) > STEEPER*_steepness(sample.view(np.uint8))
+    return _steepness(sample, np.int8) > STEEPER*_steepness(sample, np.uint8)
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #21bda853
 def _bytes_as_meant(start, data, path):
@@ -534,13 +545,14 @@ def _fill(file, buffer):
 
 
 def _unpacked_voxels(start, path):
-    "The voxels of a compressed file, in memory."
+    "The voxels of a compressed file, in a temporary file where they are many."
     if start.offset < HEADER_BYTES:
         raise VolumeError(f'{path}: an extended header of {start.header["nsymbt"]} bytes makes no sense; copy it again')
-    check_unpacked(start.offset + start.n_bytes, path.stat().st_size, path)
+    check_ratio(start.offset + start.n_bytes, path.stat().st_size, path)
+    check_scratch(start.n_bytes, path)
     with _unpacking(path), PACKED[path.suffix.lower()](path, 'rb') as file:
         skipped = file.seek(start.offset)
-        voxels = np.empty(start.n_bytes, np.uint8)
+        voxels = scratch_array((start.n_bytes,), np.uint8)
         n = _fill(file, voxels)
         if n < len(voxels):
             raise _truncated(start, skipped + n, path)
@@ -561,7 +573,7 @@ def _check_no_stack(start, data, path):
 
 
 def read_mrc(path:Path, # perhaps compressed
-             )->RawVolume: # memory-mapped, or unpacked where the file is compressed
+             )->RawVolume: # memory-mapped; what is compressed is unpacked into a temporary file
     "Read an MRC file as it is. Raises VolumeError for other files, stacks and files that are cut off."
     path = Path(path)
     start = read_start(path)

@@ -6,10 +6,10 @@
 __all__ = ['NOT_SAID', 'PITCH_TAGS', 'CM_PER_UNIT', 'A_PER_CM', 'LIKELY_TAG_A', 'TAG_DOUBT', 'N_GRAYS', 'BLACK', 'MAX_PAGES',
            'CLASSIC', 'BIG', 'ORDERS', 'SAMPLE_FORMATS', 'KIND_TAGS', 'PACKING_TAGS', 'TAG_BYTES', 'UNSET',
            'CLEARLY_LARGER', 'COLOURS', 'WHITE_IS_ZERO', 'GRAYS', 'INDEXED', 'MAX_CHANNELS', 'AXIS_NAMES', 'SAVE_ONE',
-           'COLOUR_MODES', 'UPRIGHT', 'UNPACKERS', 'MAX_EXPANSION', 'SAFE_BYTES', 'MISSING_CODEC', 'PICTURE_FORMATS',
-           'PICTURE_BYTES', 'COLOUR_BYTES', 'MAX_UINT8', 'TiffVoxel', 'tiff_voxel', 'PageKind', 'check_pages',
-           'choose_series', 'is_colour', 'as_sections', 'check_alike', 'read_tiff', 'read_picture', 'write_tiff',
-           'write_png']
+           'COLOUR_MODES', 'UPRIGHT', 'UNPACKERS', 'MAX_EXPANSION', 'UNPACKED_AT_ONCE', 'SAFE_BYTES', 'MISSING_CODEC',
+           'LARGE_PAGE', 'READ_BYTES', 'PIECE_COPIES', 'PICTURE_FORMATS', 'PICTURE_BYTES', 'COLOUR_BYTES', 'MAX_UINT8',
+           'TiffVoxel', 'tiff_voxel', 'PageKind', 'check_pages', 'choose_series', 'is_colour', 'as_sections',
+           'check_alike', 'read_tiff', 'read_picture', 'write_tiff', 'write_png']
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #96d73df7
 import contextlib
@@ -19,6 +19,7 @@ import math
 import warnings
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -30,8 +31,13 @@ from .files import warn_user
 from .colours import Gray
 from .colours import to_gray
 from .colours import without_colour
+from .limits import check_memory
+from .limits import check_ratio
 from .limits import check_regular
 from .limits import check_unpacked
+from .scratch import check_scratch
+from .scratch import each_voxel
+from .scratch import scratch_array
 from .volume import VOXEL_SIZES_A
 from .volume import RawVolume
 from .volume import Volume
@@ -422,6 +428,7 @@ UPRIGHT = 1 # of the tag Orientation
 # tag Compression: what undoes it
 UNPACKERS = {8: zlib.decompressobj, 32946: zlib.decompressobj, 34925: lzma.LZMADecompressor}
 MAX_EXPANSION = 2**12 # times: no packing makes more of one byte
+UNPACKED_AT_ONCE = 2**22 # bytes, where they are only counted
 SAFE_BYTES = 2**26 # that a piece may unpack to without a look at it first
 MISSING_CODEC = ('imagecodecs', 'not supported', 'unsupported') # tifffile's words for a packing that it does not know
 
@@ -476,6 +483,17 @@ def _check_segments(page, path):
         raise _truncated(path, f'a page ends at byte {end}, the file has {size}')
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #4f9c62d2
+def _unpacks_beyond(unpacker, packed, limit):
+    "Whether more than so many bytes come out of a piece; a little at a time."
+    n = 0
+    piece = True
+    while piece and n <= limit and not unpacker.eof:
+        piece = unpacker.decompress(packed, UNPACKED_AT_ONCE)
+        packed = getattr(unpacker, 'unconsumed_tail', b'')
+        n += len(piece)
+    return n > limit
+
+
 def _check_bombs(page, path):
     "Raise VolumeError where a packed piece of a page unpacks to more than its share of the image."
     unpacker = UNPACKERS.get(int(page.keyframe.compression))
@@ -486,7 +504,7 @@ def _check_bombs(page, path):
         with open(_file_of(page), 'rb') as file:
             file.seek(start)
             packed = file.read(count)
-        if len(unpacker().decompress(packed, expected + 1)) > expected:
+        if _unpacks_beyond(unpacker(), packed, expected):
             raise VolumeError(f'{path}: a piece of {count} bytes unpacks to more than the {expected} bytes of its '
                               'part of the image; is the file damaged?')
 
@@ -538,17 +556,29 @@ def _image(tif, kinds, path):
     return number, tif.series[number]
 
 
+LARGE_PAGE = 2**26 # bytes: a page that is a volume
+READ_BYTES = 2**24 # of such a page, at once
+
+
+def _read_page(page, place):
+    "Decode a page into its place (1,…); one that is a volume piece by piece."
+    if page.keyframe.nbytes <= LARGE_PAGE or page.keyframe.is_contiguous:
+        place[0] = page.asarray(maxworkers=1)
+    else:
+        page.asarray(out=place[0], maxworkers=1, buffersize=READ_BYTES)
+
+
 def _decoded(series, path):
     "The voxels of a packed image, page by page, by tifffile."
     pages = _pages(series, path)
     for page in pages:
         _check_segments(page, path)
-    data = np.empty((len(pages), *pages[0].keyframe.shape), series.dtype)
+    data = scratch_array((len(pages), *pages[0].keyframe.shape), series.dtype)
     for k, page in enumerate(pages):
         _check_bombs(page, path)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore') # that the other files of OME are opened once more
-            data[k] = page.asarray(maxworkers=1)
+            _read_page(page, data[k:k + 1])
     return data.reshape(series.shape)
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #e6c7f333
@@ -567,17 +597,32 @@ def _frames(picture, indices) -> Iterator[np.ndarray]:
         yield _picture_data(picture)
 
 
-def _by_pillow(series, path):
-    "The voxels of an image and the letters of their axes, by Pillow; its turning round of white-is-zero is undone."
+def _pillow_pages(series, pages):
+    "The pages of an image one by one, by Pillow; its turning round of white-is-zero is undone."
     from PIL import Image
-    pages = _pages(series, path)
-    frames = []
+    turned = int(series.keyframe.photometric) == WHITE_IS_ZERO
+    white = 2**min(series.keyframe.bitspersample, 8) - 1
     for file, group in groupby(pages, _file_of):
         with Image.open(file, formats=['TIFF']) as picture:
-            frames += _frames(picture, [page.index for page in group])
-    data = np.stack(frames)
-    if int(series.keyframe.photometric) == WHITE_IS_ZERO and data.dtype == np.uint8: # of the others it turns none round
-        data = (2**min(series.keyframe.bitspersample, 8) - 1) - data
+            for frame in _frames(picture, [page.index for page in group]):
+                yield white - frame if turned and frame.dtype == np.uint8 else frame # of the others it turns none round
+
+
+def _stacked(frames, n):
+    "So many frames as one array."
+    first = next(frames)
+    data = scratch_array((n, *first.shape), first.dtype)
+    for k, frame in enumerate(chain([first], frames)):
+        if (frame.shape, frame.dtype) != (first.shape, first.dtype):
+            raise ValueError('its pages differ')
+        data[k] = frame
+    return data
+
+
+def _by_pillow(series, path):
+    "The voxels of an image and the letters of their axes, by Pillow."
+    pages = _pages(series, path)
+    data = _stacked(_pillow_pages(series, pages), len(pages))
     stacked = [axis for axis in series.axes if axis not in 'YXS']
     shape = [n for n, axis in zip(series.shape, series.axes) if axis in stacked]
     colour = 'S' if data.ndim > 3 else ''
@@ -589,6 +634,9 @@ class _Pixels(NamedTuple):
     data:np.ndarray
     axes:str # a letter for each
     by_pillow:bool=False # whose samples are colours
+
+
+PIECE_COPIES = 3 # of a strip or tile in memory: packed, unpacked, put right
 
 
 def _promised_images(tif):
@@ -605,7 +653,7 @@ def _offset_of(tif, series):
 
 
 def _check_promise(tif, series, offset, path):
-    "Raise VolumeError where an image is larger than the file or the memory that is free."
+    "Raise VolumeError where an image is larger than the file, or unpacked larger than the disk."
     images = _promised_images(tif)
     there = math.prod(n for n, axis in zip(series.shape, series.axes) if axis not in 'YXS')
     if images > there:
@@ -614,7 +662,9 @@ def _check_promise(tif, series, offset, path):
     if offset is not None and offset + series.nbytes > size:
         raise _truncated(path, f'its image ends at byte {offset + series.nbytes}, the file has {size}')
     if offset is None:
-        check_unpacked(series.nbytes + series.keyframe.nbytes, _stored_bytes(_pages(series, path)), path)
+        check_ratio(series.nbytes + series.keyframe.nbytes, _stored_bytes(_pages(series, path)), path)
+        check_memory(PIECE_COPIES*math.prod(series.keyframe.chunks)*series.dtype.itemsize, path)
+        check_scratch(series.nbytes, path)
 
 # %% ../../nbs/9_base/09c2_tiff.ipynb #1e4df23f
 def _pixels(tif, series, path):
@@ -665,10 +715,10 @@ def _opened_tiff(tif, path, kinds, labels):
     gray = as_sections(pixels.data, pixels.axes, pixels.by_pillow or is_colour(series.keyframe, path), path, labels)
     data = gray.data
     if data.dtype == bool:
-        data = data.astype(np.uint8)
+        data = data.view(np.uint8)
     palette = _palette(tif, series, data) if gray.palette is None else gray.palette
     if palette is None and int(series.keyframe.photometric) == WHITE_IS_ZERO:
-        data = invert_polarity(data)
+        data = each_voxel(invert_polarity, data, data.dtype)
     voxel = tiff_voxel(tif, path, number, len(data) if data.ndim > 2 else 1)
     if voxel.doubt:
         warn_user(f'{path}: {voxel.doubt}; --voxel-size (voxel_size_A=) overrules it')
@@ -678,7 +728,7 @@ def _opened_tiff(tif, path, kinds, labels):
 
 def read_tiff(path:Path, # a file
               labels:bool=False, # whether labels are wanted: of these each colour is an id
-              )->RawVolume: # memory-mapped where it is not compressed
+              )->RawVolume: # memory-mapped; what is compressed is unpacked into a temporary file
     "Read a TIFF stack with what it says of its place; colours become gray. Raises VolumeError for damaged files."
     import tifffile
     path = Path(path)

@@ -27,6 +27,8 @@ import numpy as np
 from .files import VolumeError
 from .files import six_digits
 from .files import warn_user
+from .scratch import file_order
+from .scratch import scratch_array
 from .scratch import slabs
 
 # %% ../../nbs/9_base/09b_volume.ipynb #07fce19b
@@ -248,7 +250,7 @@ def check_voxels(volume:Volume, # an image
     """Read a volume slab by slab. Warns of voxels that are NaN or infinite: some programs write them for padding.
 
     Raises VolumeError where all voxels are such, or all the same."""
-    low, high, n_bad = _voxel_range(volume.data)
+    low, high, n_bad = _voxel_range(volume.data.transpose(file_order(volume.data)))
     name = volume.path or 'volume'
     n = volume.data.size
     if n_bad == n:
@@ -289,7 +291,7 @@ def cut_slices(volume:Volume, # any
 def _block_means(data, depth, n):
     "The means of blocks of `depth` x n x n voxels, as float32; what does not fill a block is dropped."
     z, y, x = data.shape[0]//depth, data.shape[1]//n, data.shape[2]//n
-    means = np.empty((z, y, x), np.float32)
+    means = scratch_array((z, y, x), np.float32)
     for k in range(z):
         slab = np.asarray(data[k*depth:(k + 1)*depth, :y*n, :x*n], np.float32)
         means[k] = slab.reshape(depth, y, n, x, n).mean((0, 2, 4))

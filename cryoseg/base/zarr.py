@@ -36,7 +36,8 @@ from .files import VolumeError
 from .files import absolute_path
 from .files import six_digits
 from .files import warn_user
-from .limits import check_unpacked
+from .limits import check_ratio
+from .scratch import scratch_array
 from .volume import RawVolume
 from .volume import unit_in_A
 from .volume import voxel_edge
@@ -354,14 +355,15 @@ def _grid(array):
 
 
 def _unpack(array, grid, pieces):
-    "The voxels of an array; where chunks are missing, only the others are asked for."
-    fill = array.fill_value or 0
-    if not pieces.missing:
-        return array[...]
-    data = np.full(array.shape, fill, array.dtype) if fill else np.zeros(array.shape, array.dtype)
-    for place in pieces.there:
-        region = grid.region(place)
-        data[region] = array[region]
+    "The voxels of an array, a few chunks at a time; where some are missing, only the others are asked for."
+    data = scratch_array(array.shape, array.dtype)
+    if pieces.missing and array.fill_value:
+        data[...] = array.fill_value
+    whole = tuple(slice(0, side) for side in array.shape)
+    regions = map(grid.region, pieces.there) if pieces.missing else [whole]
+    for region in regions:
+        for block in grid.blocks(region, array.dtype.itemsize):
+            data[block] = array[block]
     return data
 
 # %% ../../nbs/9_base/09c4_zarr.ipynb #a5fd19a5
@@ -379,7 +381,7 @@ def _voxels(array, folder, store, reading):
     pieces = _find_pieces(array, grid, folder, store, packing)
     _check_missing(pieces, array.fill_value or 0, reading, path)
     if not reading.labels:
-        check_unpacked(array.nbytes, pieces.n_bytes, path)
+        check_ratio(array.nbytes, pieces.n_bytes, path)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # of the package, about formats
         data = _unpack(array, grid, pieces)
@@ -602,7 +604,7 @@ def read_zarr(path:Path, # a folder: an image, or an array in it
               labels:bool=False, # whether it holds labels, of which empty chunks are left out
               allow_missing:bool=False, # whether missing chunks are taken for empty ones
               follow_links:bool=False, # whether links may lead out of the store
-              )->RawVolume: # in memory
+              )->RawVolume: # in a temporary file where it is large
     """Read the finest array of an OME-Zarr image, or the array that the path leads to.
 
     Raises VolumeError for others, and where chunks are missing, too long, too many, or lie elsewhere."""

@@ -7,11 +7,11 @@ __all__ = ['SMALL_RANGE', 'MAX_VALUES', 'MAX_EXACT', 'TINY_FRACTION', 'LOWEST_LA
            'STRIDE', 'MAX_UNLIKE', 'OVERSHOOT', 'MANY_SURE', 'MIDDLE', 'MAX_MIDDLE', 'MAX_MIDDLE_OF_HIGH', 'NEAR_ZERO',
            'MOSTLY_ZERO', 'TOPS', 'OTHER_TOPS', 'REACHED', 'MOSTLY_UNLIKE', 'SURE', 'MASK', 'CLASSES', 'INSTANCES',
            'PROBABILITY', 'FEW_VALUES', 'IGNORED', 'WHOLE_VOLUME', 'NOT_MEMBRANE', 'MEMBRANE', 'DENIED', 'NOT', 'WORD',
-           'MAX_ID', 'SPARSE', 'LARGE', 'NAMED', 'MAX_NAME', 'ID_KINDS', 'IN_WORDS', 'PLURAL', 'IMAGE_VALUES', 'ALIKE',
-           'Values', 'count_values', 'without_tiny_fractions', 'some_slices', 'unlike_neighbours', 'top_of',
-           'looks_like_probability', 'has_soft_edges', 'ignored_of', 'background_of', 'labelled_values',
-           'kind_of_labels', 'membrane_values_of', 'LabelReading', 'listed', 'needs_new_numbers', 'read_labels',
-           'read_ids', 'check_image']
+           'MAX_ID', 'SPARSE', 'LARGE', 'NAMED', 'MAX_NAME', 'ID_KINDS', 'SORTED_VOXELS', 'IN_WORDS', 'PLURAL',
+           'IMAGE_VALUES', 'ALIKE', 'Values', 'count_values', 'without_tiny_fractions', 'some_slices',
+           'unlike_neighbours', 'top_of', 'looks_like_probability', 'has_soft_edges', 'ignored_of', 'background_of',
+           'labelled_values', 'kind_of_labels', 'membrane_values_of', 'LabelReading', 'listed', 'needs_new_numbers',
+           'read_labels', 'read_ids', 'check_image']
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #371e2301
 import re
@@ -23,6 +23,7 @@ import numpy as np
 from ..base.files import VolumeError
 from ..base.files import warn_user
 from ..base.scratch import by_slabs
+from ..base.scratch import scratch_array
 from .settings import ConnectSettings
 from ..result.records import NewNumber
 
@@ -130,7 +131,8 @@ def without_tiny_fractions(data:np.ndarray, # (Z,Y,X) any real dtype
     if data.dtype.kind != 'f':
         return data
     off, n_high = _beside_whole(data)
-    return np.rint(data) if 0 < off <= TINY_FRACTION and n_high > MANY_HIGH*data.size else data
+    beside = 0 < off <= TINY_FRACTION and n_high > MANY_HIGH*data.size
+    return by_slabs(np.rint, data, data.dtype) if beside else data
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #8047ee38
 LOOKED_AT = 16 # slices, or bands of large ones
@@ -394,7 +396,7 @@ def _with_numbers(data, labelled, numbers):
     targets = [numbers.get(value, value) for value in sorted(labelled)]
     old = _like(sorted(labelled), data)
     new = np.array(targets, _dtype_of(targets))
-    ids = np.zeros(data.shape, new.dtype)
+    ids = scratch_array(data.shape, new.dtype)
     if old.size == 0:
         return ids
     for source, target in zip(data, ids):
@@ -441,10 +443,13 @@ def _about_bad(values):
     return f'; {values.n_bad:,} voxels are no numbers, taken as background' if values.n_bad else ''
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #81952881
+SORTED_VOXELS = 1 << 20 # looked at together: of many values and numbers NumPy sorts copies
+
+
 def _is_any(data, values):
     "Which voxels have one of some values (Z,Y,X) bool, which occur in it."
     wanted = _like(values, data)
-    return by_slabs(lambda slab: np.isin(slab, wanted), data, bool)
+    return by_slabs(lambda slab: np.isin(slab, wanted), data, bool, SORTED_VOXELS)
 
 
 def _check_whole(values, name, kinds):
@@ -624,7 +629,7 @@ def read_ids(data:np.ndarray, # (Z,Y,X) any real dtype
     if values.whole and kind != MASK:
         return _instances(data, values, name, may_renumber=True)
     mask = _mask(data, values, name)
-    return LabelReading(INSTANCES, mask.data.astype(np.uint16), f'{name}: one membrane, of all that is labelled')
+    return LabelReading(INSTANCES, by_slabs(np.asarray, mask.data, np.uint16), f'{name}: one membrane, of all that is labelled')
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #66310913
 IMAGE_VALUES = 3 # an image has more

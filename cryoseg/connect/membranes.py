@@ -21,14 +21,15 @@ import numpy as np
 from scipy.ndimage import label
 from scipy.spatial import cKDTree
 
+from ..base.distance import depths
 from ..base.files import VolumeError, warn_user
 from ..base.geometry import connected_groups
-from ..base.scratch import by_slabs, scratch_array
+from ..base.scratch import by_slabs, scratch_array, slabs
 from ..result.records import Connection, Dropped, Edit, Fragment, Link, Membrane
 from .settings import ConnectSettings
 from .trace import trace_slice
 from .link import fragment_ends, link_fragments
-from .pieces import HALF_PERCENTILE, TYPICAL_VOXEL_A, Piece, Scale, depths, keep_deepest
+from .pieces import HALF_PERCENTILE, TYPICAL_VOXEL_A, Piece, Scale, keep_deepest
 from .split import find_pieces, nearest_approach
 from .joins import CONTACT, LEAFLETS, Join, joined
 from .candidates import find_joins, join_probability
@@ -444,18 +445,29 @@ class Middles(NamedTuple):
     half:float # of their typical thickness, voxels
 
 
+def _chosen(values, mask):
+    "The values (n,) of the voxels in a mask, which may be put into another order."
+    chosen = scratch_array((np.count_nonzero(mask),), values.dtype)
+    done = 0
+    for part in slabs(mask.shape):
+        found = values[part][mask[part]]
+        chosen[done:done + len(found)] = found
+        done += len(found)
+    return chosen
+
+
 def thin_walls(mask:np.ndarray, # (Z,Y,X) bool
                )->Middles: # their middles
     "Keep of thick walls what lies at least half as deep as the deepest voxel near it."
     depth = depths(mask)
-    half = float(np.percentile(depth[mask], HALF_PERCENTILE))
+    half = float(np.percentile(_chosen(depth, mask), HALF_PERCENTILE, overwrite_input=True))
     return Middles(keep_deepest(mask, depth, half, DEEPEST), half)
 
 
 def thin_each(numbered:Numbered, # ids of thick walls
               )->Middles: # of each by itself
     "Keep the middles of the walls of each id."
-    mask, halves = np.zeros(numbered.labels.shape, bool), []
+    mask, halves = scratch_array(numbered.labels.shape, bool), []
     for n, box in numbered.boxes():
         middles = thin_walls(numbered.labels[box] == n)
         mask[box] |= middles.mask

@@ -10,19 +10,21 @@ __all__ = ['MIN_EPSILON_VOX', 'MIN_LENGTH_VOX', 'PLANE_A', 'MIN_PLANE_VOX', 'MIN
            'SHAPE_PENALTY', 'MAX_PLATE', 'MIN_CELL_VOX', 'MOST_CELLS', 'MIN_SUPPORT', 'BLOB', 'MAX_PLANE_THICKNESS',
            'MIN_FLATNESS', 'MIN_NEAR', 'MAX_BOX', 'HOLE_FILLED', 'MIDDLE', 'HALF_PERCENTILE', 'DISC', 'LAYER_PLACES',
            'LAYER_STEP', 'STEADY', 'Scale', 'sheet_thickness', 'Piece', 'is_upright', 'shell_seen', 'fit_body',
-           'is_plate', 'with_body', 'plane_radius', 'describe_planes', 'Middle', 'depths', 'keep_deepest',
-           'find_middle', 'count_layers', 'describe_piece']
+           'is_plate', 'with_body', 'plane_radius', 'describe_planes', 'Middle', 'keep_deepest', 'find_middle',
+           'count_layers', 'describe_piece']
 
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #3ced1d8d
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, maximum_filter, uniform_filter
+from scipy.ndimage import distance_transform_edt, maximum_filter, maximum_filter1d, uniform_filter
 from scipy.spatial import cKDTree
 
+from ..base.distance import depths
 from ..base.files import VolumeError
 from ..base.geometry import Ellipsoid, average_in_cells, fibonacci_sphere, fit_ellipsoid, local_planes
+from ..base.scratch import scratch_array, slabs
 from .settings import ConnectSettings
 
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #4ec33f77
@@ -304,20 +306,27 @@ class Middle(NamedTuple):
     area:float # of one side of it, voxels²
 
 
-def depths(mask:np.ndarray, # (Z,Y,X) bool
-           )->np.ndarray: # (Z,Y,X) float32, 0 outside
-    "How deep each voxel lies in a mask; the border of the array counts as outside."
-    return distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1].astype(np.float32)
+def _largest_near(values, reach):
+    "The largest of the values (Z,Y,X) in the cube round each voxel, a few rows or slices at a time."
+    largest = scratch_array(values.shape, values.dtype)
+    for rows in slabs((values.shape[1], len(values), values.shape[2])):
+        largest[:, rows] = maximum_filter1d(values[:, rows], 2*reach + 1, axis=0)
+    for part in slabs(values.shape):
+        largest[part] = maximum_filter(largest[part], (1, 2*reach + 1, 2*reach + 1))
+    return largest
 
 
 def keep_deepest(mask:np.ndarray, # (Z,Y,X) bool
                  depth:np.ndarray, # (Z,Y,X) of each voxel
                  half:float, # of the typical wall, voxels
                  least:float=MIDDLE, # of the depth of the deepest voxel near
-                 )->np.ndarray: # (Z,Y,X) bool
+                 )->np.ndarray: # (Z,Y,X) bool, in a temporary file where it is large
     "Keep of walls what lies nearly as deep as the deepest voxel near it."
-    deepest = maximum_filter(depth, 2*int(np.ceil(half)) + 1)
-    return mask & (depth >= least*deepest)
+    deepest = _largest_near(depth, int(np.ceil(half)))
+    kept = scratch_array(mask.shape, bool)
+    for part in slabs(mask.shape):
+        kept[part] = mask[part] & (depth[part] >= least*deepest[part])
+    return kept
 
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #201423fb
 def _closed(mask, reach):
