@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES', 'MAX_RECORD_BYTES', 'PLAIN_NAME', 'OWN_FILES',
-           'SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'MEMORY_BYTES', 'MAPPED_IS_FREE', 'checksum',
-           'stage_key', 'StageRecord', 'RunRecord', 'check_name', 'record_path', 'write_record', 'OtherFormat',
-           'read_record', 'usable_record', 'is_changed', 'changed_file', 'setting_changes', 'why_again', 'staged',
-           'refuse_loss', 'written_names', 'results_of_another', 'whole_words', 'keep_version', 'keep_changed_tables',
-           'bytes_to_write', 'check_space', 'check_stage_memory', 'own_data', 'read_input', 'is_whole', 'find_input',
+           'MAPPED_IS_FREE', 'checksum', 'stage_key', 'StageRecord', 'RunRecord', 'check_name', 'record_path',
+           'write_record', 'OtherFormat', 'read_record', 'usable_record', 'is_changed', 'changed_file',
+           'setting_changes', 'why_again', 'staged', 'refuse_loss', 'written_names', 'results_of_another',
+           'whole_words', 'keep_version', 'keep_changed_tables', 'own_data', 'read_input', 'is_whole', 'find_input',
            'input_settings']
 
 # %% ../../nbs/9_result/09j_folder.ipynb #54171efe
@@ -32,7 +31,6 @@ from typing import get_type_hints
 
 import numpy as np
 
-from ..base.files import CannotWrite
 from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.files import new_mark
@@ -45,8 +43,6 @@ from ..base.options import is_of_type
 from ..base.options import shown
 from ..base.text import read_toml
 from ..base.limits import check_regular
-from ..base.limits import free_memory
-from ..base.limits import in_words
 from ..base.volume import Volume
 from .lock import OLDER
 from .lock import SWAP
@@ -504,51 +500,6 @@ def keep_changed_tables(folder:Path, # of the run
         if place:
             use = ', which `connect --links` takes' if table.name == 'links.csv' else ''
             warn_user(f'{table} was changed since the run wrote it; that version is kept as {place.name}{use}')
-
-# %% ../../nbs/9_result/09j_folder.ipynb #f4319544
-SPACE_RESERVE = 1 << 24 # bytes that stay free: tables, meshes and the record are not estimated
-
-
-VOLUME_BYTES = dict(segment=1, connect=4, surface=8) # a voxel: int8; two of uint16; two of uint16 and one of float32
-PROBABILITY_BYTES = 4 # a voxel, where probabilities are kept
-
-
-def bytes_to_write(stage:str, # its name
-                   n_voxels:int, # of the volume
-                   probabilities:bool=False, # whether they are kept
-                   )->int: # bytes
-    "Estimate what a stage writes: its volumes, beside which tables and meshes are small."
-    a_voxel = VOLUME_BYTES.get(stage, 0)
-    if stage == 'segment' and probabilities:
-        a_voxel += PROBABILITY_BYTES
-    return a_voxel*n_voxels
-
-
-def check_space(folder, # where to write; it exists
-                n_bytes:float, # that will be written beside what is there
-                what:str, # that is written, for the words
-                )->None:
-    "Raise VolumeError where the disk has less space than is needed."
-    try:
-        disk = shutil.disk_usage(folder)
-    except OSError: # a file system that does not say
-        return
-    needed = n_bytes + SPACE_RESERVE
-    if disk.total and needed > disk.free: # some network disks say 0 of 0
-        raise CannotWrite(folder, f'{what} needs {in_words(needed)}, the disk has {in_words(disk.free)} free')
-
-# %% ../../nbs/9_result/09j_folder.ipynb #f0b40507
-MEMORY_BYTES = dict(phantom=40, segment=1, connect=1, surface=1) # a voxel, at least, at the peak of a stage
-
-
-def check_stage_memory(stage:str, # its name
-                       n_voxels:int, # of the volume
-                       )->None:
-    "Raise VolumeError where a stage cannot fit into the free memory: it would swap for hours, or be killed."
-    needed, free = MEMORY_BYTES.get(stage, 0)*n_voxels, free_memory()
-    if needed > free:
-        raise VolumeError(f'{stage} of {n_voxels:,} voxels needs {in_words(needed)} of memory, {in_words(free)} are '
-                          'free: a smaller volume needs less (--z-range and --bin cut and bin one)')
 
 # %% ../../nbs/9_result/09j_folder.ipynb #5a1c0e04
 MAPPED_IS_FREE = os.name != 'nt' # whether a file that is mapped into memory can be replaced; on Windows it cannot

@@ -334,7 +334,7 @@ def show_run(run, # Run
 
 # %% ../../nbs/2_run/02b_cli.ipynb #157a8b08
 @app.command()
-@with_settings('input', 'segment', 'connect', 'contours', 'surface', 'output', '')
+@with_settings('input', 'segment', 'connect', 'contours', 'surface', 'output', 'resources', '')
 def run(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     "The whole chain: labels, single membranes, surfaces, a table and a report. What is done is not done again."
     from cryoseg.result.lock import locked_folder
@@ -355,7 +355,7 @@ def run(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettin
 
 
 @app.command()
-@with_settings('input', 'segment')
+@with_settings('input', 'segment', 'resources')
 def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     "Label every voxel: DIR/<stem>.mrc, int8, 0 background, 1 membrane, 2 protein."
     from cryoseg.base.formats import file_stem
@@ -395,9 +395,9 @@ def segment_one(path:Path, # a tomogram
                 )->None:
     "Label one tomogram."
     from cryoseg.connect.labels import check_image
-    from cryoseg.result.folder import bytes_to_write
-    from cryoseg.result.folder import check_space
-    from cryoseg.result.folder import check_stage_memory
+    from cryoseg.result.resources import bytes_to_write
+    from cryoseg.result.resources import check_space
+    from cryoseg.result.resources import check_stage_memory
     from cryoseg.result.folder import read_input
     from cryoseg.result.folder import refuse_loss
     from cryoseg.result.folder import staged
@@ -418,7 +418,7 @@ def segment_one(path:Path, # a tomogram
     check_image(volume.data, str(path))
     n_bytes = bytes_to_write('segment', volume.data.size, settings.segment.probabilities)
     check_space(target.parent, n_bytes, 'segment')
-    check_stage_memory('segment', volume.data.size)
+    check_stage_memory('segment', volume.data.size, settings.resources.memory)
     with staged(target.parent, names) as fresh, progress_bars() as progress:
         labels, probability = [*(fresh/name for name in names), None][:2]
         counts = write_labels(volume, settings, labels, note, probability, partial(progress, target.stem[:10]))
@@ -494,7 +494,7 @@ Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume wi
 
 
 @app.command()
-@with_settings('connect', '')
+@with_settings('connect', 'resources', '')
 def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
             mask_threshold:MaskThreshold=None, relink:Relink=False, links:Links=None,
             allow_missing:AllowMissing=False, follow_links:FollowLinks=False, overwrite:Overwrite=False,
@@ -516,7 +516,7 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
 
 # %% ../../nbs/2_run/02b_cli.ipynb #470dd841
 @app.command()
-@with_settings('contours', 'surface', 'output', '')
+@with_settings('contours', 'surface', 'output', 'resources', '')
 def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
             allow_missing:AllowMissing=False, follow_links:FollowLinks=False, overwrite:Overwrite=False,
             settings:RunSettings=None):
@@ -553,8 +553,8 @@ def store_phantom(phantom, # phantom.Phantom
 def simulate(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
     "Make a phantom tomogram with a missing wedge, and the exact truth beside it."
     from cryoseg.phantom.phantom import simulate_phantom
-    from cryoseg.result.folder import check_space
-    from cryoseg.result.folder import check_stage_memory
+    from cryoseg.result.resources import check_space
+    from cryoseg.result.resources import check_stage_memory
     from cryoseg.result.folder import refuse_loss
     if (output/'truth.toml').exists() and not overwrite:
         raise VolumeError(f'{output} holds a phantom already; choose another folder or --overwrite')

@@ -24,6 +24,7 @@ from ..base.options import shown
 from ..base.text import read_toml
 from ..result.settings import InputSettings
 from ..result.settings import OutputSettings
+from ..result.settings import ResourceSettings
 from ..phantom.settings import PhantomSettings
 from ..segment.settings import ContrastSettings
 from ..segment.settings import GeneralSettings
@@ -54,6 +55,7 @@ class RunSettings:
     scenes:SceneSettings = SceneSettings()
     slabs:SlabSettings = SlabSettings()
     training:GeneralSettings = GeneralSettings()
+    resources:ResourceSettings = ResourceSettings()
     seed:int = setting(0, 'Seed of every random choice.', low=0, high=MAX_SEED, option='--seed')
 
     def __post_init__(self):

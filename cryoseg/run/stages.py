@@ -36,6 +36,7 @@ from ..result.records import NewNumber
 from ..result.records import Surface
 from ..result.records import moved
 from ..result.records import refused_surface
+from ..result.resources import affordable_workers
 from ..result.tables import read_contours
 from ..result.tables import read_rows
 from ..result.tables import with_contour
@@ -78,7 +79,8 @@ class Job:
     @property
     def workers(self)->int: # at least 1
         "How many slices or membranes are worked on at a time."
-        return self.settings.segment.workers or os.cpu_count() or 1
+        given, memory = self.settings.segment.workers, self.settings.resources.memory
+        return given if given and not memory else affordable_workers(given or os.cpu_count() or 1, memory)
 
     def tell(self, stage): # a function(done, total), or None
         "The progress of one stage."

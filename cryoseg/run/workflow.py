@@ -36,11 +36,8 @@ from ..result.folder import RunRecord
 # %% ../../nbs/2_run/02a_workflow.ipynb #4dcb4ab4
 from ..result.folder import FIRST_STAGE
 from ..result.folder import StageRecord
-from ..result.folder import bytes_to_write
 from ..result.folder import is_changed
 from ..result.folder import check_name
-from ..result.folder import check_space
-from ..result.folder import check_stage_memory
 from ..result.folder import checksum
 from ..result.folder import find_input
 from ..result.folder import read_input
@@ -59,6 +56,7 @@ from ..result.folder import why_again
 from ..result.folder import write_record
 from ..result.folder import written_names
 from ..result.lock import locked_folder
+from ..result.resources import check_resources
 from ..result.records import Connection
 from ..result.records import Edit
 
@@ -180,9 +178,7 @@ def do_stage(stage:Stage, # an entry of STAGES
     given_up = results_of_another(job.folder, job.record, all_files(STAGES), job.path)
     files = [*stage.files, *of_later, *given_up]
     replaced = dict.fromkeys([record_path(job.folder).name, *files])
-    n_bytes = bytes_to_write(stage.name, job.volume.data.size, job.settings.segment.probabilities)
-    check_space(job.folder, n_bytes, stage.name)
-    check_stage_memory(stage.name, job.volume.data.size)
+    check_resources(stage.name, job.path, job.folder, job.volume.data.size, job.settings)
     keep_changed_tables(job.folder, usable_record(job.folder, True) or job.record, files, job.links)
     with staged(job.folder, replaced) as fresh:
         stage.run(job, fresh)

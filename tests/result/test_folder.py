@@ -15,7 +15,7 @@ import tomli_w
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
-from cryoseg.result.folder import (RunRecord, StageRecord, _to_toml, changed_file, check_space, checksum, input_settings, read_record, record_path,
+from cryoseg.result.folder import (RunRecord, StageRecord, _to_toml, changed_file, checksum, input_settings, read_record, record_path,
                                    setting_changes, stage_key, staged, usable_record, why_again, write_record)
 from cryoseg.result.lock import LOCK_NAME, Locked, locked_folder
 from cryoseg.result.records import Dropped
@@ -224,15 +224,6 @@ def test_a_folder_that_was_removed_during_the_run_is_said(tmp_path):
         fresh.mkdir(parents=True)       # as a writer does that makes its folder
         (fresh/'a.csv').write_text('newer')
     assert not (tmp_path/'o/a.csv').exists()
-
-
-@pytest.mark.parametrize('free, total, enough', [(10**9, 10**12, True), (10**6, 10**12, False), (0, 0, True)])
-def test_space_is_counted_before(tmp_path, monkeypatch, free, total, enough):
-    usage = type(shutil.disk_usage(tmp_path))
-    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage(total, total - free, free))
-    if enough: check_space(tmp_path, 10**8, 'surface')
-    else:
-        with pytest.raises(VolumeError, match='surface needs 111 MB, the disk has 977 kB free'): check_space(tmp_path, 10**8, 'surface')
 
 
 def test_the_image_behind_a_run_is_binned_once(tmp_path):
