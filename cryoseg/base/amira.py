@@ -248,13 +248,17 @@ def _unpacked_numbers(mapped, header, lattice, path):
 
 
 def _mapped_numbers(path, header, lattice):
-    "The numbers of a plain file, memory-mapped; moved to where each can be read at once where the text has an odd length."
+    "The numbers of a plain file, memory-mapped; after a text of an odd length moved to where each is read at once."
     n = lattice.n_bytes//lattice.dtype.itemsize
     mapped = np.memmap(path, lattice.dtype, 'r', header.start, (n,))
     if mapped.flags.aligned:
         return mapped
     moved = scratch_array((n,), lattice.dtype)
-    moved[...] = mapped
+    place = memoryview(moved.view(np.uint8))
+    with open(path, 'rb') as file:
+        file.seek(header.start)
+        for start in range(0, len(place), PART):
+            file.readinto(place[start:start + PART])
     return moved
 
 
@@ -306,7 +310,7 @@ def _place(header, size):
 
 # %% ../../nbs/9_base/09c5_amira.ipynb #406b5f3f
 def read_amira(path:Path, # a file
-               )->RawVolume: # memory-mapped; what is packed is unpacked into a temporary file where it is large
+               )->RawVolume: # memory-mapped; what is packed, unpacked into a temporary file
     "Read the labels, or the image, of an AmiraMesh lattice. Raises VolumeError for other files and truncated ones."
     header = read_amira_header(path)
     lattice = find_lattice(header, path)

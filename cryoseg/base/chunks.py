@@ -182,8 +182,9 @@ class Grid(NamedTuple):
                region:tuple, # of slices, which begin where a chunk begins
                item_bytes:int, # of a voxel
                )->Iterator: # of tuples of slices
-        "Cut a part of the array into blocks of whole chunks that are unpacked together."
-        sides = list(self.inner)
+        "Cut a part of the array into blocks of whole chunks, where they are small of whole files, to unpack together."
+        whole_files = math.prod(self.piece)*item_bytes <= BLOCK_BYTES
+        sides = list(self.piece if whole_files else self.inner)
         for axis in reversed(range(len(sides))):
             length = region[axis].stop - region[axis].start
             room = BLOCK_BYTES//(math.prod(sides)*item_bytes)

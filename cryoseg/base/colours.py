@@ -38,7 +38,8 @@ def to_gray(image:np.ndarray, # (…,Y,X,2 to 4): gray and opacity, or red, gree
     luminance = scratch_array(gray.shape, np.float32)
     for plane, place in zip(_planes(image), luminance.reshape(-1, *gray.shape[-2:])):
         for k, weight in enumerate(LUMINANCE): # one colour at a time: a third of the memory
-            place += np.float32(weight)*plane[..., k].astype(np.float32, copy=False)
+            colour = plane[..., k].astype(np.float32, copy=False)
+            place += np.float32(weight)*colour
     return luminance
 
 # %% ../../nbs/9_base/09c0_colours.ipynb #23bfc2e7
@@ -99,8 +100,10 @@ def _as_ids(image, counts, path):
     codes = [code for code in ordered if code != ground]
     ids = np.array([0 if code == ground else codes.index(code) + 1 for code in ordered], np.uint16)
     data = scratch_array(image.shape[:-1], np.uint16)
-    for plane, place in zip(_planes(image), data.reshape(-1, *data.shape[-2:])):
-        place[...] = ids[np.searchsorted(ordered, _codes(plane))]
+    places = data.reshape(-1, *data.shape[-2:])
+    for plane, place in zip(_planes(image), places):
+        known = np.searchsorted(ordered, _codes(plane))
+        place[...] = ids[known]
     _say_ids(codes, ground, step, path)
     shown = [ground or 0, *codes]
     palette = to_gray(np.array([_triple(code, step) for code in shown], image.dtype)[None])[0]
@@ -129,8 +132,9 @@ def _without_opacity(image, opacity, labels, path):
         return opacity[..., None]
     warn_user(f'{path}: its opacity (alpha) varies: what is wholly transparent is taken as background')
     seen = scratch_array(image.shape, image.dtype)
-    for plane, some, place in zip(_planes(image), _planes(opacity[..., None]), _planes(seen)):
-        place[...] = np.where(some > 0, plane, 0)
+    planes = map(_planes, (image, opacity[..., None], seen))
+    for plane, opaque, place in zip(*planes):
+        place[...] = np.where(opaque > 0, plane, 0)
     return seen
 
 

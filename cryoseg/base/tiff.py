@@ -718,7 +718,7 @@ def _opened_tiff(tif, path, kinds, labels):
         data = data.view(np.uint8)
     palette = _palette(tif, series, data) if gray.palette is None else gray.palette
     if palette is None and int(series.keyframe.photometric) == WHITE_IS_ZERO:
-        data = each_voxel(invert_polarity, data, data.dtype)
+        data = each_voxel(invert_polarity, data, data.dtype.newbyteorder('='))
     voxel = tiff_voxel(tif, path, number, len(data) if data.ndim > 2 else 1)
     if voxel.doubt:
         warn_user(f'{path}: {voxel.doubt}; --voxel-size (voxel_size_A=) overrules it')

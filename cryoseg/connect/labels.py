@@ -629,7 +629,8 @@ def read_ids(data:np.ndarray, # (Z,Y,X) any real dtype
     if values.whole and kind != MASK:
         return _instances(data, values, name, may_renumber=True)
     mask = _mask(data, values, name)
-    return LabelReading(INSTANCES, by_slabs(np.asarray, mask.data, np.uint16), f'{name}: one membrane, of all that is labelled')
+    ids = by_slabs(np.asarray, mask.data, np.uint16)
+    return LabelReading(INSTANCES, ids, f'{name}: one membrane, of all that is labelled')
 
 # %% ../../nbs/5_connect/05d_labels.ipynb #66310913
 IMAGE_VALUES = 3 # an image has more
