@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
+from logging import Logger
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,7 @@ class Job:
     renumbered:tuple = () # of NewNumber, where ids had to be numbered anew
     overwrite:bool = False # files that no run has written may be replaced
     links:Path|None = None # a links.csv with decisions made by hand, which edits.csv holds now
+    log:Logger|None = None # that gets a line a stage
 
     @property
     def size_A(self)->float|None: # Å; None where nobody knows
