@@ -14,6 +14,7 @@ __all__ = ['PATCHES', 'SPHERE_TRIALS', 'MAX_SPHERES', 'MIN_PATCH', 'PATCH_CELLS'
            'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #3c87b051
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -641,10 +642,12 @@ def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
                 scale:Scale, # the settings in voxels
                 seed:int=0, # of everything that draws
                 corner:tuple=(0, 0, 0), # z,y,x of the mask in the volume of `scale`, voxels
+                tell:Callable|None=None, # called with the part of the voxels that is done, 0 to 1
                 )->Pieces: # of the whole mask
     "Merge a mask by distance and cut what touches."
     regions, specks = find_regions(mask, scale)
     pieces, reasons, contacts, separate = [], [], [], set()
+    done, n_voxels = 0, sum(map(len, regions))
     for voxels in regions:
         parts = _split_region(describe_piece(voxels + np.array(corner, np.int32), scale, seed), scale, seed)
         first = len(pieces)
@@ -654,4 +657,7 @@ def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
         separate |= {(first + j, first + i) for i in range(n) for j in range(i) if _two_bodies(parts, i, j)}
         contacts += _contacts(pieces, first, scale)
         specks = specks.and_more(parts.specks)
+        done += len(voxels)
+        if tell:
+            tell(done/n_voxels)
     return Pieces(tuple(pieces), tuple(reasons), frozenset(separate), tuple(contacts), specks)

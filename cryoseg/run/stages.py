@@ -178,17 +178,16 @@ def connect_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
     "Tell the membranes apart and write every decision down."
+    from cryoseg.connect.membranes import STEPS
     from cryoseg.connect.membranes import find_membranes
-    if job.progress:
-        job.progress('connect', 0, 1)
-    settings = job.settings
+    settings, tell = job.settings, job.tell('connect')
     found = find_membranes(job.labels(), job.size_A, settings.connect, edits=job.edits(), seed=settings.seed,
-                           instances=job.instances)
+                           instances=job.instances, progress=tell)
     write_connection(fresh, found, job.volume)
     job.record = replace(job.record, dropped=tuple(found.dropped[:MAX_DROPPED]), unfit=tuple(found.unfit),
                          why_none=why_none(job, found), left_out=left_out(found))
-    if job.progress:
-        job.progress('connect', 1, 1)
+    if tell:
+        tell(STEPS, STEPS)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #7015c6ba
 def wants_contours(settings, # ContourSettings
