@@ -6,12 +6,12 @@
 __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', 'Overwrite', 'MAX_LEFT_OUT', 'VoxelSize',
            'MaskThreshold', 'LabelsAre', 'AllowMissing', 'FollowLinks', 'Relink', 'Links', 'Labels', 'Membranes',
            'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues',
-           'TruthValues', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped', 'plain_errors',
-           'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each',
-           'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
+           'TruthValues', 'Try', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped',
+           'plain_errors', 'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder',
+           'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
            'why_labels_again', 'segment_one', 'labels_of', 'connect_with', 'warn_of_input', 'connect', 'surface',
-           'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo',
-           'old_option', 'main']
+           'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'doctor',
+           'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import inspect
@@ -680,6 +680,26 @@ def info(file:Annotated[Path, typer.Argument(help='A volume in any format that i
     from cryoseg.base.formats import describe
     for name, value in asdict(describe(file)).items():
         print(f'{name:>14}  {value}')
+
+
+Try = Annotated[bool, typer.Option('--test/--no-test', help='Let a tiny phantom go through the chain, too.')]
+
+
+@app.command()
+@with_settings()
+def doctor(as_json:AsJson=False, test:Try=True, settings:RunSettings=None):
+    "Say what is installed, what the machine gives and what computes, and try it (exit code 1 where it does not work)."
+    from cryoseg.run.doctor import examine
+    from cryoseg.run.doctor import is_broken
+    with progress_bars() as progress:
+        found = examine(test, lambda part, done: progress(part, done, 1))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        heads = 'part', 'what', 'found', 'seconds', 'is', 'remedy'
+        draw_table(heads, [(f.part, f.name, f.value, _number(f.seconds), f.state, f.remedy) for f in found], heads)
+    if is_broken(found):
+        raise typer.Exit(FAILED)
 
 
 Group = Annotated[Optional[str], typer.Argument(help='One group, for example surface.', show_default=False)]
