@@ -360,7 +360,7 @@ def _candidates(found, scale, seed):
     return [link_of_join(n, j, scale.unit_A) for n, j in enumerate(every, 1)]
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #ebae79c9
-STEPS, PIECES, JOINS = 100, 80, 97      # of progress: all, and those when pieces and joins are found, by the time they take
+STEPS, PIECES, JOINS = 100, 80, 97      # of progress, by the time they take: all; pieces found, joins found
 
 
 def find_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
@@ -739,7 +739,7 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
                    edits=(), # of Edit: decisions made by hand, by place; they win
                    seed:int=0, # of everything that draws
                    instances:bool=False, # labels are ids: each a membrane of its own, split and joined within itself
-                   progress:Callable|None=None, # called as progress(done, total), short of the end: that is the caller's
+                   progress:Callable|None=None, # called as progress(done, total), but for the last step
                    )->Connection: # places in Å from the centre of voxel (0,0,0); in voxels of unknown size
     "Tell the membranes of a volume apart (§5.2): merge, cut, join, drop. Raises VolumeError for bad labels."
     numbered = number_ids(labels) if instances else None
