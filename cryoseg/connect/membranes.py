@@ -770,6 +770,8 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
                    progress:Callable|None=None, # called as progress(done, total)
                    )->Connection: # places in Å from the centre of voxel (0,0,0); in voxels of unknown size
     "Tell the membranes of a volume apart (§5.2): merge, cut, join, drop. Raises VolumeError for bad labels."
+    if progress:
+        progress(0, STEPS)
     numbered = number_ids(labels) if instances else None
     mask = by_slabs(lambda slab: slab > 0, numbered.labels, bool) if numbered else membrane_mask(labels, settings)
     scale = Scale(settings, None if voxel_size_A is None else float(voxel_size_A), mask.shape)

@@ -694,21 +694,22 @@ def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
                 seed:int=0, # of everything that draws
                 corner:tuple=(0, 0, 0), # z,y,x of the mask in the volume of `scale`, voxels
                 workers:int=1, # processes that cut regions side by side; the pieces are the same
-                progress:Callable|None=None, # called as progress(done, total), regions
+                progress:Callable|None=None, # called as progress(done, total), voxels
                 )->Pieces: # of the whole mask
     "Merge a mask by distance and cut what touches."
     regions, specks = find_regions(mask, scale)
     tasks = [_Task(voxels + np.array(corner, np.int32), scale, seed) for voxels in regions]
     regions.clear()                                         # the tasks hold copies
-    n_tasks = len(tasks)
+    done, n_voxels = 0, sum(len(task.voxels) for task in tasks)
     pieces, reasons, contacts, separate = [], [], [], set()
-    for done, (parts, touching) in enumerate(_cut_all(tasks, workers), 1):
+    for parts, touching in _cut_all(tasks, workers):
         first, n = len(pieces), len(parts.pieces)
         pieces += parts.pieces
         reasons += [parts.reason if n > 1 else '']*n
         separate |= {(first + j, first + i) for i in range(n) for j in range(i) if _two_bodies(parts, i, j)}
         contacts += [contact._replace(a=first + contact.a, b=first + contact.b) for contact in touching]
         specks = specks.and_more(parts.specks)
+        done += sum(len(piece.voxels) for piece in parts.pieces) + parts.specks.n_voxels
         if progress:
-            progress(done, n_tasks)
+            progress(done, n_voxels)
     return Pieces(tuple(pieces), tuple(reasons), frozenset(separate), tuple(contacts), specks)

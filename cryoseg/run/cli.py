@@ -6,12 +6,12 @@
 __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', 'Overwrite', 'MAX_LEFT_OUT', 'VoxelSize',
            'MaskThreshold', 'LabelsAre', 'AllowMissing', 'FollowLinks', 'Relink', 'Links', 'Labels', 'Membranes',
            'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues',
-           'TruthValues', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped', 'plain_errors',
-           'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each',
-           'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
+           'TruthValues', 'Try', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped',
+           'plain_errors', 'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder',
+           'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'run', 'segment',
            'why_labels_again', 'segment_one', 'labels_of', 'connect_with', 'warn_of_input', 'connect', 'surface',
-           'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'settings_command', 'demo',
-           'old_option', 'main']
+           'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'doctor',
+           'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import inspect
@@ -53,8 +53,10 @@ from .settings import OLD_OPTIONS
 from .settings import RunSettings
 from .settings import with_values
 from .options import COMMON
+from .options import LOGGED
 from .options import build_settings
 from .options import checked_option
+from .options import command_log
 from .options import option_of
 from .options import parse_tuple
 from .options import settings_options
@@ -166,7 +168,8 @@ def with_settings(*groups, # names of groups of settings; '' = the seed
     infos = settings_options(groups, defaults)
 
     def decorate(function):
-        own = [p for p in inspect.signature(function).parameters.values() if p.name != 'settings']
+        asked = inspect.signature(function).parameters
+        own = [p for p in asked.values() if p.name not in ('settings', 'log')]
 
         def command(**given):
             Talk.level = given.pop('verbose') - given.pop('quiet')
@@ -174,12 +177,13 @@ def with_settings(*groups, # names of groups of settings; '' = the seed
                 options = {s.path: checked_option(s, given.pop(name)) for name, s in infos.items()}
                 settings = build_settings({**defaults, **{k: v for k, v in options.items() if v is not None}},
                                           given.pop('config'), given.pop('set_'))
-                with locked_output(function.__name__, given.get('output')):
-                    return function(settings=settings, **given)
+                with command_log(given) as log, locked_output(function.__name__, given.get('output')):
+                    return function(settings=settings, **log, **given)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         extra = [(name, option_of(s), None) for name, s in infos.items()]
-        extra += [(name, kind, value) for name, (kind, value) in COMMON.items()]
+        common_ = COMMON | LOGGED if 'log' in asked else COMMON
+        extra += [(name, kind, value) for name, (kind, value) in common_.items()]
         added = [inspect.Parameter(name, keyword, default=value, annotation=kind) for name, kind, value in extra]
         mine = [p.replace(kind=keyword) for p in own]
         command.__signature__ = inspect.Signature([*mine, *added])
@@ -230,12 +234,15 @@ def make_folder(path:Path)->Path: # its place
 # %% ../../nbs/2_run/02b_cli.ipynb #abb25efb
 def for_each(inputs:list, # paths
              work:Callable, # called with each
+             log=None, # logging.Logger that gets warnings and errors
              )->None:
     "Do the work for each; one that fails is named and the others go on (exit code 1); a single one that fails gives 2."
+    from cryoseg.run.log import telling_log
     failed = 0
     for path in inputs:
         try:
-            work(path)
+            with telling_log(log, path):
+                work(path)
         except (VolumeError, OSError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
             if Stop.asked or len(inputs) == 1 and isinstance(error, MENDABLE):
                 raise
@@ -332,14 +339,15 @@ def show_run(run, # Run
     say_dropped(run.record.dropped)
     say(f'results in {run.folder}, to look at: {report}')
 
+
 # %% ../../nbs/2_run/02b_cli.ipynb #157a8b08
 @app.command()
 @with_settings('input', 'segment', 'connect', 'contours', 'surface', 'output', 'resources', '')
-def run(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
+def run(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettings=None, log=None):
     "The whole chain: labels, single membranes, surfaces, a table and a report. What is done is not done again."
     from cryoseg.result.lock import locked_folder
+    from cryoseg.run.workflow import make_report
     from cryoseg.run.workflow import run_tomogram
-    from cryoseg.show.report import write_report
     folders = output_folders(inputs, output)
 
     def work(path):
@@ -349,14 +357,15 @@ def run(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettin
             raise VolumeError(f'there is no file {path}; check the name')
         with locked_folder(make_folder(folders[path])):
             with progress_bars() as progress:
-                result = run_tomogram(path, folders[path], settings, overwrite, progress)
-            show_run(result, write_report(folders[path]))
-    for_each(inputs, work)
+                result = run_tomogram(path, folders[path], settings, overwrite, progress, log)
+                report = make_report(path, folders[path], progress, log)
+            show_run(result, report)
+    for_each(inputs, work, log)
 
 
 @app.command()
 @with_settings('input', 'segment', 'resources')
-def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettings=None):
+def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettings=None, log=None):
     "Label every voxel: DIR/<stem>.mrc, int8, 0 background, 1 membrane, 2 protein."
     from cryoseg.base.formats import file_stem
     output_folders(inputs, output)          # says which two would have the same name
@@ -368,8 +377,8 @@ def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSe
             raise VolumeError(f'there is no file {path}; check the name')
         make_folder(output)
         with locked_file(target):
-            segment_one(path, target, settings, overwrite)
-    for_each(inputs, work)
+            segment_one(path, target, settings, overwrite, log)
+    for_each(inputs, work, log)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #970598e7
 def why_labels_again(target:Path, # labels that are there
@@ -392,6 +401,7 @@ def segment_one(path:Path, # a tomogram
                 target:Path, # file of the labels
                 settings:RunSettings, # how
                 overwrite:bool, # start anew where there are results already
+                log=None, # logging.Logger that gets a line
                 )->None:
     "Label one tomogram."
     from cryoseg.connect.labels import check_image
@@ -403,6 +413,7 @@ def segment_one(path:Path, # a tomogram
     from cryoseg.result.folder import staged
     from cryoseg.run.labelling import labels_note
     from cryoseg.run.labelling import write_labels
+    from cryoseg.run.log import stage_logged
     if target.exists() and path.exists() and target.samefile(path):
         raise VolumeError(f'{target} is the input itself; choose another folder with -o')
     names = [target.name] + [f'{target.stem}_probability.mrc']*settings.segment.probabilities
@@ -419,9 +430,12 @@ def segment_one(path:Path, # a tomogram
     n_bytes = bytes_to_write('segment', volume.data.size, settings.segment.probabilities)
     check_space(target.parent, n_bytes, 'segment')
     check_stage_memory('segment', volume.data.size, settings.resources.memory)
-    with staged(target.parent, names) as fresh, progress_bars() as progress:
+    with (staged(target.parent, names) as fresh, progress_bars() as progress,
+          stage_logged(log, path, 'segment') as facts):
         labels, probability = [*(fresh/name for name in names), None][:2]
         counts = write_labels(volume, settings, labels, note, probability, partial(progress, target.stem[:10]))
+        facts |= {name: round(part*volume.data.size) for name, part in
+                  zip(('voxels', 'membrane_voxels', 'protein_voxels'), (1., *counts))}
     say(f'{target}: {counts.membrane:.1%} membrane, {counts.protein:.1%} protein')
 
 # %% ../../nbs/2_run/02b_cli.ipynb #2a2c69eb
@@ -498,39 +512,41 @@ Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume wi
 def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
             mask_threshold:MaskThreshold=None, relink:Relink=False, links:Links=None,
             allow_missing:AllowMissing=False, follow_links:FollowLinks=False, overwrite:Overwrite=False,
-            settings:RunSettings=None):
+            settings:RunSettings=None, log=None):
     "Give every single membrane a number of its own, and write every decision down: fragments.csv, links.csv."
     from cryoseg.base.formats import read_volume
+    from cryoseg.run.workflow import make_report
     from cryoseg.run.workflow import run_labels
-    from cryoseg.show.report import write_report
     settings = connect_with(settings, labels_are=labels_are, mask_threshold=mask_threshold, relink=relink or None)
     warn_of_input(settings)
     volume = read_volume(labels, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(labels, volume, settings)
     with progress_bars() as progress:
-        result = run_labels(labels, output, reading, volume, settings, overwrite, progress, links)
+        result = run_labels(labels, output, reading, volume, settings, overwrite, progress, links, log)
+        report = make_report(labels, output, progress, log)
     if links:
         say(f'{len(result.edits)} decisions made by hand in {output/"edits.csv"}')
-    show_run(result, write_report(output))
+    show_run(result, report)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #470dd841
 @app.command()
 @with_settings('contours', 'surface', 'output', 'resources', '')
 def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
             allow_missing:AllowMissing=False, follow_links:FollowLinks=False, overwrite:Overwrite=False,
-            settings:RunSettings=None):
+            settings:RunSettings=None, log=None):
     "Fit a surface with its uncertainty to every membrane: surfaces/, sigma.mrc, membranes.csv and more."
     from cryoseg.base.formats import read_volume
+    from cryoseg.run.workflow import make_report
     from cryoseg.run.workflow import run_membranes
-    from cryoseg.show.report import write_report
     warn_of_input(settings)
     volume = read_volume(membranes, voxel_size_A=voxel_size, labels=True, allow_missing=allow_missing,
                          follow_links=follow_links)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
     with progress_bars() as progress:
-        result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress)
-    show_run(result, write_report(output))
+        result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress, log)
+        report = make_report(membranes, output, progress, log)
+    show_run(result, report)
 
 
 # %% ../../nbs/2_run/02b_cli.ipynb #980453a0
@@ -664,6 +680,26 @@ def info(file:Annotated[Path, typer.Argument(help='A volume in any format that i
     from cryoseg.base.formats import describe
     for name, value in asdict(describe(file)).items():
         print(f'{name:>14}  {value}')
+
+
+Try = Annotated[bool, typer.Option('--test/--no-test', help='Let a tiny phantom go through the chain, too.')]
+
+
+@app.command()
+@with_settings()
+def doctor(as_json:AsJson=False, test:Try=True, settings:RunSettings=None):
+    "Say what is installed, what the machine gives and what computes, and try it (exit code 1 where it does not work)."
+    from cryoseg.run.doctor import examine
+    from cryoseg.run.doctor import is_broken
+    with progress_bars() as progress:
+        found = examine(test, lambda part, done: progress(part, done, 1))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        heads = 'part', 'what', 'found', 'seconds', 'is', 'remedy'
+        draw_table(heads, [(f.part, f.name, f.value, _number(f.seconds), f.state, f.remedy) for f in found], heads)
+    if is_broken(found):
+        raise typer.Exit(FAILED)
 
 
 Group = Annotated[Optional[str], typer.Argument(help='One group, for example surface.', show_default=False)]

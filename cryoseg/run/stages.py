@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
+from logging import Logger
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +66,7 @@ class Job:
     renumbered:tuple = () # of NewNumber, where ids had to be numbered anew
     overwrite:bool = False # files that no run has written may be replaced
     links:Path|None = None # a links.csv with decisions made by hand, which edits.csv holds now
+    log:Logger|None = None # that gets a line a stage
 
     @property
     def size_A(self)->float|None: # Å; None where nobody knows
@@ -181,8 +183,6 @@ def connect_stage(job:Job, # the run in the making
     from cryoseg.connect.membranes import STEPS
     from cryoseg.connect.membranes import find_membranes
     settings, tell = job.settings, job.tell('connect')
-    if tell:
-        tell(0, STEPS)
     found = find_membranes(job.labels(), job.size_A, settings.connect, edits=job.edits(), seed=settings.seed,
                            instances=job.instances, workers=job.workers, progress=tell)
     write_connection(fresh, found, job.volume)

@@ -6,7 +6,7 @@
 __all__ = ['STAGES', 'REPORT', 'OF_STAGES', 'SAME_SIZE', 'Stage', 'segment_reads', 'connect_reads', 'contour_reads', 'all_files',
            'stages_of', 'stage_settings', 'stage_reads', 'taken_as', 'do_stage', 'do_stages', 'Run', 'read_run',
            'start_record', 'begin', 'settings_of_stages', 'run_tomogram', 'finish', 'own_result', 'reading_of',
-           'at_size_of', 'job_on', 'run_labels', 'run_membranes', 'renumbered', 'store_edits']
+           'at_size_of', 'job_on', 'run_labels', 'run_membranes', 'make_report', 'renumbered', 'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import warnings
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from functools import cached_property
+from logging import Logger
 from pathlib import Path
 import numpy as np
 from .. import __version__
@@ -72,6 +73,8 @@ from .settings import RunSettings
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #ecde3bc5
 from .labelling import known_voxel_size
+from .log import log_kept
+from .log import stage_logged
 from .settings import result_settings
 from .settings import settings_to_dict
 from .stages import Job
@@ -200,9 +203,12 @@ def do_stages(job:Job, # the run in the making
         read, settings = stage_reads(stage, job), stage_settings(stage, job.settings)
         key = stage_key(stage.name, __version__, settings, read, before)
         again[stage.name] = why_again(job.folder, job.record.stages.get(stage.name), key, __version__, settings, read)
-        if again[stage.name]:
+        if not again[stage.name]:
+            log_kept(job.log, job.path, stage.name)
+        else:
             try:
-                do_stage(stage, job, key, read)
+                with stage_logged(job.log, job.path, stage.name, job.folder):
+                    do_stage(stage, job, key, read)
             except CannotWrite as error:
                 words = f'{job.folder}: {stage.name} cannot be written ({error.reason})'
                 whole = whole_words(job.record, stage.name)
@@ -329,16 +335,19 @@ def run_tomogram(path, # the tomogram
                  settings:RunSettings=RunSettings(), # of the run
                  overwrite:bool=False, # start anew even where the folder holds a run
                  progress:Callable|None=None, # called as progress(stage, done, total)
+                 log:Logger|None=None, # that gets a line a stage
                  )->Run: # what the folder holds
     "The whole chain on one tomogram (§2, Fig. 2). Stages done with the same settings and contents are kept."
     folder = Path(folder)
     if not Path(path).exists():
         raise VolumeError(f'there is no file {path}; check the name')
     with locked_folder(folder):
-        volume = read_input(path, settings.input)
-        check_image(volume.data, str(path))
+        with stage_logged(log, path, 'read') as facts:
+            volume = read_input(path, settings.input)
+            check_image(volume.data, str(path))
+            facts |= dict(shape='x'.join(map(str, volume.shape)), voxel_size_A=known_voxel_size(volume))
         record = start_record(folder, path, 'tomogram', volume, settings, overwrite)
-        job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress, overwrite=overwrite)
+        job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress, overwrite=overwrite, log=log)
         begin(job, STAGES)
         again = do_stages(job, STAGES)
         return finish(job, again)
@@ -405,6 +414,7 @@ def job_on(path, # of labels or membranes
            settings:RunSettings, # of the run
            overwrite:bool=False, # start anew where there are results already
            progress:Callable|None=None, # called as progress(stage, done, total)
+           log:Logger|None=None, # that gets a line a stage
            )->Job: # of the run that the file belongs to, or of a new one
     "Begin with labels or membranes."
     folder = Path(folder)
@@ -420,7 +430,7 @@ def job_on(path, # of labels or membranes
     if record.kind == kind:                 # else the run began with another file, and the words are about that
         record = replace(record, reading=reading.said)
     job = Job(folder, Path(path), record.kind, volume, settings, record, progress, renumbered=reading.renumbered,
-              overwrite=overwrite)
+              overwrite=overwrite, log=log)
     if kind == 'membranes':
         job.membranes_given = reading.data
         reading = _labels_of_run(job) if record.kind == 'labels' else None
@@ -450,11 +460,12 @@ def run_labels(path, # a label volume
                overwrite:bool=False, # start anew where there are results already
                progress:Callable|None=None, # called as progress(stage, done, total)
                links:Path|None=None, # a links.csv of an earlier run that a person has edited: it wins
+               log:Logger|None=None, # that gets a line a stage
                )->Run: # what the folder holds
     "Tell the membranes of labels apart (the connect stage alone)."
     with locked_folder(folder):
         reading = reading_of(labels, path, 'labels', settings)
-        job = job_on(path, folder, 'labels', reading, volume, settings, overwrite, progress)
+        job = job_on(path, folder, 'labels', reading, volume, settings, overwrite, progress, log)
         stages = tuple(stage for stage in STAGES if stage.name == 'connect')
         begin(job, stages)
         if links is not None:
@@ -471,14 +482,29 @@ def run_membranes(path, # a volume with one number a membrane
                   settings:RunSettings=RunSettings(), # of the run
                   overwrite:bool=False, # start anew where there are results already
                   progress:Callable|None=None, # called as progress(stage, done, total)
+                  log:Logger|None=None, # that gets a line a stage
                   )->Run: # what the folder holds
     "Fit surfaces to given membranes (the stages contours and surface)."
     with locked_folder(folder):
-        job = job_on(path, folder, 'membranes', membranes, volume, settings, overwrite, progress)
+        job = job_on(path, folder, 'membranes', membranes, volume, settings, overwrite, progress, log)
         before = job.record.stages['connect'].key if 'connect' in job.record.stages else ''
         stages = stages_of('membranes')
         begin(job, stages)
         return finish(job, do_stages(job, stages, before))
+
+
+def make_report(path, # the input, which the log names
+                folder, # of the run
+                progress:Callable, # called as progress(stage, done, total)
+                log:Logger|None=None, # that gets a line
+                )->Path: # of the report
+    "Write the report of a run, whichever stage it began with."
+    from cryoseg.show.report import write_report
+    with stage_logged(log, path, 'report', folder):
+        progress('report', 0, 1)
+        report = write_report(folder)
+        progress('report', 1, 1)
+    return report
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #7392cc2b
 def renumbered(links:list, # of Link, as a person left them

@@ -352,3 +352,15 @@ def test_settings_in_A_are_not_ignored_in_silence_where_the_size_is_unknown():
         warnings.simplefilter('error')
         find_membranes(np.zeros((4, 8, 8), bool), None)
         find_membranes(np.zeros((4, 8, 8), bool), 10., ConnectSettings(min_area_A2=5.))
+
+
+def test_progress_goes_up_to_the_end_and_changes_nothing():
+    z, y, x = np.ogrid[-20:20, -24:24, -24:24]
+    mask = abs(np.sqrt(z**2 + y**2 + x**2) - 15) < 1.2
+    thick = abs(np.sqrt(z**2 + y**2 + x**2) - 14) < 5
+    for labels in (mask, thick):
+        told = []
+        found, plain = find_membranes(labels, 10., progress=lambda done, total: told.append((done, total))), find_membranes(labels, 10.)
+        steps = [done for done, _ in told]
+        assert steps[0] == 0 and steps == sorted(steps) and 90 < steps[-1] < 100 and {total for _, total in told} == {100}
+        assert (found.membranes == plain.membranes).all() and found.table == plain.table
