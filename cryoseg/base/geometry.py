@@ -197,12 +197,12 @@ class Ellipsoid:
 
     def at(self,
            directions:np.ndarray, # (n,3) unit
-           displacement:np.ndarray|float=0., # (n,) signed distance from the surface
-           )->np.ndarray: # (n,3)
+           displacement:np.ndarray|float=0., # (n,) signed distance from the surface, or (...,n)
+           )->np.ndarray: # (n,3), or (...,n,3)
         "Find the point of each ray with that signed distance."
         gradient = np.linalg.norm(directions @ self.matrix.T, axis=1)
         on_surface = np.linalg.solve(self.matrix.T, directions.T).T
-        return self.centre + (1 + displacement*gradient)[:, None]*on_surface
+        return self.centre + (1 + displacement*gradient)[..., None]*on_surface
 
     def area(self)->float: # the unit of the points, squared
         "Area of the surface, exact, by Carlson's integral."
