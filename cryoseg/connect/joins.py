@@ -10,9 +10,9 @@ __all__ = ['BODY', 'PATCH', 'SLICES', 'CONTACT', 'LEAFLET', 'LEAFLETS', 'LEAFLET
            'MIN_OFF_CENTRE', 'MAX_RIM', 'MIN_FACING', 'MIN_NORMALS', 'PATCH_GAPS', 'PATCH_SIZE', 'MIN_PATCH',
            'MIN_SIDE', 'N_TERMS', 'NO_PATCH', 'REACH_BOTH', 'REACH_SMALL', 'MIN_VOTES', 'MIN_AGREED', 'MIN_WIDTH',
            'Join', 'joined', 'join_leaflets', 'OnShell', 'on_shell', 'quadric_misses', 'two_faces', 'too_flat',
-           'one_body_cost', 'side_by_side', 'join_on_bodies', 'Rim', 'mean_of_surroundings', 'rim_cells', 'RimCell',
-           'HeightFit', 'height_terms', 'fit_height', 'curvature_along', 'PatchFit', 'patch_cost', 'Bridges',
-           'list_bridges', 'join_across_gaps']
+           'one_body_cost', 'side_by_side', 'join_on_bodies', 'Rim', 'rim_cells', 'RimCell', 'HeightFit',
+           'height_terms', 'fit_height', 'curvature_along', 'PatchFit', 'patch_cost', 'Bridges', 'list_bridges',
+           'join_across_gaps']
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #425720b2
 from collections.abc import Callable
@@ -23,7 +23,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from ..base.geometry import Ellipsoid, farthest_points
+from ..base.geometry import Ellipsoid, farthest_points, neighbour_means
 from .pieces import Piece, Scale, fit_body, is_plate, shell_seen, with_body
 from .split import gap_of_boxes, nearest_approach, run_along
 
@@ -402,24 +402,9 @@ class Rim(NamedTuple):
     outward:np.ndarray # (k,3) directions in the sheet, unit vectors
 
 
-def mean_of_surroundings(points:np.ndarray, # (n,3)
-                         reach:float, # in their unit
-                         )->np.ndarray: # (n,3)
-    "The mean of all points within reach of each point, itself among them."
-    n = len(points)
-    i, j = cKDTree(points).query_pairs(reach, output_type='ndarray').T
-    one = np.concatenate([i, j])
-    other = np.concatenate([j, i])
-    counts = 1 + np.bincount(one, minlength=n)
-    sums = points.copy()
-    for axis, column in enumerate(points.T):
-        sums[:, axis] += np.bincount(one, column[other], n)
-    return sums/counts[:, None]
-
-
 def rim_cells(piece:Piece)->Rim: # empty where there is no rim
     "Find the edge of a sheet: cells whose neighbours all lie to one side."
-    away = piece.cells - mean_of_surroundings(piece.cells, RIM_REACH*piece.cell)
+    away = -neighbour_means(piece.cells, RIM_REACH*piece.cell, piece.cells)
     off_centre = np.linalg.norm(away, axis=1) > MIN_OFF_CENTRE*piece.cell
     rim = np.flatnonzero(off_centre & np.isfinite(piece.normals).all(1))
     if len(rim) == 0:

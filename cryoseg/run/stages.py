@@ -264,14 +264,12 @@ class Fitted(NamedTuple):
     surface:Surface
 
 
-def fit_membrane(task:FitTask)->Fitted: # a star-shaped body is measured later: it may be one of two
+def fit_membrane(task:FitTask)->Fitted: # without the model behind the surface
     "Select the voxels of a membrane, fit its surface, and measure it."
     from cryoseg.surface.select import prune_points
     kept = task.voxels[prune_points(task.voxels.astype(float))]
     surface = fit_one(kept.astype(float), task.shape, task.settings, task.id, task.seed)
-    if surface.method != 'star':            # the models of the others are large
-        surface = measure_one(surface, task.settings, task.seed)
-    return Fitted(task.id, kept, surface)
+    return Fitted(task.id, kept, measure_one(surface, task.settings, task.seed))
 
 
 WORTH_SHARING = 200_000     # voxels of membranes; with fewer it takes longer to start the processes
@@ -296,17 +294,19 @@ def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  workers:int=1, # processes that fit membranes side by side; the surfaces are the same
                  )->list: # of Surface, one an id
     "Select the voxels of each membrane (§6.1) and fit its surface (§6.2); double membranes are fitted together."
+    from cryoseg.surface.fit import Shelf
     from cryoseg.surface.nested import refit_nested
     from cryoseg.surface.select import membrane_voxels
-    by_id, surfaces = membrane_voxels(membranes), []
+    by_id, surfaces, shelf = membrane_voxels(membranes), [], Shelf()
     tasks = [FitTask(id, voxels, membranes.shape, settings, seed) for id, voxels in by_id.items()]
     for done, (id, kept, surface) in enumerate(_fit_all(tasks, workers), 1):
-        by_id[id] = kept
-        surfaces.append(surface)
+        by_id[id] = by_id[id][:len(kept)]
+        by_id[id][:] = kept                 # in their place: all voxels of a volume may lie in a file
+        surfaces.append(shelf.surface(surface))
         if progress:
             progress(done, len(by_id))
-    surfaces = refit_nested(surfaces, by_id, membranes.shape, settings, seed)
-    return measure_surfaces(surfaces, settings, seed)
+    return refit_nested(surfaces, by_id, membranes.shape, settings, seed,
+                        finish=lambda surface: shelf.surface(measure_one(surface, settings, seed)))
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #d2c87b87
 def voxels_to_fit(job:Job)->np.ndarray: # (Z,Y,X) ids

@@ -18,6 +18,8 @@ from scipy.spatial import cKDTree
 from ..base.geometry import Ellipsoid
 from ..base.geometry import connected_groups
 from ..base.geometry import local_planes
+from ..base.geometry import neighbour_means
+from ..base.spacing import neighbour_spacing
 from ..base.mesh import face_edges
 from ..base.mesh import vertex_areas
 from ..base.mesh import vertex_normals
@@ -103,19 +105,29 @@ def check_edge(radius:float, # of the body, voxels
     return max(settings.edge_vox, radius/MESH_PARTS)
 
 
+def _why_unexplained(misfit, settings):
+    "Say whether too few voxels lie on a surface, by their distances from it."
+    explained = near_surface(misfit).mean()
+    if explained >= settings.min_explained:
+        return None
+    on_it = f'only {explained:.0%} of its voxels lie on one star-shaped body'
+    return f'{on_it}: two bodies under one id, or a concave or open one'
+
+
+def _why_crossing(star, mesh):
+    "Say whether the surface of a star runs through its centre."
+    deepest = star.displacement(mesh.directions).mean.min()
+    crosses = deepest < -MIN_CENTRE_DEPTH*star.ellipsoid.axes[2]
+    return 'the fitted surface runs through its own centre' if crosses else None
+
+
 def why_not_star(star, # StarShape, fitted to the points
                  points:np.ndarray, # (n,3) voxels of one membrane
                  settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
                  )->str|None: # None where the voxels lie on a star-shaped body
     "Say what speaks against one star-shaped body, in one clause."
-    explained = near_surface(star.distance(points)).mean()
-    if explained < settings.min_explained:
-        on_it = f'only {explained:.0%} of its voxels lie on one star-shaped body'
-        return f'{on_it}: two bodies under one id, or a concave or open one'
-    ellipsoid = star.ellipsoid
-    directions = star.mesh(check_edge(ellipsoid.radius, settings)).directions
-    deepest = star.displacement(directions)[0].min()
-    return 'the fitted surface runs through its own centre' if deepest < -MIN_CENTRE_DEPTH*ellipsoid.axes[2] else None
+    why_not = _why_unexplained(star.distance(points), settings)
+    return why_not or _why_crossing(star, star.mesh(check_edge(star.ellipsoid.radius, settings)))
 
 # %% ../../nbs/6_surface/06e_checks.ipynb #959eacdb
 MIN_GAP_VOX = 4.                # a vertex so near to a voxel is covered: half a thick membrane, and a little
@@ -139,10 +151,9 @@ def covered_vertices(vertices:np.ndarray, # (n,3) of a mesh, voxels
                      radius:float, # of the ball of about its size, voxels
                      )->np.ndarray: # (n,) bool
     "Mark the vertices that have a voxel near."
-    tree = cKDTree(points)
-    spacing = np.median(tree.query(points, k=2)[0][:, 1])
+    spacing = np.median(neighbour_spacing(points))
     gap = max(MIN_GAP_VOX, GAP_SPACINGS*spacing, radius/GAP_PARTS)
-    return tree.query(vertices)[0] < gap
+    return cKDTree(points).query(vertices, distance_upper_bound=gap)[0] < gap
 
 
 def outside_volume(vertices:np.ndarray, # (n,3) voxels
@@ -228,12 +239,16 @@ def why_not_closed(star, # StarShape, fitted to the points
                    settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
                    )->str|None: # None where the body may be closed
     "Say what speaks against a closed star-shaped body, in one clause."
-    why_not = why_not_star(star, points, settings)
+    misfit = star.distance(points)
+    why_not = _why_unexplained(misfit, settings)
     if why_not:
         return why_not
     radius = star.ellipsoid.radius
     mesh = star.mesh(check_edge(radius, settings))
-    near = points[near_surface(star.distance(points))]
+    why_not = _why_crossing(star, mesh)
+    if why_not:
+        return why_not
+    near = points[near_surface(misfit)]
     return why_not_covered(mesh.vertices, mesh.faces, near, points, radius, shape,
                            settings.min_coverage, max_opening=settings.max_opening)
 
@@ -247,6 +262,5 @@ def one_sidedness(on:np.ndarray, # (n,3) points of a sheet
                   radius:float, # of the neighbourhoods, voxels
                   )->np.ndarray: # (n,) 0 in the midst of a sheet, 1 at its straight edge
     "Measure how far each point's neighbours lie to one side of it."
-    neighbours = cKDTree(points).query_ball_point(on, radius)
-    lean = [np.linalg.norm(points[near].mean(0) - p)/radius for p, near in zip(on, neighbours)]
-    return np.maximum(np.array(lean) - ROUGH_LEAN, 0)/(HALF_DISC_MEAN - ROUGH_LEAN)
+    lean = np.linalg.norm(neighbour_means(on, radius, points), axis=1)/radius
+    return np.maximum(lean - ROUGH_LEAN, 0)/(HALF_DISC_MEAN - ROUGH_LEAN)

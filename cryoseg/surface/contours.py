@@ -6,10 +6,10 @@
 __all__ = ['CELL_PX', 'MARGIN_PX', 'MIDDLE_RANK', 'MAX_CELLS', 'MIN_ANCHOR_GAP_PX', 'MIN_NORMAL_PX', 'ANCHOR_WEIGHT', 'WEIGHTS',
            'MIN_LENGTH', 'MIN_LENGTH_PX', 'MAX_LENGTH', 'MAX_AMPLITUDE', 'STEP_PX', 'VERTICES', 'BOX_MARGIN_PX',
            'ELLIPSE_MARGIN', 'MAX_BOX', 'GRID_PX', 'GRID_POINTS', 'MIN_GRADIENT', 'MIN_VERTICES', 'MAX_OUTSIDE',
-           'ROBUST_SIGMAS', 'ROBUST_PX', 'MAX_LEFT_OUT', 'MAX_THICKNESS', 'NO_NEIGHBOUR', 'MiddleLine', 'middle_line',
-           'CurveProcess', 'CurveData', 'curve_data', 'beyond_ellipse', 'fit_process', 'polygon_area', 'polygon_length',
-           'resample', 'cut_open', 'DrawnCurve', 'why_open', 'judge_contour', 'Section', 'close_section', 'fit_section',
-           'fit_contours', 'voxels_near_contours']
+           'ROBUST_SIGMAS', 'ROBUST_PX', 'MAX_LEFT_OUT', 'MAX_THICKNESS', 'NO_NEIGHBOUR', 'FARTHEST_REACHES',
+           'MiddleLine', 'middle_line', 'CurveProcess', 'CurveData', 'curve_data', 'beyond_ellipse', 'fit_process',
+           'polygon_area', 'polygon_length', 'resample', 'cut_open', 'DrawnCurve', 'why_open', 'judge_contour',
+           'Section', 'close_section', 'fit_section', 'fit_contours', 'voxels_near_contours']
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #72e68dd8
 from collections.abc import Callable
@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, find_objects
 from scipy.spatial import cKDTree
 
+from ..base.scratch import by_slabs
 from ..base.geometry import average_in_cells, prune_sparse
 from ..result.records import Contour
 from .settings import ContourSettings
@@ -28,7 +29,7 @@ from .ellipse import EllipseFit, fit_ellipse
 from .ellipse import ellipse_from_parameters, ellipse_parameters, normal_jacobian
 from .gp import GaussianProcess, box_diagonal, fit_gp
 from .gp import gaussian_draws, offset_anchors, one_blas_thread, zero_curve
-from .select import follow_ellipses, membrane_points, prune_points, subvoxel_points
+from .select import follow_ellipses, membrane_voxels, prune_points, subvoxel_points
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #d3fe7710
 CELL_PX = 3.            # pixels are averaged in squares of this side
@@ -456,6 +457,7 @@ NO_NEIGHBOUR = 'no ellipse near that of the neighbouring slices fits'
 
 def _fit_membrane(id, points, shape, settings, seed):
     "The contours of one membrane of a volume, slice by slice; its ellipses know their neighbours."
+    points = points.astype(float)
     kept = points[prune_points(points)]
     ellipses = follow_ellipses(kept, settings.ellipse, seed)
     for z in np.unique(points[:, 0]).astype(int).tolist():
@@ -475,13 +477,13 @@ def fit_contours(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
     method = settings.method or ('auto' if image else 'none')
     if method == 'none':
         return []
-    by_id = membrane_points(membranes)
+    by_id = membrane_voxels(membranes)
     shape = membranes.shape[1:]
     total = sum(len(np.unique(points[:, 0])) for points in by_id.values())
     curves = []
     for id, points in by_id.items():
         if image:
-            fitted = [fit_section(points[:, 1:], shape, settings, id, seed=seed)]
+            fitted = [fit_section(points[:, 1:].astype(float), shape, settings, id, seed=seed)]
         else:
             fitted = _fit_membrane(id, points, shape, settings, seed)
         for curve in fitted:
@@ -491,13 +493,13 @@ def fit_contours(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
     return curves
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #4d9e7b34
-def _select_in_slice(selected, best, ids, curve, free, settings):
+def _select_near(selected, best, ids, free, corner, curve, settings):
     "Drop what lies off a contour, and claim free pixels near it; `best` holds the distance of those claimed."
     own = ids == curve.id
     pixels = np.argwhere(own | free)
     if not len(pixels):
         return
-    away, k = cKDTree(curve.points).query(pixels)
+    away, k = cKDTree(curve.points).query(pixels + corner)
     reach = settings.reach_px + np.minimum(2*curve.sigma[k], settings.reach_px)
     mine = own[tuple(pixels.T)]
     y, x = pixels[mine & (away > reach)].T
@@ -508,19 +510,42 @@ def _select_in_slice(selected, best, ids, curve, free, settings):
     best[y, x] = away[claim]
 
 
+FARTHEST_REACHES = 2    # how far a curve may claim pixels, in units of the reach
+
+
+def _box_to_look_at(curve, own_box, settings, shape):
+    "The corners (2,), (2,) of the box where a curve may claim pixels and where those of its membrane are."
+    margin = FARTHEST_REACHES*settings.reach_px + 1
+    low, high = curve.points.min(0) - margin, curve.points.max(0) + margin
+    if own_box is not None:
+        low = np.minimum(low, [side.start for side in own_box])
+        high = np.maximum(high, [side.stop for side in own_box])
+    return np.clip(np.floor(low).astype(int), 0, shape), np.clip(np.ceil(high).astype(int), 0, shape)
+
+
+def _select_in_slice(selected, ids, curves, free, settings):
+    "Select the pixels near the curves of one slice, each in its own box: a slice may hold hundreds."
+    best = np.full(ids.shape, np.inf)
+    own_boxes = dict(enumerate(find_objects(ids), 1))
+    for curve in curves:
+        corner, end = _box_to_look_at(curve, own_boxes.get(curve.id), settings, ids.shape)
+        box = tuple(map(slice, corner, end))
+        _select_near(selected[box], best[box], ids[box], free[box], corner, curve, settings)
+
+
 def voxels_near_contours(membranes:np.ndarray, # (Z,Y,X) integer ids
                          curves:list, # of Contour
                          labelled:np.ndarray|None=None, # (Z,Y,X) bool: voxels of no membrane that may be claimed
                          settings:ContourSettings=ContourSettings(), # how near is near
                          )->np.ndarray: # (Z,Y,X) the ids of the voxels that are selected for the surfaces
     "Select the voxels of each membrane that lie near its curves (§6.1); slices without a curve keep theirs."
-    selected = membranes.copy()
-    nearest = {}
+    selected = by_slabs(np.asarray, membranes, membranes.dtype)
+    by_slice = {}
     for curve in curves:
-        if not len(curve.points):
-            continue
-        z, ids = curve.z, membranes[curve.z]
+        if len(curve.points):
+            by_slice.setdefault(curve.z, []).append(curve)
+    for z, there in by_slice.items():
+        ids = np.asarray(membranes[z])
         free = np.zeros(ids.shape, bool) if labelled is None else (ids == 0) & labelled[z]
-        best = nearest.setdefault(z, np.full(ids.shape, np.inf))
-        _select_in_slice(selected[z], best, ids, curve, free, settings)
+        _select_in_slice(selected[z], ids, there, free, settings)
     return selected

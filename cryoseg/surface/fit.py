@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['one_blas_thread', 'CENTRE_STEP', 'HELD_CELL_VOX', 'MIN_HELD', 'LIGHT_VOXELS', 'LIGHT_POINTS', 'LIGHT_DENSE',
-           'LIGHT_RADIUS_VOX', 'LIGHT_SIDES', 'MIN_GAIN', 'clean_points', 'fit_surface', 'HeldOut', 'held_out_errors',
-           'fit_auto']
+           'LIGHT_RADIUS_VOX', 'LIGHT_SIDES', 'MIN_GAIN', 'SHELF_BYTES', 'ALIGNED', 'clean_points', 'fit_surface',
+           'HeldOut', 'held_out_errors', 'fit_auto', 'Shelf']
 
 # %% ../../nbs/6_surface/06i_fit.ipynb #22f304ae
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from ..base.geometry import Ellipsoid
 from ..base.geometry import average_in_cells
 from ..base.geometry import farthest_points
 from ..base.geometry import prune_sparse
+from ..base.scratch import IN_MEMORY_BYTES
+from ..base.scratch import scratch_array
 from ..result.records import Surface
 from ..result.records import refused_surface
 from .settings import SURFACE_METHODS
@@ -175,3 +178,41 @@ def fit_auto(points:np.ndarray, # (n,3) pruned voxels of one membrane
             return concave
         note = f'{note}, but {concave.reason}'
     return with_note(star_surface(body.star, points, shape, settings, id, seed), note)
+
+# %% ../../nbs/6_surface/06i_fit.ipynb #468d0f1e
+SHELF_BYTES = 1 << 27           # of one temporary file
+
+
+class Shelf:
+    "Keeps the arrays of many small records in a few large arrays, which are temporary files."
+
+    def __init__(self):
+        self.block = scratch_array((IN_MEMORY_BYTES,), np.uint8)    # the first is memory: most runs need no more
+        self.used = 0
+
+    def array(self,
+              values:np.ndarray, # of any shape
+              )->np.ndarray: # equal to it
+        "Lay an array down."
+        if self.used + values.nbytes > len(self.block):
+            self.block = scratch_array((max(SHELF_BYTES, values.nbytes),), np.uint8)
+            self.used = 0
+        place = self.block[self.used:self.used + values.nbytes]
+        self.used += -(-values.nbytes//ALIGNED)*ALIGNED
+        kept = place.view(values.dtype).reshape(values.shape)
+        kept[...] = values
+        return kept
+
+    def surface(self,
+                surface:Surface, # without its model
+                )->Surface: # equal to it
+        "Lay the mesh of a surface down, and its curvature."
+        curvature = surface.curvature and self._record(surface.curvature)
+        return self._record(replace(surface, curvature=curvature))
+
+    def _record(self, record):
+        arrays = {name: value for name, value in vars(record).items() if isinstance(value, np.ndarray)}
+        return replace(record, **{name: self.array(value) for name, value in arrays.items()})
+
+
+ALIGNED = 8                     # bytes: of a number in double precision

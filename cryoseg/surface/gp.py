@@ -9,7 +9,7 @@ __all__ = ['ROUNDING', 'BLOCK', 'JITTER', 'LEARN_JITTER', 'IMPOSSIBLE', 'one_bla
            'ThinPlate', 'ThinPlate2D', 'ThinPlate3D', 'CovarianceBlocks', 'joint_covariance',
            'value_gradient_covariance', 'Posterior', 'GaussianProcess', 'log_evidence', 'Likelihood',
            'log_likelihood_and_gradient', 'fit_gp', 'zero_density', 'positional_sigma', 'fit_curve', 'ZeroCurve',
-           'zero_curve', 'Anchors', 'offset_anchors', 'gaussian_draws', 'FeatureProcess', 'FeaturePosterior',
+           'zero_curve', 'Anchors', 'offset_anchors', 'gaussian_draws', 'Moments', 'FeatureProcess', 'FeaturePosterior',
            'feature_posterior', 'FeatureProblem', 'posterior_nodes', 'fit_features']
 
 # %% ../../nbs/6_surface/06b_gp.ipynb #72a17af6
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg.lapack import dtrtri
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
@@ -124,8 +125,14 @@ class Matern32(Kernel):
 class Matern52(Kernel):
     "The Matérn kernel of order 5/2: functions with two continuous derivatives."
     def value(self, r): # distances
-        q = 5**.5*r/self.scale
-        return (1 + q + q*q/3)*np.exp(-q)
+        q = 5**.5*r
+        q /= self.scale
+        falling = np.exp(-q)
+        k = q*q
+        k /= 3
+        k += 1 + q
+        k *= falling                        # (1 + q + q²/3) exp(-q), with few arrays of its size
+        return k
 
     def first(self, r): # distances
         q = r/self.scale
@@ -237,7 +244,7 @@ def value_gradient_covariance(kernel:Kernel, # at its scale
     return joint
 
 # %% ../../nbs/6_surface/06b_gp.ipynb #63b41db8
-BLOCK = 512             # points that are asked at once: their covariance with a thousand values fits the cache
+BLOCK = 128             # points that are asked at once: their covariance with a thousand values fits the cache
 
 # %% ../../nbs/6_surface/06b_gp.ipynb #b4522db0
 class Posterior:
@@ -509,6 +516,12 @@ def gaussian_draws(covariance:np.ndarray, # (m,m)
     return rng.standard_normal((n, len(eigenvalues)))*np.sqrt(eigenvalues.clip(0)) @ vectors.T
 
 
+class Moments(NamedTuple):
+    "What a process says of some places."
+    mean:np.ndarray # (m,)
+    variance:np.ndarray # (m,) without the noise
+
+
 @dataclass(frozen=True)
 class FeatureProcess:
     "f(x) = features(x) @ c with Gaussian coefficients c: a Gaussian process of kernel features(x) C features(x')ᵀ."
@@ -528,8 +541,14 @@ class FeatureProcess:
                  query:np.ndarray, # (m,d) points
                  )->np.ndarray: # (m,)
         "Compute the posterior variance, without the noise."
+        return self.moments(query).variance
+
+    def moments(self,
+                query:np.ndarray, # (m,d) points
+                )->Moments: # (m,) each
+        "Compute mean and variance together: the features cost as much as the rest."
         f = self.features(query)
-        return ((f @ self.covariance)*f).sum(1).clip(0)
+        return Moments(f @ self.coefficients, ((f @ self.covariance)*f).sum(1).clip(0))
 
     def sample(self,
                query:np.ndarray, # (m,d) points
@@ -548,17 +567,27 @@ class FeaturePosterior(NamedTuple):
     log_determinant:float # of the prior's covariance over the posterior's
 
 
+def _whitened(log_variance, gram, noise):
+    "Prior standard deviations; Cholesky factor of the posterior's precision of coefficients in units of them."
+    half = np.exp(log_variance/2)
+    precision = half[:, None]*gram*half/noise
+    precision[np.diag_indices_from(precision)] += 1
+    return half, np.linalg.cholesky(precision)
+
+
+def _inverse(cholesky):
+    "The inverse of a lower triangular matrix."
+    return dtrtri(cholesky, lower=1)[0]
+
+
 def feature_posterior(log_variance:np.ndarray, # (p,) log prior variances of the coefficients
                       gram:np.ndarray, # (p,p) the weighted sum of the features' products
                       right:np.ndarray, # (p,) the weighted sum of the features times the values
                       noise:float, # variance of a value of weight 1
                       )->FeaturePosterior: # by Bayesian linear regression
     "Condition the coefficients on the values."
-    half = np.exp(log_variance/2)
-    inner = half[:, None]*gram*half/noise
-    inner[np.diag_indices_from(inner)] += 1
-    cholesky = np.linalg.cholesky(inner)
-    root = solve_triangular(cholesky, np.diag(half), lower=True, check_finite=False)
+    half, cholesky = _whitened(log_variance, gram, noise)
+    root = _inverse(cholesky)*half
     covariance = root.T @ root
     return FeaturePosterior(covariance @ right/noise, covariance, 2*np.log(np.diag(cholesky)).sum())
 
@@ -582,17 +611,32 @@ class FeatureProblem:
         log_variance = self.prior(theta[:-1])[0] + np.log(variance_inflation)
         return feature_posterior(log_variance, self.gram, self.right, np.exp(theta[-1]))
 
+    def _solve(self, theta, log_variance):
+        "What `value` and `cost` share: the Cholesky factor, the mean of the coefficients, the value."
+        noise = np.exp(theta[-1])
+        half, cholesky = _whitened(log_variance, self.gram, noise)
+        mean = half*cho_solve((cholesky, True), half*self.right, check_finite=False)/noise
+        log_determinant = 2*np.log(np.diag(cholesky)).sum()
+        value = .5*(self.square - mean @ self.right)/noise + .5*log_determinant + .5*self.n*theta[-1]
+        z = (theta - self.centre)/self.spread
+        return cholesky, mean, value + .5*z @ z
+
+    def value(self, theta:np.ndarray)->float: # (k+1,) hyper-parameters and log noise variance -> minus the log
+        "Evaluate minus the log posterior of the hyper-parameters, up to a constant."
+        return self._solve(theta, self.prior(theta[:-1])[0])[2]
+
     def cost(self, theta:np.ndarray)->Likelihood: # (k+1,) hyper-parameters and log noise variance -> minus the log
         "Evaluate minus the log posterior of the hyper-parameters, up to a constant, and its gradient."
         log_variance, derivatives = self.prior(theta[:-1])
         noise = np.exp(theta[-1])
-        mean, covariance, log_determinant = feature_posterior(log_variance, self.gram, self.right, noise)
-        value = .5*(self.square - mean @ self.right)/noise + .5*log_determinant + .5*self.n*theta[-1]
-        by_variance = .5*(1 - (mean**2 + np.diag(covariance))/np.exp(log_variance))
+        cholesky, mean, value = self._solve(theta, log_variance)
+        left = (_inverse(cholesky)**2).sum(0)       # of each prior variance: the fraction that the values leave
+        by_variance = .5*(1 - mean**2/np.exp(log_variance) - left)
         residual = self.square - 2*mean @ self.right + mean @ self.gram @ mean
-        by_noise = .5*(self.n - (residual + (covariance*self.gram).sum())/noise)
-        z = (theta - self.centre)/self.spread
-        return Likelihood(value + .5*z @ z, np.r_[derivatives @ by_variance, by_noise] + z/self.spread)
+        learnt = len(left) - left.sum()
+        by_noise = .5*(self.n - residual/noise - learnt)
+        pull = (theta - self.centre)/self.spread**2
+        return Likelihood(value, np.r_[derivatives @ by_variance, by_noise] + pull)
 
 # %% ../../nbs/6_surface/06b_gp.ipynb #9ff07f92
 NODE_REACH = -1.2, 0., 1.2      # where hyper-parameters are tried on each axis, in standard deviations
@@ -639,7 +683,7 @@ def fit_features(features:Callable, # (n,d) points -> (n,p)
     options = dict(maxiter=FEATURE_STEPS)
     best = minimize(problem.cost, start, jac=True, method='L-BFGS-B', bounds=bounds, options=options).x
     nodes = posterior_nodes(problem.cost, best, np.array(bounds, float))
-    score = np.array([-problem.cost(theta).value for theta in nodes])
+    score = np.array([-problem.value(theta) for theta in nodes])
     weight = np.exp(score - score.max())/np.exp(score - score.max()).sum()
     parts = [problem.posterior(theta, variance_inflation) for theta in nodes]
     mean = sum(w*part.mean for w, part in zip(weight, parts))

@@ -308,6 +308,7 @@ def refit_nested(surfaces:list, # of Surface, each fitted by itself
                  shape:tuple, # (Z,Y,X) of the volume
                  settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
                  seed:int=0, # of all that is drawn
+                 finish:Callable|None=None, # applied to each surface that was fitted anew
                  )->list: # of Surface, in the same order
     "Fit double membranes together; all other surfaces stay as they are."
     if settings.method != 'auto':
@@ -321,6 +322,6 @@ def refit_nested(surfaces:list, # of Surface, each fitted by itself
         except (ValueError, np.linalg.LinAlgError):                 # each stays as it was fitted by itself
             continue
         if refitted is not None:
-            surfaces[outer], surfaces[inner] = refitted
+            surfaces[outer], surfaces[inner] = map(finish, refitted) if finish else refitted
             used |= {outer, inner}
     return surfaces

@@ -8,12 +8,14 @@ __all__ = ['CELL_VOX', 'MIN_VOXELS', 'MIN_CELLS', 'MIN_IN_PLANE', 'SPARSE_CELL',
            'slice_smoothness', 'follow_ellipses', 'pixels_near_curve', 'subvoxel_points']
 
 # %% ../../nbs/6_surface/06c_select.ipynb #016f9786
+from collections import Counter
+
 import numpy as np
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 from ..base.geometry import average_in_cells, local_planes, prune_sparse
-from ..base.scratch import slabs
+from ..base.scratch import scratch_array, slabs
 from .settings import EllipseSettings
 from .ellipse import Ellipse, EllipseFit, fit_ellipse, fit_ellipse_near
 
@@ -29,14 +31,30 @@ def _sorted_by_id(slab, start):
     return zip(names.tolist(), np.split(voxels, starts[1:]))
 
 
+def _voxel_counts(membranes):
+    "How many voxels each id has, ids in order."
+    counts = Counter()
+    for part in slabs(membranes.shape):
+        slab = np.asarray(membranes[part])
+        ids, n = np.unique(slab[slab != 0], return_counts=True)
+        counts.update(dict(zip(ids.tolist(), n.tolist())))
+    return dict(sorted(counts.items()))
+
+
 def membrane_voxels(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                     )->dict[int, np.ndarray]: # id -> (n,3) int32 z,y,x, in scan order
-    "Sort the voxels of a volume by the membrane that they belong to."
-    found = {}
+    "Sort the voxels of a volume by the membrane that they belong to, in a temporary file where they are many."
+    counts = _voxel_counts(membranes)
+    ends = np.cumsum(list(counts.values()), dtype=int)
+    table = scratch_array((sum(counts.values()), 3), np.int32)
+    by_id = dict(zip(counts, np.split(table, ends[:-1])))
+    filled = dict.fromkeys(counts, 0)
     for part in slabs(membranes.shape):
         for id, voxels in _sorted_by_id(np.asarray(membranes[part]), part.start):
-            found.setdefault(id, []).append(voxels)
-    return {id: np.concatenate(found.pop(id)) for id in sorted(found)}
+            start = filled[id]
+            filled[id] += len(voxels)
+            by_id[id][start:filled[id]] = voxels
+    return by_id
 
 
 def membrane_points(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background

@@ -22,6 +22,7 @@ from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
 from ..base.geometry import connected_groups
+from ..base.geometry import neighbour_means
 from ..base.geometry import farthest_points
 from ..base.geometry import orient_normals
 from ..base.geometry import project_to_sheet
@@ -59,9 +60,8 @@ MIN_ORIENTED = 20               # fewer points with a normal are no sheet
 
 def _lean(on, points, radius):
     "How far the mean of each point's neighbours is from it; inf where there are none."
-    neighbours = cKDTree(points).query_ball_point(on, radius)
-    lean = [np.linalg.norm(points[near].mean(0) - p) if near else np.inf for p, near in zip(on, neighbours)]
-    return np.array(lean)
+    lean = np.linalg.norm(neighbour_means(on, radius, points), axis=1)
+    return np.where(np.isnan(lean), np.inf, lean)
 
 
 class OrientedPoints(NamedTuple):

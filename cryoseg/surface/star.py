@@ -24,12 +24,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ..base.compiled import compiled
 from ..base.geometry import Ellipsoid
 from ..base.geometry import fibonacci_sphere
 from ..base.geometry import fit_ellipsoid
 from ..base.geometry import harmonic_degrees
 from ..base.geometry import icosphere
 from ..base.geometry import spherical_harmonics
+from ..base.mesh import area_and_volume
 from ..base.mesh import ball_diameter
 from ..base.mesh import clip_to_volume
 from ..base.mesh import mesh_area
@@ -75,16 +77,29 @@ class Displacements(NamedTuple):
     counts:np.ndarray # (m,) voxels behind each
 
 
+@compiled()
+def _middles(values, group, counts):
+    "The upper middle of the values of each group, of which the sizes are known; nan of none."
+    start = np.cumsum(counts) - counts
+    place = start.copy()
+    gathered = np.empty(len(values))
+    for value, k in zip(values, group):
+        gathered[place[k]] = value
+        place[k] += 1
+    middle = np.full(len(counts), np.nan)
+    for k in range(len(counts)):
+        if counts[k] > 0:
+            middle[k] = np.sort(gathered[start[k]:place[k]])[counts[k]//2]
+    return middle
+
+
 def group_median(values:np.ndarray, # (n,)
                  group:np.ndarray, # (n,) number of each value's group
                  n_groups:int, # how many groups there are
                  )->np.ndarray: # (n_groups,) nan where a group is empty; of an even number the upper middle
     "Compute the median of the values of each group."
-    order = np.lexsort((values, group))
     counts = np.bincount(group, minlength=n_groups)
-    start = np.cumsum(counts) - counts
-    middle = np.minimum(start + counts//2, len(values) - 1)
-    return np.where(counts > 0, values[order][middle], np.nan)
+    return _middles(np.asarray(values, float), group, counts)
 
 # %% ../../nbs/6_surface/06f_star.ipynb #05d62c85
 def near_group_median(values:np.ndarray, # (n,) voxels
@@ -157,7 +172,7 @@ def label_noise(ellipsoid:Ellipsoid, # fitted to the points
     return (settings.label_sigma_vox**2 + (settings.flat_sigma_vox*flat)**2)*max(1., cells_a_stretch)
 
 # %% ../../nbs/6_surface/06f_star.ipynb #ca0e2a9d
-BLOCK = 10_000                  # directions handled at a time: the harmonics of all would not fit in the cache
+BLOCK = 1_000                   # directions handled at a time: the harmonics of more would not fit in the cache
 
 
 ICOSAHEDRON_EDGE = 1.1          # of the unit sphere (1.05), and a little
@@ -182,7 +197,7 @@ class StarMesh(NamedTuple):
 
 class SampleMeshes(NamedTuple):
     "Meshes of a body drawn from its posterior."
-    vertices:list # of (n,3), one a sample
+    vertices:np.ndarray # (samples,n,3)
     faces:np.ndarray # (m,3) of each
 
 # %% ../../nbs/6_surface/06f_star.ipynb #5bb6dd44
@@ -196,13 +211,15 @@ class StarShape:
                      directions:np.ndarray, # (n,3) unit
                      )->Displacement: # of the posterior
         "The displacement in some directions."
-        return Displacement(self.process.mean(directions), np.sqrt(self.process.variance(directions)))
+        blocks = np.array_split(directions, max(1, len(directions)//BLOCK))
+        mean, variance = (np.concatenate(part) for part in zip(*map(self.process.moments, blocks)))
+        return Displacement(mean, np.sqrt(variance))
 
     def distance(self,
                  points:np.ndarray, # (n,3) voxels
                  )->np.ndarray: # (n,) first order, negative inside
         "Signed distances of points from the surface."
-        blocks = np.array_split(points, max(1, len(points)//(2*BLOCK)))
+        blocks = np.array_split(points, max(1, len(points)//BLOCK))
         return np.concatenate([self._distance(block) for block in blocks])
 
     def _distance(self, points):
@@ -214,8 +231,7 @@ class StarShape:
         "A closed mesh of the mean surface, each vertex with its error."
         splits = np.round(np.log2(ICOSAHEDRON_EDGE*self.ellipsoid.radius/edge_vox))
         directions, faces = icosphere(int(np.clip(splits, *MESH_SPLITS)))
-        blocks = np.array_split(directions, max(1, len(directions)//BLOCK))
-        mean, sd = (np.concatenate(part) for part in zip(*map(self.displacement, blocks)))
+        mean, sd = self.displacement(directions)
         vertices = self.ellipsoid.at(directions, mean)
         step = self.ellipsoid.at(directions, 1.) - self.ellipsoid.at(directions)     # for a displacement of one
         along = np.abs((step*vertex_normals(vertices, faces)).sum(1))
@@ -231,7 +247,7 @@ class StarShape:
         directions, faces = icosphere(splits)
         shift = systematic_sigma_vox*rng.standard_normal((n, 1))
         displacements = self.process.sample(directions, n, rng) + shift
-        return SampleMeshes([self.ellipsoid.at(directions, d) for d in displacements], faces)
+        return SampleMeshes(self.ellipsoid.at(directions, displacements), faces)
 
 # %% ../../nbs/6_surface/06f_star.ipynb #735feac6
 VOXELS_A_CELL, MIN_CELLS = 4, 100           # cells for so many voxels, but not fewer than this
@@ -292,8 +308,8 @@ def clean_cells(points:np.ndarray, # (n,3) pruned voxels
     cells = bin_displacements(ellipsoid, points, n_cells)
     process = fit_displacement(cells, cells.counts, ellipsoid.radius, settings)
     scatter = process.noise/cells.counts
-    off = np.abs(cells.displacement - process.mean(cells.directions))
-    good = off < IMPOSSIBLE_SDS*np.sqrt(scatter + process.variance(cells.directions))
+    mean, possible = process.moments(cells.directions)
+    good = np.abs(cells.displacement - mean) < IMPOSSIBLE_SDS*np.sqrt(scatter + possible)
     variance = scatter + label_noise(ellipsoid, cells.directions, settings, n_cells)
     return Cells(cells.directions[good], cells.displacement[good], variance[good], process.theta)
 
@@ -355,14 +371,6 @@ class StarMeasures:
     inside_samples:np.ndarray # (n,2)
 
 
-def _measures(vertices, faces):
-    return mesh_area(vertices, faces), mesh_volume(vertices, faces)
-
-
-def _cut_measures(vertices, faces, shape):
-    "Area and volume of what is left of a body inside the volume."
-    vertices, faces, _, volume = clip_to_volume(vertices, faces, np.zeros(len(vertices)), shape)
-    return mesh_area(vertices, faces), volume
 
 # %% ../../nbs/6_surface/06f_star.ipynb #36ff4622
 def measure_star(star:StarShape, # the fitted body
@@ -373,15 +381,15 @@ def measure_star(star:StarShape, # the fitted body
     "Mesh a star-shaped body inside the volume, and measure it and its posterior samples."
     _, vertices, faces, sigma = star.mesh(settings.edge_vox)
     samples, coarse = star.sample_meshes(settings.samples, np.random.default_rng(seed), settings.systematic_sigma_vox)
-    whole_samples = np.array([_measures(v, coarse) for v in samples])
+    whole_samples = area_and_volume(samples, coarse)
     if outside_volume(vertices, shape) <= MIN_OUTSIDE_VOX:
         whole = np.array(smooth_measures(star))
         mesh = FittedMesh(vertices, faces, np.hypot(sigma, settings.systematic_sigma_vox))
         return StarMeasures(mesh, False, whole, whole, whole_samples, whole_samples)
-    whole = np.array(_measures(vertices, faces))
+    whole = np.array([mesh_area(vertices, faces), mesh_volume(vertices, faces)])
     vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
     inside = np.array([mesh_area(vertices, faces), volume])
-    inside_samples = np.array([_cut_measures(v, coarse, shape) for v in samples])
+    inside_samples = area_and_volume(samples, coarse, shape)
     mesh = FittedMesh(vertices, faces, np.hypot(sigma, settings.systematic_sigma_vox))
     return StarMeasures(mesh, True, whole, inside, whole_samples, inside_samples)
 

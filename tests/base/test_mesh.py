@@ -5,7 +5,7 @@ import trimesh
 from scipy.spatial import ConvexHull
 
 from cryoseg.base.geometry import Ellipsoid, icosphere
-from cryoseg.base.mesh import (ball_diameter, clip_to_volume, drop_unused_vertices, face_edges, face_normals, inside_mesh, is_closed,
+from cryoseg.base.mesh import (area_and_volume, ball_diameter, clip_to_volume, drop_unused_vertices, face_edges, face_normals, inside_mesh, is_closed,
                                largest_parts, mesh_area, mesh_volume, split_mesh, vertex_areas, vertex_normals)
 
 BODY = Ellipsoid(np.array([9.3, 10.1, 11.7]), np.array([[1/7, 0, 0], [.01, 1/6, 0], [0, .02, 1/8]]))
@@ -116,3 +116,14 @@ def test_voxels_inside_are_those_of_the_hull(body):
     np.testing.assert_array_equal(moved[2:22, 3:24, 1:23], inside)
     np.testing.assert_array_equal(inside_mesh(v, f[:, ::-1], shape), inside)
     assert not inside_mesh(v + 100, f, shape).any() and inside_mesh(v - [5, 0, 0], f, shape).sum() < inside.sum()
+
+
+@pytest.mark.parametrize('shape', [(60, 60, 60), (20, 60, 60), (12, 9, 14), (12, 60, 9), (3, 4, 60), (60, 2, 60)])
+def test_samples_are_measured_as_meshes_that_are_cut(body, shape):
+    v, f = body
+    samples = np.stack([v, v - [9, 0, 0], v - [4, 8, 11], 1.5*v - 8])
+    for found, whole, sample in zip(area_and_volume(samples, f, shape), area_and_volume(samples, f), samples):
+        cut = clip_to_volume(sample, f, np.zeros(len(sample)), shape)
+        assert found == pytest.approx([mesh_area(cut.vertices, cut.faces), cut.volume], rel=1e-10, abs=1e-9)
+        assert whole == pytest.approx([mesh_area(sample, f), mesh_volume(sample, f)], rel=1e-12)
+    assert area_and_volume(v + 100, f, shape) == pytest.approx([0, 0], abs=1e-9)

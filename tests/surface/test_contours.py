@@ -220,3 +220,30 @@ def test_voxels_near_contours():
     toy[0, 24, 5:35] = 4
     for order in ([straight, closer], [closer, straight]):  # the nearer contour claims, whichever comes first
         assert (voxels_near_contours(toy, order, free)[0, 22, 10:12] == 4).all()
+
+
+def over_whole_slices(membranes, curves, labelled, settings):
+    "The selection by the textbook: every curve looks at its whole slice."
+    from scipy.spatial import cKDTree
+    selected, nearest = membranes.copy(), {}
+    for curve in curves:
+        ids = membranes[curve.z]
+        free, own = (ids == 0) & labelled[curve.z], ids == curve.id
+        best = nearest.setdefault(curve.z, np.full(ids.shape, np.inf))
+        for pixel in np.argwhere(own | free):
+            away, k = cKDTree(curve.points).query(pixel)
+            near, pixel = away <= settings.reach_px + min(2*curve.sigma[k], settings.reach_px), tuple(pixel)
+            if own[pixel] and not near: selected[curve.z][pixel] = 0
+            if free[pixel] and near and away < best[pixel]: selected[curve.z][pixel], best[pixel] = curve.id, away
+    return selected
+
+
+def test_boxes_change_nothing():
+    rng = np.random.default_rng(0)
+    membranes, labelled = rng.integers(0, 5, (2, 24, 30)).astype(np.uint16)*(rng.random((2, 24, 30)) < .3), rng.random((2, 24, 30)) < .7
+    curves = []
+    for id, z, y in ((1, 0, 3.), (2, 1, 20.), (3, 0, 8.5), (9, 0, -3.), (4, 1, 18.)):
+        points = np.column_stack([np.full(12, y), np.linspace(-5, 22, 12)])
+        curves.append(Contour(id, z, 'open', '', 'gp', points, rng.uniform(0, 4, 12), np.zeros(12, bool)))
+    settings = ContourSettings(reach_px=2.)
+    np.testing.assert_array_equal(voxels_near_contours(membranes, curves, labelled, settings), over_whole_slices(membranes, curves, labelled, settings))

@@ -170,3 +170,19 @@ def test_the_normals_win_where_they_predict_better_and_close(monkeypatch, normal
     monkeypatch.setattr(cryoseg.surface.fit, 'held_out_errors', lambda *rest: HeldOut(1., normals))
     s = fit_auto(ball(), SHAPE, SurfaceSettings(**EXACT), 3)
     assert s.method == method and s.status == 'closed' and ('it says why' in s.reason) == (normals == .5)
+
+
+def test_surfaces_on_a_shelf_are_equal_and_lie_in_files():
+    from cryoseg.result.records import Curvature
+    shelf = cryoseg.surface.fit.Shelf()
+    v, f = icosphere(3)
+    some = Surface(4, v, f, np.arange(642.), 'closed', area_vox2=3., curvature=Curvature(*np.random.default_rng(0).normal(size=(4, 642)), .5, .1))
+    kept = [shelf.surface(some) for _ in range(700)]        # more than the first block holds
+    for s in (kept[0], kept[333], kept[-1]):
+        assert np.array_equal(s.vertices_vox, v) and np.array_equal(s.faces, f) and s.faces.dtype == f.dtype and (s.id, s.area_vox2) == (4, 3.)
+        assert np.array_equal(s.curvature.gaussian_sd_per_vox2, some.curvature.gaussian_sd_per_vox2) and s.curvature.average_per_vox == .5
+    assert len(shelf.block) == cryoseg.surface.fit.SHELF_BYTES
+    base = kept[-1].faces
+    while isinstance(base, np.ndarray): base = base.base
+    assert type(base).__name__ == 'mmap'                    # pages of a file, not memory of the process
+    assert shelf.surface(refused_surface(1, 'no')).reason == 'no'

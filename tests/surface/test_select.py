@@ -127,3 +127,12 @@ def test_points_move_to_the_middle_of_their_own_ridge():
     np.testing.assert_array_equal(S.subvoxel_points(np.zeros((40, 60)), line), line)    # nothing there: stay
     np.testing.assert_array_equal(S.subvoxel_points(ridge, line[:2]), line[:2])         # no normal: stay
     with pytest.raises(ValueError, match=r'\(5, 3\)'): S.subvoxel_points(np.zeros((4, 4)), np.zeros((5, 3)))
+
+
+def test_voxels_are_gathered_over_slabs(monkeypatch):
+    monkeypatch.setattr(S, 'slabs', lambda shape: [slice(z, z + 1) for z in range(shape[0])])
+    volume = np.random.default_rng(0).choice([0, 0, 0, 2, 5, 300], (6, 7, 8)).astype(np.uint16)
+    found = S.membrane_voxels(volume)
+    assert list(found) == [2, 5, 300]
+    for id, voxels in found.items():
+        assert voxels.dtype == np.int32 and np.array_equal(voxels, np.argwhere(volume == id))
