@@ -20,7 +20,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',
     'show': 'slices scene widgets layers pages report export',
-    'run': 'settings signals console labelling stages workflow scale doctor summary options cli',
+    'run': 'settings signals console labelling blocks stages workflow cluster scale doctor summary options cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]

@@ -77,6 +77,7 @@ from .labelling import known_voxel_size
 from .settings import result_settings
 from .settings import settings_to_dict
 from .stages import Job
+from .stages import alone
 from .stages import connect_stage
 from .stages import contour_stage
 from .stages import segment_stage
@@ -333,6 +334,7 @@ def run_tomogram(path, # the tomogram
                  settings:RunSettings=RunSettings(), # of the run
                  overwrite:bool=False, # start anew even where the folder holds a run
                  progress:Callable|None=None, # called as progress(stage, done, total)
+                 crew:Callable=alone, # who helps with slices and membranes, see `Job`
                  )->Run: # what the folder holds
     "The whole chain on one tomogram (§2, Fig. 2). Stages done with the same settings and contents are kept."
     folder = Path(folder)
@@ -342,7 +344,8 @@ def run_tomogram(path, # the tomogram
         volume = read_input(path, settings.input)
         check_image(volume.data, str(path))
         record = start_record(folder, path, 'tomogram', volume, settings, overwrite)
-        job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress, overwrite=overwrite)
+        job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress, overwrite=overwrite,
+                  crew=crew)
         begin(job, STAGES)
         again = do_stages(job, STAGES)
         return finish(job, again)
