@@ -73,7 +73,7 @@ class Job:
     renumbered:tuple = () # of NewNumber, where ids had to be numbered anew
     overwrite:bool = False # files that no run has written may be replaced
     links:Path|None = None # a links.csv with decisions made by hand, which edits.csv holds now
-    crew:Callable = alone # (folder for its files) -> context with a pool.ByFile, or None: slices, membranes are shared out
+    crew:Callable = alone # (folder for its files) -> context with a pool.ByFile for slices and membranes, or None
 
     @property
     def size_A(self)->float|None: # Å; None where nobody knows
