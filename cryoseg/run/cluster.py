@@ -139,7 +139,7 @@ class Outcome:
             return f'{self.task.name}: failed: {self.error}'
         total = sum(self.statuses.values())
         each = ', '.join(f'{n} {status}' for status, n in self.statuses.items())
-        found = f'{total} membranes ({each})' if total else 'no membranes'
+        found = f'{total} membrane{"s"*(total > 1)} ({each})' if total else 'no membranes'
         kept = f'; {", ".join(self.kept)}: already done' if self.kept else ''
         return f'{self.task.name}: {found}{kept}'
 
