@@ -190,14 +190,14 @@ def start(*words):
     return subprocess.Popen([sys.executable, '-c', PLAIN, *map(str, words)], **pipes)
 
 
-def said_by(process, seconds=300):
+def said_by(process, seconds=900):
     "Exit code, and the lines of stderr that are the command's own."
     err = process.communicate(timeout=seconds)[1]
     assert 'Traceback' not in err, err
     return process.returncode, [line for line in err.splitlines() if line.startswith('cryoseg: ')]
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     "Wait until something holds."
     end = time.monotonic() + seconds
     while not condition():
