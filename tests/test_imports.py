@@ -20,7 +20,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',
     'show': 'slices scene widgets layers pages report export',
-    'run': 'settings signals console labelling stages log workflow scale doctor summary options cli',
+    'run': 'settings signals console labelling blocks stages log workflow board cluster scale doctor summary options cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]
@@ -29,7 +29,7 @@ PRINTS = {'run.cli'}
 DRAWS = {room for room in ORDER if room.startswith('show.')}
 MESHES = {'phantom.phantom', 'base.mesh', 'result.meshes', *DRAWS}
 HEAVY = dict(matplotlib=DRAWS, k3d=DRAWS, trimesh=MESHES)     # package -> who may import it
-EXTRAS = {'notebook_requirements': DRAWS, 'zarr_requirements': {'base.zarr', 'base.formats'}}     # who may import what an extra brings
+EXTRAS = {'notebook_requirements': DRAWS, 'zarr_requirements': {'base.zarr', 'base.formats'}, 'cluster_requirements': {'run.cluster'}}     # who may import what an extra brings
 MODULES = ['.'.join(p.relative_to(PACKAGE).with_suffix('').parts) for p in sorted(PACKAGE.glob('*/*.py')) if not p.stem.startswith('_')]
 each_module = pytest.mark.parametrize('module', MODULES)
 

@@ -141,6 +141,7 @@ def labels_note(path, # of a tomogram
 def labelled_slices(volume:Volume, # (Z,Y,X) the image
                     settings:RunSettings=RunSettings(), # of the run
                     progress:Callable|None=None, # called as progress(done, total)
+                    label:Callable|None=None, # called as `label_slices` is, in its place: others may do the work
                     )->Iterator: # of cryoseg.segment.predict.LabelledSlice, one a slice, in order
     "Label every voxel, slice by slice: 0 background, 1 membrane, 2 protein (§3, §4.3)."
     from cryoseg.segment.contrast import enhance
@@ -157,7 +158,8 @@ def labelled_slices(volume:Volume, # (Z,Y,X) the image
     data = enhance(volume.data, settings.contrast, padding) if settings.input.enhance else volume.data
     if looks_bright(data, net, settings.segment, size_A, padding=padding):
         warn_of_polarity(settings.input.invert)
-    for z, labelled in enumerate(label_slices(data, net, settings.segment, size_A, progress, padding)):
+    label = label_slices if label is None or settings.input.enhance else label      # others read the file as it is
+    for z, labelled in enumerate(label(data, net, settings.segment, size_A, progress, padding)):
         if inside is not None:
             for image in labelled:
                 image[~inside[z]] = 0
@@ -176,6 +178,7 @@ def write_labels(volume:Volume, # (Z,Y,X) the image
                  note:str='', # for its header
                  probability_path:Path|None=None, # of the probabilities, where they are wanted too
                  progress:Callable|None=None, # called as progress(done, total)
+                 label:Callable|None=None, # called as `label_slices` is, in its place
                  )->LabelCounts: # fractions of the voxels
     "Label a tomogram and write its labels, int8, and how probable membrane is in each voxel, float32."
     counts = np.zeros(3, np.int64)
@@ -185,7 +188,7 @@ def write_labels(volume:Volume, # (Z,Y,X) the image
         if probability_path is not None:
             plain = volume.with_data(volume.data)
             probability = files.enter_context(volume_writer(probability_path, plain, np.float32))
-        for labelled in files.enter_context(closing(labelled_slices(volume, settings, progress))):
+        for labelled in files.enter_context(closing(labelled_slices(volume, settings, progress, label))):
             labels.write(labelled.labels[None])
             if probability is not None:
                 probability.write(labelled.probability[None])

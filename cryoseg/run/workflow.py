@@ -78,6 +78,7 @@ from .log import stage_logged
 from .settings import result_settings
 from .settings import settings_to_dict
 from .stages import Job
+from .stages import alone
 from .stages import connect_stage
 from .stages import contour_stage
 from .stages import segment_stage
@@ -336,6 +337,7 @@ def run_tomogram(path, # the tomogram
                  overwrite:bool=False, # start anew even where the folder holds a run
                  progress:Callable|None=None, # called as progress(stage, done, total)
                  log:Logger|None=None, # that gets a line a stage
+                 crew:Callable=alone, # who helps with slices and membranes, see `Job`
                  )->Run: # what the folder holds
     "The whole chain on one tomogram (§2, Fig. 2). Stages done with the same settings and contents are kept."
     folder = Path(folder)
@@ -347,7 +349,8 @@ def run_tomogram(path, # the tomogram
             check_image(volume.data, str(path))
             facts |= dict(shape='x'.join(map(str, volume.shape)), voxel_size_A=known_voxel_size(volume))
         record = start_record(folder, path, 'tomogram', volume, settings, overwrite)
-        job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress, overwrite=overwrite, log=log)
+        job = Job(folder, Path(path), 'tomogram', volume, settings, record, progress, overwrite=overwrite, log=log,
+                  crew=crew)
         begin(job, STAGES)
         again = do_stages(job, STAGES)
         return finish(job, again)

@@ -1,19 +1,22 @@
 "Workers: results in order, and no process outlives the one who asked, however that ends."
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 
+import numpy as np
 import psutil
 import pytest
 
 from cryoseg.base.files import VolumeError
-from cryoseg.base.pool import in_order, worker_processes
+from cryoseg.base.pool import ByFile, in_order, worker_processes
 
 SLEEPERS = '''
 import os, sys, time
-from cryoseg.base.pool import in_order, worker_processes
+from cryoseg.base.pool import ByFile, in_order, worker_processes
 if __name__ == '__main__':
     with worker_processes(2) as pool:
         print(*in_order(pool, abs, [-1], 1), *[pool.submit(os.getpid).result() for _ in range(4)], flush=True)
@@ -49,3 +52,29 @@ def test_no_worker_outlives_the_one_who_asked(tmp_path, how):
     end = time.time() + 10
     while any(map(psutil.pid_exists, workers)) and time.time() < end: time.sleep(.1)
     assert not any(map(psutil.pid_exists, workers))
+
+
+def test_by_file_only_paths_are_sent(tmp_path):
+    "An array goes to another process and comes back, through a folder that is empty again at the end."
+    sent = []
+
+    class Spy:
+        def submit(self, *args):
+            sent.append(len(pickle.dumps(args)))
+            return processes.submit(*args)
+    with worker_processes(2) as processes:
+        squares = list(ByFile(Spy(), tmp_path/'parts').map(np.square, [np.full((100, 100), k) for k in range(5)]))
+    assert [a[0, 0] for a in squares] == [k*k for k in range(5)] and squares[3].shape == (100, 100)
+    assert max(sent) < 1000 and list((tmp_path/'parts').iterdir()) == []
+
+
+def test_by_file_a_task_whose_worker_is_lost_is_done_here(tmp_path):
+    class Lost(Exception): pass
+    class Broken:
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(Lost())
+            return future
+    assert list(ByFile(Broken(), tmp_path, lost=(Lost,)).map(abs, [-2, -1])) == [2, 1]
+    with pytest.raises(Lost): next(ByFile(Broken(), tmp_path).map(abs, [-2]))
+    assert list(tmp_path.iterdir()) == []
