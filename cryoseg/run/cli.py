@@ -383,16 +383,18 @@ def run_on_cluster(folders:dict, # input -> folder for its results
                    settings:RunSettings, # of the run
                    overwrite:bool, # start anew where there are results already
                    scheduler:str|None=None, # address of one that is running; None: workers on this machine
+                   log=None, # logging.Logger that gets a line a stage
                    )->None:
     "Run tomograms side by side, with a line for each."
     from cryoseg.run import cluster
     from cryoseg.run.board import tomogram_lines
+    from cryoseg.run.log import how_opened
     make_folder(output)
     opened = cluster.running_cluster(scheduler, output) if scheduler else cluster.local_cluster(settings.segment.workers)
     with opened as client:
         n_workers = len(client.nthreads())
         say(f'{n_workers} workers' + (f', to be watched at {client.dashboard_link}' if cluster.has_dashboard() else ''))
-        tasks = cluster.tasks_for(folders, settings, overwrite, max(1, n_workers))
+        tasks = cluster.tasks_for(folders, settings, overwrite, max(1, n_workers), how_opened(log))
         ended = []
         with tomogram_lines([task.name for task in tasks], Talk.level >= 0) as board:
             client.subscribe_topic(tasks[0].topic, lambda event: board.tell(*event[1]))
@@ -412,7 +414,7 @@ def run(inputs:Inputs, output:Out, scheduler:Scheduler=None, overwrite:Overwrite
     from cryoseg.run.workflow import run_tomogram
     folders = output_folders(inputs, output)
     if wants_cluster(inputs, settings, scheduler):
-        run_on_cluster(folders, output, settings, overwrite, scheduler)
+        run_on_cluster(folders, output, settings, overwrite, scheduler, log)
         return
 
     def work(path):

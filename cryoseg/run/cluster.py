@@ -52,6 +52,9 @@ from .settings import RunSettings
 from .settings import with_values
 from .signals import INTERRUPTED
 from .stages import alone
+from .log import open_log
+from .log import telling_log
+from .workflow import make_report
 from .workflow import run_tomogram
 
 # %% ../../nbs/2_run/02a7_cluster.ipynb #a9ab2b04
@@ -113,6 +116,7 @@ class TomogramTask:
     topic:str = '' # under which; empty: it is not
     every_s:float = 1. # between two reports
     shared:int = 0 # workers that may help with slices and membranes; 0: none
+    log:tuple = (None,) # what `open_log` takes: a file that all workers add to, and the level
 
     @property
     def name(self)->str: # for people
@@ -215,12 +219,11 @@ MAX_WARNINGS = 20       # of a tomogram
 
 def _run(task, reports):
     "Run a tomogram and write its report; what came of it."
-    from cryoseg.show.report import write_report
     if not Path(task.path).exists():
         raise VolumeError(f'there is no file {task.path}; check the name, and that this machine sees it')
-    with locked_folder(task.folder):
-        run = run_tomogram(task.path, task.folder, task.settings, task.overwrite, reports, helped(task.shared))
-        write_report(task.folder)
+    with (open_log(*task.log) as log, telling_log(log, task.path), locked_folder(task.folder)):
+        run = run_tomogram(task.path, task.folder, task.settings, task.overwrite, reports, log, helped(task.shared))
+        make_report(task.path, task.folder, reports, log)
     statuses = dict(sorted(Counter(m.status for m in run.table).items()))
     return Outcome(task, statuses=statuses, kept=tuple(run.kept), why_none=run.record.why_none)
 
@@ -253,6 +256,7 @@ def tasks_for(folders:dict, # input -> folder for its results
               settings:RunSettings, # of all of them
               overwrite:bool, # start anew where there are results already
               n_workers:int, # of the cluster
+              log:tuple=(None,), # what `open_log` takes
               )->list: # of TomogramTask, in order
     "Describe the tasks; the last ones, for which there are more workers than tomograms, may be helped."
     single, topic = with_values(settings, {'segment.workers': 1}), f'cryoseg-{new_mark()}'
@@ -261,7 +265,7 @@ def tasks_for(folders:dict, # input -> folder for its results
     for number, (path, folder) in enumerate(folders.items()):
         shared = n_workers if len(folders) - number < n_workers else 0
         found.append(TomogramTask(str(Path(path).absolute()), str(Path(folder).absolute()), single, overwrite, number,
-                                  topic, every_s, shared))
+                                  topic, every_s, shared, log))
     return found
 
 

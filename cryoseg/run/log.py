@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'LEVELS', 'BEGINNING_BYTES', 'LOOK_S', 'LABELS', 'COUNTS', 'MB', 'in_quotes', 'log_line', 'open_log',
-           'memory_in_use', 'PeakMemory', 'count_labels', 'stage_logged', 'log_kept', 'telling_log']
+           'how_opened', 'memory_in_use', 'PeakMemory', 'count_labels', 'stage_logged', 'log_kept', 'telling_log']
 
 # %% ../../nbs/2_run/02a9_log.ipynb #432a741e
 import logging
@@ -103,6 +103,15 @@ def open_log(path:str|Path|None, # of a text file, made or added to; None: no lo
     finally:
         with suppress(OSError):
             handler.close()
+
+
+def how_opened(log:logging.Logger|None, # of `open_log`
+               )->tuple: # what opens it again
+    "Say how another process can add lines to the same log."
+    if log is None:
+        return (None,)
+    level = next(name for name, number in LEVELS.items() if number == log.level)
+    return log.handlers[0].baseFilename, level
 
 # %% ../../nbs/2_run/02a9_log.ipynb #169dfa0b
 LOOK_S = .25                    # between two looks at the memory
