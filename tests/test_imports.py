@@ -20,12 +20,12 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',
     'show': 'slices scene widgets layers pages report export',
-    'run': 'settings signals console labelling blocks stages log workflow board cluster scale doctor summary options cli',
+    'run': 'settings signals console terminal labelling blocks stages log workflow board cluster scale doctor summary options cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]
 PLAIN = 'base.files', 'base.register', 'base.options', 'base.text', 'base.limits'       # rooms that every settings room may use
-PRINTS = {'run.cli'}
+PRINTS = {'run.cli', 'run.terminal'}
 DRAWS = {room for room in ORDER if room.startswith('show.')}
 MESHES = {'phantom.phantom', 'base.mesh', 'result.meshes', *DRAWS}
 HEAVY = dict(matplotlib=DRAWS, k3d=DRAWS, trimesh=MESHES)     # package -> who may import it
