@@ -61,7 +61,7 @@ def _whole_numbers(image):
     if image.dtype.kind != 'f':
         return image[image != 0], 0, ''
     finite = np.isfinite(image)
-    n_bad = image.size - np.count_nonzero(finite)
+    n_bad = int(image.size - np.count_nonzero(finite))
     numbers = image[finite & (image != 0)].astype(np.float64)
     if (numbers != np.rint(numbers)).any():
         return numbers, n_bad, 'fractions'
