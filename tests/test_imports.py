@@ -11,7 +11,7 @@ from notebooks import NBS, ROOT, notebooks
 
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
-    'base': 'files register options limits scratch pool text spreadsheets chunks compiled distance volume colours mrc tiff arrays zarr amira formats '
+    'base': 'files register options limits scratch pool text spreadsheets chunks compiled distance counts volume colours mrc tiff arrays zarr amira formats '
             'spacing geometry mesh metrics',
     'result': 'settings records tables meshes lock resources folder',
     'phantom': 'settings bodies imaging phantom',

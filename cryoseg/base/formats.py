@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .chunks import is_zarr
+from .counts import count_values
 from .files import VolumeError
 from .files import VolumeWarning
 from .files import absolute_path
@@ -666,23 +667,13 @@ MOST_VALUES = 10 # of labels that are listed
 COUNTED = 2**28 # voxels; of larger files the sampled slices are counted
 
 
-def _count_values(data):
-    "How often each whole number occurs; None where they are fractions, or too many."
-    if not _is_whole(data[:1]):
-        return None
-    counts = {}
-    for piece in data:
-        found, n = np.unique(np.asarray(piece), return_counts=True)
-        for value, many in zip(found.tolist(), n.tolist()):
-            counts[value] = counts.get(value, 0) + many
-        if len(counts) > MOST_VALUES or any(value % 1 for value in found.tolist()):
-            return None
-    return {int(value): counts[value] for value in sorted(counts)}
-
-
 def _values(data, sample):
-    "The values of a file of labels, or those in its sampled slices where it is large."
-    return _count_values(data if data.size <= COUNTED else sample)
+    "How often each label occurs, in the sampled slices where a file is large; None for fractions, and for too many."
+    found = count_values(data if data.size <= COUNTED else sample, MOST_VALUES, stop=True)
+    counts = found.counts | ({0: found.n_zero} if found.n_zero else {})
+    if not found.whole or found.n_bad or len(counts) > MOST_VALUES:
+        return None
+    return {value: counts[value] for value in sorted(counts)}
 
 
 def _low_mean_high(values):

@@ -6,10 +6,10 @@
 __all__ = ['VOXEL_SIZES_A', 'POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'UNITS_A', 'LETTER_CODE', 'PER_VOXEL', 'MIN_PLURAL',
            'MEANING_PART', 'LABEL_MEANING', 'SLAB_BYTES', 'JUMP', 'SURE_JUMPS', 'SOME_JUMPS', 'FEWER', 'MAX_AT_ENDS',
            'END', 'MAX_TAIL', 'WRAPPED_BYTES', 'WRAPPED_SLICES', 'WRAPPED_PX', 'RANGE_PERCENTILES', 'RANGE_TO_SD',
-           'MIN_SKEWNESS', 'GROUND_FACTOR', 'MAX_SDS', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume', 'voxel_edge',
-           'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels', 'chosen_slices',
-           'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'spread_slices', 'some_slices', 'wrapped_share',
-           'unwrapped', 'guess_polarity']
+           'MIN_SKEWNESS', 'GROUND_FACTOR', 'MAX_SDS', 'SQUARE', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume',
+           'voxel_edge', 'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels',
+           'chosen_slices', 'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'spread_slices', 'some_slices',
+           'wrapped_share', 'unwrapped', 'guess_polarity']
 
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib
@@ -445,20 +445,33 @@ GROUND_FACTOR = 10 # the ground is the image smoothed by this many times the mem
 
 
 MAX_SDS = 5 # beyond lie gold, charge and hot pixels
+SQUARE = (3, 3) # voxels: a voxel and its neighbours
 EQUAL = 1e-3 # of the standard deviation: what differs by less is constant
 
 
-def _without_extremes(image):
-    "An image with padding at its median and outliers clipped, in standard deviations; and what of it is no padding."
+def _span(plane):
+    "By how much the voxels (Y,X) round each one differ, itself among them."
     from scipy.ndimage import maximum_filter, minimum_filter
-    block = (1,)*(image.ndim - 2) + (3, 3)
-    span = maximum_filter(image, block) - minimum_filter(image, block)
-    low, centre, high = np.percentile(image[span > 0], RANGE_PERCENTILES) if (span > 0).any() else (0, 0, 0)
-    spread = (high - low)*RANGE_TO_SD
-    counted = ~maximum_filter(span <= EQUAL*spread, block)
+    return maximum_filter(plane, SQUARE) - minimum_filter(plane, SQUARE)
+
+
+def _plain_plane(plane, centre, spread):
+    "A slice with padding at its median and outliers clipped, in standard deviations; and what of it is no padding."
+    from scipy.ndimage import maximum_filter
+    counted = ~maximum_filter(_span(plane) <= EQUAL*spread, SQUARE)
     if spread > 0:
-        image = np.clip((image - centre)/spread, -MAX_SDS, MAX_SDS)
-    return np.where(counted, image, 0).astype(np.float32), counted
+        plane = np.clip((plane - centre)/spread, -MAX_SDS, MAX_SDS)
+    return np.where(counted, plane, 0).astype(np.float32), counted
+
+
+def _without_extremes(image):
+    "An image without padding and outliers, and what of it is no padding; a slice at a time."
+    planes = image.reshape(-1, *image.shape[-2:])
+    varied = np.concatenate([plane[_span(plane) > 0] for plane in map(np.float64, planes)])
+    low, centre, high = np.percentile(varied, RANGE_PERCENTILES, overwrite_input=True) if varied.size else (0, 0, 0)
+    spread = (high - low)*RANGE_TO_SD
+    plain, counted = zip(*(_plain_plane(np.float64(plane), centre, spread) for plane in planes))
+    return np.reshape(plain, image.shape), np.reshape(counted, image.shape)
 
 # %% ../../nbs/9_base/09b_volume.ipynb #a4cc0c68
 def _smoothed(image, sigma):
@@ -478,7 +491,7 @@ def guess_polarity(image:np.ndarray, # (Y,X) or (Z,Y,X), any unit
                    sigmas_vox:tuple=(1.5, 3.), # scales of a membrane, the finer first
                    )->str: # 'dark', 'bright' or 'unsure'
     "Guess whether membranes and proteins are dark, from the skewness of the smoothed slices; the first scale decides."
-    image, counted = _without_extremes(np.asarray(image, np.float64))
+    image, counted = _without_extremes(np.asarray(image))
     if not counted.any():
         return 'unsure'
     for sigma in sigmas_vox:

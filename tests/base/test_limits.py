@@ -6,7 +6,7 @@ import pytest
 
 from cryoseg.base import limits
 from cryoseg.base.files import VolumeError
-from cryoseg.base.limits import check_memory, check_regular, check_unpacked, free_memory, in_words
+from cryoseg.base.limits import bytes_of, check_memory, check_ratio, check_regular, check_unpacked, default_budget, free_memory, in_words
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch):
@@ -48,3 +48,28 @@ def test_a_pipe_is_no_file(tmp_path):
     with pytest.raises(VolumeError, match='is a pipe'):
         check_regular(tmp_path/'a.mrc')
     check_regular(tmp_path)
+
+
+@pytest.mark.parametrize('text, n_bytes', [('8G', 2**33), ('500M', 500*2**20), ('1.5 GB', 3*2**29), ('1.5gib', 3*2**29), ('2 kB', 2048), ('5 bytes', 5), ('1000', 1000), (1000, 1000), (' .5T ', 2**39), ('1e3', 1000)])
+def test_amounts_of_memory(text, n_bytes):
+    assert bytes_of(text) == n_bytes and isinstance(bytes_of(text), int)
+
+
+@pytest.mark.parametrize('text', ['', 'much', '0', '0.0 GB', '-8G', '8 GG', '8 X', 'nan', 'inf', '1e999', '9'*400 + 'G', '8G 500M', '1,5G', None])
+def test_what_is_no_amount_of_memory(text):
+    with pytest.raises(VolumeError, match='is no amount of memory; write it as 8G, 500M, 1.5 GB'): bytes_of(text)
+
+
+def test_what_a_message_says_can_be_given_back():
+    for n in (1, 5, 2048, 3*2**29, 7*2**40): assert bytes_of(in_words(n)) == n
+
+
+def test_half_of_what_is_free_is_the_budget(monkeypatch):
+    monkeypatch.setattr(limits, 'free_memory', lambda: 2.**31)
+    assert default_budget() == 2**30
+
+
+def test_the_ratio_is_judged_whatever_is_free(monkeypatch):
+    monkeypatch.setattr(limits, 'free_memory', lambda: 0.)
+    check_ratio(2**40, 2**35, 'a.tif')
+    with pytest.raises(VolumeError, match='a.tif: 1 MB unpack to 1 TB'): check_ratio(2**40, 2**20, 'a.tif')

@@ -16,9 +16,14 @@ import pytest
 import tifffile
 import zarr
 
+from cryoseg.base import amira, arrays, chunks, limits, scratch, tiff
+from cryoseg.base import mrc as mrc_room
+from cryoseg.base import volume as volume_room
+from cryoseg.base.files import VolumeError
+from cryoseg.base.formats import read_volume
+
 from volume_files import extra2, mrc
 
-pytestmark = pytest.mark.skipif(not Path('/proc/self/smaps_rollup').exists(), reason='Linux says what memory no file stands behind')
 
 CHILD = '''
 import gc, json, re, sys, threading, time, warnings
@@ -170,6 +175,7 @@ def reader():
         process.stdin.close()
 
 
+@pytest.mark.skipif(not Path('/proc/self/smaps_rollup').exists(), reason='Linux says what memory no file stands behind')
 @pytest.mark.parametrize('name', CASES)
 def test_no_volume_is_in_memory(name, reader, tmp_path):
     dtype, write, options, how = CASES[name]
@@ -182,3 +188,82 @@ def test_no_volume_is_in_memory(name, reader, tmp_path):
     reader.stdin.flush()
     taken = json.loads(reader.stdout.readline() or 'null')
     assert taken is not None and taken < MOST_MB, f'{taken} MB'
+
+
+SMALL = [(1, 17, 23), (7, 33, 29), (13, 8, 40)]
+
+
+def numbers(shape, kind):
+    "Voxels that every kind of numbers holds."
+    image = np.random.default_rng(0).normal(size=shape)*20 + 60
+    return image.round().clip(0, 120).astype(kind)
+
+
+def in_bytes(packing):
+    return lambda path, data: am(path, data, {1: 'byte', 2: 'short', 4: 'float'}[data.dtype.itemsize], packing, 'BINARY' if data.dtype.str[0] == '>' else 'BINARY-LITTLE-ENDIAN')
+
+
+WRITERS = {'a.mrc.gz': lambda p, d: packed(p, d, gzip), 'a.mrc': mrc, 'pages.tif': pages, 'tiles.tif': lambda p, d: tif(p, d, tile=(16, 32), compression='zlib', byteorder='>' if d.dtype.str[0] == '>' else '<'),
+           'page.tif': lambda p, d: tif(p, d, tile=(16, 16, 32), volumetric=True, compression='lzma'), 'v2.zarr': lambda p, d: cut(p, d, zarr_format=2), 'v3.zarr': lambda p, d: cut(p, d),
+           'shards.zarr': lambda p, d: cut(p, d, shards=(10, 10, 10)), 'a.am': in_bytes(''), 'zip.am': in_bytes('HxZip'), 'a.npz': lambda p, d: save(p, d, lambda f, v: np.savez_compressed(f, data=np.asfortranarray(v)))}
+OPTIONS = [dict(check=False), dict(bin=2), dict(invert=True, beam_axis='x'), dict(labels=True, bin=2), dict(labels=True, z_range=(0, 1))]
+
+
+def cut(path, data, **options):
+    zarr.create_array(str(path), data=data, chunks=(5, 5, 5), **options)
+    return path
+
+
+@pytest.fixture
+def little_at_once(monkeypatch):
+    "All arrays in temporary files, all pieces tiny."
+    monkeypatch.setattr(scratch, 'IN_MEMORY_BYTES', 0)
+    monkeypatch.setattr(volume_room, 'SLAB_BYTES', 1000)
+    for function in (scratch.slabs, scratch.by_slabs): monkeypatch.setattr(function, '__defaults__', (300,))
+    for room, names in ((amira, ['PART']), (arrays, ['CHUNK']), (chunks, ['BLOCK_BYTES']), (mrc_room, ['CHUNK']), (tiff, ['LARGE_PAGE', 'READ_BYTES', 'UNPACKED_AT_ONCE'])):
+        for name in names: monkeypatch.setattr(room, name, 101)
+
+
+@pytest.mark.filterwarnings('ignore::cryoseg.base.files.VolumeWarning')
+@pytest.mark.parametrize('kind', ['i1', '<i2', '>i2', '<f4', '>f4'])
+@pytest.mark.parametrize('name', WRITERS)
+def test_the_same_numbers_wherever_they_lie(name, kind, tmp_path, little_at_once):
+    for k, shape in enumerate(SMALL):
+        data = numbers(shape, kind if name[-3:] != '.am' else kind.replace('i1', 'u1'))
+        path = WRITERS[name]((tmp_path/str(k)).with_suffix('.' + name.partition('.')[2]), data)
+        for options in OPTIONS:
+            found = read_volume(path, voxel_size_A=10., **options).data
+            np.testing.assert_array_equal(found, expected(data.astype(data.dtype.newbyteorder('=')), **options))
+            assert found.dtype.isnative and found.dtype == (np.float32 if options.get('bin') and not options.get('labels') else np.dtype(data.dtype.newbyteorder('=')))
+
+
+def expected(data, bin=1, invert=False, beam_axis=None, labels=False, z_range=None, check=True):
+    "What reading does, to an array in memory."
+    if beam_axis: data = data.swapaxes(0, 2)
+    if z_range: data = data[slice(*z_range)]
+    if invert: return np.invert(data) if data.dtype.kind in 'iu' else -data
+    if bin == 1: return data
+    depth = bin if len(data) > 1 else 1
+    z, y, x = len(data)//depth, data.shape[1]//bin, data.shape[2]//bin
+    blocks = data[:z*depth, :y*bin, :x*bin].reshape(z, depth, y, bin, x, bin).transpose(0, 2, 4, 1, 3, 5)
+    if not labels: return blocks.astype(np.float32).mean((3, 4, 5))
+    return np.array([commonest(block) for block in blocks.reshape(z*y*x, -1)]).reshape(z, y, x)
+
+
+def commonest(block):
+    "The most frequent label; of two that are equally frequent the one that is not 0, then the smaller."
+    values, counts = np.unique(block, return_counts=True)
+    return min(zip(-counts, values == 0, values))[2]
+
+
+def test_what_no_memory_holds_is_read_where_the_disk_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, 'IN_MEMORY_BYTES', 0)
+    data = numbers((40, 60, 60), 'f4')
+    files = [WRITERS[name](tmp_path/name, data) for name in WRITERS]
+    monkeypatch.setattr(limits, 'free_memory', lambda: 300_000.)    # of 576 kB
+    for path in files: np.testing.assert_array_equal(read_volume(path, voxel_size_A=10.).data, data)
+    disk = type('Disk', (), dict(total=10**9, free=300_000))
+    monkeypatch.setattr(scratch.shutil, 'disk_usage', lambda folder: disk)
+    for path in files:
+        if path.name not in ('a.mrc', 'a.am'):
+            with pytest.raises(VolumeError, match=f'{path.name}: needs temporary files of 562 kB in .*; 293 kB are free.*TMPDIR'): read_volume(path, voxel_size_A=10.)
