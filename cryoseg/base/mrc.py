@@ -647,7 +647,11 @@ class _Statistics:
         self.low, self.high = np.inf, -np.inf
 
     def add(self, slab):
-        "Count some more voxels."
+        "Count some more voxels, section by section: one fits the cache in double precision."
+        for section in slab:
+            self._add(section)
+
+    def _add(self, slab):
         with np.errstate(invalid='ignore'):             # infinite voxels have no mean
             mean, variance = float(slab.mean(dtype=np.float64)), float(slab.var(dtype=np.float64))
             step = mean - self.mean

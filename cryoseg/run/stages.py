@@ -348,6 +348,14 @@ def membrane_mask(job:Job)->np.ndarray|None: # (Z,Y,X) bool; None where there ar
     return by_slabs(lambda slab: np.isin(slab, job.settings.connect.values), labels, bool)
 
 
+def _in_A(sigma, voxel_size_A):
+    "Standard deviations in Å, 0 where there is no surface: most of a volume."
+    known = ~np.isnan(sigma)
+    in_A = np.zeros_like(sigma)
+    in_A[known] = np.nan_to_num(sigma[known]*np.float32(voxel_size_A))
+    return in_A
+
+
 def write_surfaces(folder, # where to
                    surfaces:list, # of Surface
                    volume:Volume, # for voxel size and origin
@@ -371,7 +379,7 @@ def write_surfaces(folder, # where to
         for slab in raster_slabs(surfaces, volume.shape):
             shells.write(slab.shells)
             lumen.write(slab.lumen)
-            sigma.write(np.nan_to_num(slab.sigma*np.float32(volume.voxel_size_A), copy=False))
+            sigma.write(_in_A(slab.sigma, volume.voxel_size_A))
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #0dd90da8
 def known_membranes(job:Job)->list: # of Membrane, one an id of membranes.mrc

@@ -136,7 +136,9 @@ def _draw(surface, slab, thickness, band):
     vertices = vertices - first
     square = np.full(last - first, np.inf, np.float32)
     value = np.zeros(last - first, np.float32)
-    _spread(vertices, surface.faces, surface.sigma_vox, STEP_VOX, float(band), square, value)
+    faces = np.ascontiguousarray(surface.faces)             # of one layout: compiled once
+    sigma = np.ascontiguousarray(surface.sigma_vox)
+    _spread(np.ascontiguousarray(vertices), faces, sigma, STEP_VOX, float(band), square, value)
     if surface.status == 'closed':
         inside = inside_mesh(vertices, surface.faces, square.shape)
         slab.lumen[box][inside] = surface.id
