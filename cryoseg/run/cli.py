@@ -325,7 +325,7 @@ def run(inputs:Inputs, output:Out, scheduler:Scheduler=None, overwrite:Overwrite
             raise VolumeError(f'there is no file {path}; check the name')
         with locked_folder(make_folder(folders[path])):
             with progress_bars() as progress:
-                result = run_tomogram(path, folders[path], settings, overwrite, progress, log)
+                result = run_tomogram(path, folders[path], settings, overwrite, progress, log=log)
                 report = make_report(path, folders[path], progress, log)
             show_run(result, report)
     for_each(inputs, work, log)
@@ -491,7 +491,7 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
                          follow_links=follow_links)
     reading = labels_of(labels, volume, settings)
     with progress_bars() as progress:
-        result = run_labels(labels, output, reading, volume, settings, overwrite, progress, links, log)
+        result = run_labels(labels, output, reading, volume, settings, overwrite, progress, links, log=log)
         report = make_report(labels, output, progress, log)
     if links:
         say(f'{len(result.edits)} decisions made by hand in {output/"edits.csv"}')
@@ -512,7 +512,7 @@ def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_a
                          follow_links=follow_links)
     reading = labels_of(membranes, volume, connect_with(settings, labels_are=labels_are), single=True)
     with progress_bars() as progress:
-        result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress, log)
+        result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress, log=log)
         report = make_report(membranes, output, progress, log)
     show_run(result, report)
 
@@ -636,8 +636,9 @@ def evaluate_command(result:Result, truth:Truth, as_json:AsJson=False, labels_ar
     from cryoseg.measure.evaluate import format_evaluation
     values = [None if text is None else parse_tuple(text) for text in (membrane_values, truth_membrane_values)]
     of_both = [connect_with(settings, membrane_values=v, mask_threshold=mask_threshold).connect for v in values]
-    scores = evaluate(result, truth, labels_are, truth_labels_are, settings=of_both[0], truth_settings=of_both[1],
-                      tell=None if as_json else say)
+    with progress_bars() as progress:
+        scores = evaluate(result, truth, labels_are, truth_labels_are, settings=of_both[0], truth_settings=of_both[1],
+                          tell=None if as_json else say, progress=partial(progress, 'evaluate'))
     print(json.dumps(asdict(scores), indent=2) if as_json else format_evaluation(scores))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #159d35af

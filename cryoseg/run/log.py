@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'LEVELS', 'BEGINNING_BYTES', 'LOOK_S', 'LABELS', 'COUNTS', 'MB', 'in_quotes', 'log_line', 'open_log',
-           'how_opened', 'memory_in_use', 'PeakMemory', 'count_labels', 'stage_logged', 'log_kept', 'telling_log']
+           'how_opened', 'memory_in_use', 'PeakMemory', 'count_labels', 'stage_logged', 'log_kept', 'log_ended',
+           'telling_log']
 
 # %% ../../nbs/2_run/02a9_log.ipynb #432a741e
 import logging
@@ -229,6 +230,23 @@ def log_kept(log:logging.Logger|None, # None: nothing is written
     "Write that a stage was done already."
     if log is not None:
         log.info(log_line(tomogram=tomogram, stage=stage, kept='yes'))
+
+
+def log_ended(log:logging.Logger|None, # None: nothing is written
+              tomogram, # path of the input
+              error:str='', # one line; empty where all went well
+              warned:tuple=(), # of str
+              **facts, # name -> value: seconds, how many membranes of each status
+              )->None:
+    "Write what became of a tomogram that another process has worked on."
+    if log is None:
+        return
+    for words in warned:
+        log.warning(log_line(tomogram=tomogram, warning=words))
+    if error:
+        log.error(log_line(tomogram=tomogram, error=error, **facts))
+    else:
+        log.info(log_line(tomogram=tomogram, stage='all', **facts))
 
 # %% ../../nbs/2_run/02a9_log.ipynb #e1d167c7
 @contextmanager

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from functools import cached_property
+from functools import partial
 from logging import Logger
 from pathlib import Path
 import numpy as np
@@ -468,7 +469,7 @@ def run_labels(path, # a label volume
     "Tell the membranes of labels apart (the connect stage alone)."
     with locked_folder(folder):
         reading = reading_of(labels, path, 'labels', settings)
-        job = job_on(path, folder, 'labels', reading, volume, settings, overwrite, progress, log)
+        job = job_on(path, folder, 'labels', reading, volume, settings, overwrite, progress, log=log)
         stages = tuple(stage for stage in STAGES if stage.name == 'connect')
         begin(job, stages)
         if links is not None:
@@ -489,7 +490,7 @@ def run_membranes(path, # a volume with one number a membrane
                   )->Run: # what the folder holds
     "Fit surfaces to given membranes (the stages contours and surface)."
     with locked_folder(folder):
-        job = job_on(path, folder, 'membranes', membranes, volume, settings, overwrite, progress, log)
+        job = job_on(path, folder, 'membranes', membranes, volume, settings, overwrite, progress, log=log)
         before = job.record.stages['connect'].key if 'connect' in job.record.stages else ''
         stages = stages_of('membranes')
         begin(job, stages)
@@ -504,10 +505,7 @@ def make_report(path, # the input, which the log names
     "Write the report of a run, whichever stage it began with."
     from cryoseg.show.report import write_report
     with stage_logged(log, path, 'report', folder):
-        progress('report', 0, 1)
-        report = write_report(folder)
-        progress('report', 1, 1)
-    return report
+        return write_report(folder, progress=partial(progress, 'report'))
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #7392cc2b
 def renumbered(links:list, # of Link, as a person left them

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['UNKNOWN_A', 'MISSING', 'MIN_DEPTH', 'MAX_LIGHT_FACES', 'MIN_LIGHT_FACES', 'STATUS', 'MAX_REFUSED',
            'MAX_COUNTED_VOXELS', 'TABLE_NOTE', 'CURVE_NOTE', 'MEASURES', 'SURFACE_MEASURES', 'MAX_DOTS', 'UNITS',
-           'VAGUE_A', 'MAX_BYTES', 'SCENE_FACES', 'RunFiles', 'read_run', 'slice_panels', 'ChosenSlices',
-           'choose_slices', 'slices_html', 'Proteins', 'count_proteins', 'summary_html', 'table_html', 'curves_html',
-           'evaluation_html', 'pictures_html', 'scene_html', 'made_html', 'warnings_html', 'report_html',
-           'write_report']
+           'VAGUE_A', 'MAX_BYTES', 'SCENE_FACES', 'STEPS', 'SLICES', 'PICTURES', 'SCENE', 'RunFiles', 'read_run',
+           'slice_panels', 'ChosenSlices', 'choose_slices', 'slices_html', 'Proteins', 'count_proteins', 'summary_html',
+           'table_html', 'curves_html', 'evaluation_html', 'pictures_html', 'scene_html', 'made_html', 'warnings_html',
+           'report_html', 'write_report']
 
 # %% ../../nbs/8_show/08d_report.ipynb #1a0e9bcd
 import csv
@@ -16,6 +16,7 @@ import json
 import math
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -653,17 +654,26 @@ def warnings_html(run:RunFiles, # as `read_run` gives
 # %% ../../nbs/8_show/08d_report.ipynb #f2dc69e7
 MAX_BYTES = 8_000_000                   # of the page: what goes by mail
 SCENE_FACES = 60_000, 15_000, 0         # triangles of the scene that are tried; 0 leaves it out
+STEPS, SLICES, PICTURES, SCENE = 100, 10, 70, 95        # of progress, by the time that they take
 
 
 def report_html(run:RunFiles, # as `read_run` gives
                 max_faces:int=SCENE_FACES[0], # triangles of the scene; 0 leaves it out
+                progress:Callable|None=None, # called as progress(done, total)
                 )->str: # a complete HTML document
     "Write the whole page."
+    tell = progress or (lambda done, total: None)
     run, about = replace(run, surfaces=_light(run.surfaces)), run.record.get('run', {})
     made_by = f'cryoseg {about.get("version", "")}'.strip()
-    surfaces = pictures_html(run) + (scene_html(run, max_faces) if max_faces else '')
+    tell(0, STEPS)
+    slices = slices_html(run)
+    tell(SLICES, STEPS)
+    surfaces = pictures_html(run)
+    tell(PICTURES, STEPS)
+    surfaces += scene_html(run, max_faces) if max_faces else ''
+    tell(SCENE, STEPS)
     sections = [Section('summary', 'Summary', summary_html(run)),
-                Section('slices', 'Slices', slices_html(run)),
+                Section('slices', 'Slices', slices),
                 Section('surfaces', 'Surfaces', surfaces),
                 Section('curves', 'Curves', curves_html(run.contours, run.size_A)),
                 Section('membranes', 'Membranes', '' if run.contours else table_html(run.rows, run.units)),
@@ -676,14 +686,17 @@ def report_html(run:RunFiles, # as `read_run` gives
 
 def write_report(run_folder:str|Path, # what `cryoseg run -o` wrote
                  path:str|Path|None=None, # where the page goes; None: report.html in the folder
+                 progress:Callable|None=None, # called as progress(done, total)
                  )->Path: # the page
     "Write the report of a run as one HTML file, under 8 MB, that needs no network. Raises VolumeError for no run."
     run = read_run(run_folder)
     path = Path(path) if path is not None else Path(run_folder) / 'report.html'
     for max_faces in SCENE_FACES:
-        page = report_html(run, max_faces)
+        page = report_html(run, max_faces, progress)
         if len(page.encode()) < MAX_BYTES:
             break
     with atomic_write(path) as part:
         Path(part).write_text(page, encoding='utf-8')
+    if progress:
+        progress(STEPS, STEPS)
     return path

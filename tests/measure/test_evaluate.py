@@ -180,8 +180,10 @@ def test_what_does_not_fit_is_refused(tmp_path, make, said):
 
 def test_keys_of_the_json(tmp_path):
     path = write(tmp_path/'x.npy', 3*two())
-    scores = evaluate(path, path)
+    told = []
+    scores = evaluate(path, path, progress=lambda done, total: told.append((done, total)))
     data = json.loads(json.dumps(asdict(scores)))
+    assert told == [(0, 2), (1, 2), (2, 2)]
     assert list(data) == ['voxel', 'instances', 'surfaces'] and data['surfaces'] == []
     for name, keys in KEYS.items(): assert list(data[name]) == keys
     assert list(asdict(SurfaceScores(1))) == ['id', 'true_id', 'assd_A', 'assd_visible_A', 'hd95_A', 'coverage68', 'coverage95', 'mean_sigma_A', 'area_error', 'volume_error']

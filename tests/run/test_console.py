@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cryoseg.run.cli import progress_bars
+from cryoseg.run.cli import Talk, progress_bars
 from cryoseg.run.console import INSTEAD, StageLines, clock_time, draw_table, plain_help, safe_console
 
 PAGES = 'ascii', 'cp1252', 'cp932', 'cp936', 'cp949', 'cp1251', 'cp437', 'koi8-r', 'shift_jis'
@@ -39,7 +39,8 @@ def test_help_and_errors_of_the_command(page):
         assert done.returncode == exit_code and b'Traceback' not in done.stderr, done.stderr
 
 
-def test_pictures_and_markup_stay_letters(capsys):
+def test_pictures_and_markup_stay_letters(capsys, monkeypatch):
+    monkeypatch.setattr(Talk, 'level', 0)       # whatever a command before has asked for
     draw_table(('id', 'why'), [('1', ':smile: [bold]x[/bold] [px] [[box]]')])
     assert ':smile: [bold]x[/bold] [px] [[box]]' in capsys.readouterr().out
     with progress_bars() as progress: progress(':fire:[px]', 2, 2)

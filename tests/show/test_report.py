@@ -159,7 +159,9 @@ def test_a_slice_says_where_it_lies(page):
 
 
 def test_nothing_found_is_a_result(tmp_path):
-    said = words(write_report(make_run(tmp_path / 'run', [])).read_text(encoding='utf-8'))
+    told = []
+    said = words(write_report(make_run(tmp_path / 'run', []), progress=lambda done, total: told.append((done, total))).read_text(encoding='utf-8'))
+    assert told == sorted(told) and told[0] == (0, 100) and told[-1] == (100, 100)
     for phrase in ('No membranes were found', 'There are no surfaces to show', 'No protein is marked'): assert phrase in said, phrase
 
 
