@@ -287,6 +287,7 @@ def run_on_cluster(folders:dict, # input -> folder for its results
     from cryoseg.run import cluster
     from cryoseg.run.board import tomogram_lines
     from cryoseg.run.log import how_opened
+    from cryoseg.run.log import log_ended
     make_folder(output)
     if scheduler:
         opened = cluster.running_cluster(scheduler, output)
@@ -302,6 +303,8 @@ def run_on_cluster(folders:dict, # input -> folder for its results
             for outcome in cluster.outcomes(client, tasks, lambda task, words: board.tell(task.number, words, 0, 0)):
                 ended.append(outcome)
                 board.end(outcome.task.number, outcome.words())
+                if outcome.seconds == 0 or not outcome.error:       # else the worker has written why
+                    log_ended(log, outcome.task.path, outcome.error, seconds=outcome.seconds, **outcome.statuses)
     say_ended(sorted(ended, key=lambda outcome: outcome.task.number), output)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #157a8b08
