@@ -46,7 +46,7 @@ from .outliers import cleaned
 from .unet import UNet
 from .unet import fit_net
 from .unet import predict
-from .unet import prepare
+from .normalise import prepare
 from .unet import to_batch
 from .scenes import draw_scene
 from .scenes import in_parallel

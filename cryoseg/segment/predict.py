@@ -45,7 +45,7 @@ from .unet import UNet
 from .unet import fold_batchnorm
 from .unet import load_weights
 from .unet import predict
-from .unet import prepare
+from .normalise import prepare
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #534668fe
 def receptive_radius(depth:int, # number of poolings
