@@ -6,7 +6,7 @@
 __all__ = ['TELEMETRY', 'IMPORTING', 'EPSILON', 'QUANTISED_FORMAT', 'QUANTISE', 'X86_64', 'Choice', 'Engine', 'thread_pool',
            'single_threads', 'has_bf16', 'use_bf16', 'to_device', 'TorchEngine', 'import_openvino', 'is_installed',
            'unet_graph', 'OpenVinoEngine', 'quantised_path', 'digest', 'Quantised', 'save_quantised', 'read_quantised',
-           'choose', 'open_engine', 'engine_for']
+           'choose', 'quantised_graph', 'open_engine', 'engine_for']
 
 # %% ../../nbs/4_segment/04h0_engines.ipynb #3948ae54
 import hashlib
@@ -393,6 +393,14 @@ def choose(settings:SegmentSettings=SegmentSettings(), # engine, precision, devi
     return _by_openvino(settings)
 
 
+def quantised_graph(quantised:Quantised, # as it was read
+                    ): # openvino.Model
+    "Make a graph of what a file of quantised weights holds."
+    openvino = import_openvino()
+    constants = openvino.Tensor(np.ascontiguousarray(quantised.constants))
+    return openvino.Core().read_model(quantised.graph.decode(), constants)
+
+
 def open_engine(settings:SegmentSettings=SegmentSettings(), # engine, precision, device, weights
                 workers:int=1, # questions at a time
                 )->Engine: # ready to answer
@@ -403,8 +411,7 @@ def open_engine(settings:SegmentSettings=SegmentSettings(), # engine, precision,
         return TorchEngine(load_weights(settings.weights), choice.precision, settings.device)
     if choice.precision == 'int8':
         quantised = read_quantised(settings.weights)
-        graph = import_openvino().Core().read_model(quantised.graph, quantised.constants)
-        return OpenVinoEngine(graph, quantised.net, 'int8', workers)
+        return OpenVinoEngine(quantised_graph(quantised), quantised.net, 'int8', workers)
     weights = read_weights(settings.weights)
     return OpenVinoEngine(unet_graph(weights), weights.net, choice.precision, workers)
 
