@@ -27,6 +27,11 @@ def _local_mean(image, trusted, window_px):
     return blur(image * weight, window_px) / np.maximum(blur(weight, window_px), TINY)
 
 
+def _chosen(image, counted):
+    "The pixels that count, in a row; None = all."
+    return image.ravel() if counted is None else image[counted]
+
+
 def prepare(image:np.ndarray, # (Y,X) intensities, any scale, membranes dark
             window_px:float=WINDOW_PX, # standard deviation of the local window, pixels
             valid:np.ndarray|None=None, # (Y,X) bool, False = padding; None = all that are numbers
@@ -41,11 +46,11 @@ def prepare(image:np.ndarray, # (Y,X) intensities, any scale, membranes dark
     counted = None if trusted.all() else trusted
     detail = image - _local_mean(image, counted, window_px)
     square = detail * detail
-    floor = VARIANCE_FLOOR * square[trusted].mean()
-    detail = detail / np.sqrt(_local_mean(square, counted, window_px) + floor + TINY)
-    centred = detail - detail[trusted].mean()
-    standard = centred / (detail[trusted].std() + TINY_SD)
-    return filled(standard, trusted).astype(np.float32)
+    floor = VARIANCE_FLOOR * _chosen(square, counted).mean()
+    detail /= np.sqrt(_local_mean(square, counted, window_px) + floor + TINY)
+    values = _chosen(detail, counted)
+    standard = (detail - values.mean()) / (values.std() + TINY_SD)
+    return filled(standard, counted).astype(np.float32, copy=False)
 
 # %% ../../nbs/4_segment/04d1_normalise.ipynb #6ec0fb4c
 def pad_to_multiple(images:np.ndarray, # (N,Y,X)

@@ -8,13 +8,15 @@ __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOO
            'WINDOW_PX', 'WINDOW', 'QUIET', 'MIDDLE', 'STRAIGHT', 'MOST', 'CLEAR', 'MIN_QUIET_PX', 'MIN_QUIET_SHARE',
            'MIN_QUIET_CONTACT', 'MAX_WHOLE', 'MIN_CLIFF', 'CLIFF_SQUARES', 'MAX_EQUAL', 'TINY_COUNT', 'QUIET_SPREADS',
            'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'MAX_SOFT_PX', 'MIN_LEAN', 'MIN_EDGE',
-           'MAX_QUIET_LEFT', 'STEADY', 'FADE_PX', 'step_tolerance', 'constant_regions', 'roughness', 'usual_roughness',
-           'quiet_regions', 'Padding', 'find_padding', 'warn_of_padding', 'blank_padding', 'valid_box', 'inner_box',
-           'filled']
+           'MAX_QUIET_LEFT', 'STEADY', 'FADE_PX', 'KEPT_SHAPES', 'SMALL_BOXES', 'step_tolerance', 'constant_regions',
+           'roughness', 'usual_roughness', 'quiet_regions', 'Padding', 'find_padding', 'warn_of_padding',
+           'blank_padding', 'valid_box', 'inner_box', 'Nearest', 'nearest_valid', 'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -595,6 +597,43 @@ def _reflected(index, n):
     return np.clip(index, 0, n - 1)
 
 
+KEPT_SHAPES = 2                 # whose noise is kept: slices of one volume have the same
+
+
+@lru_cache(KEPT_SHAPES)
+def _noise(shape):
+    "The noise of a shape, always the same; not to be written to."
+    noise = np.random.default_rng(0).standard_normal(shape)
+    noise.flags.writeable = False
+    return noise
+
+
+SMALL_BOXES = .25               # of a slice: what the boxes of gaps may cover to be looked at one by one
+
+
+class Nearest(NamedTuple):
+    "The valid pixel that is nearest to each pixel that is not, in the order of np.nonzero."
+    distance: np.ndarray        # (N,) float64, pixels
+    places: tuple               # y (N,) and x (N,)
+
+
+def nearest_valid(valid:np.ndarray, # (Y,X) bool, some of it True
+                  )->Nearest: # of each pixel that is not valid
+    "Find the nearest valid pixels. Small gaps are looked at in their own boxes: every pixel round a gap is valid."
+    n, labels, stats, _ = cv2.connectedComponentsWithStats((~valid).astype(np.uint8))
+    boxes = [(slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1)) for x, y, w, h, _ in stats[1:].tolist()]
+    if sum(labels[box].size for box in boxes) > SMALL_BOXES*valid.size:
+        boxes = [(slice(None), slice(None))]
+    distance, places = np.zeros(valid.shape), np.zeros((2, *valid.shape), np.int32)
+    for k, (y, x) in enumerate(boxes, 1):
+        own = labels[y, x] == k if len(boxes) == n - 1 else ~valid[y, x]
+        far, (near_y, near_x) = ndimage.distance_transform_edt(~valid[y, x], return_indices=True)
+        distance[y, x][own] = far[own]
+        places[:, y, x][:, own] = near_y[own] + (y.start or 0), near_x[own] + (x.start or 0)
+    missing = ~valid
+    return Nearest(distance[missing], (places[0][missing], places[1][missing]))
+
+
 def filled(image:np.ndarray, # (Y,X) float32 whose valid pixels have mean 0 and standard deviation 1
            valid:np.ndarray|None, # (Y,X) bool; None = all
            fade_px:float=FADE_PX, # over which the mirror image fades
@@ -602,10 +641,10 @@ def filled(image:np.ndarray, # (Y,X) float32 whose valid pixels have mean 0 and 
     "Fill what is not valid by the mirror image of what is, fading into noise."
     if valid is None or valid.all():
         return image
-    distance, (y, x) = ndimage.distance_transform_edt(~valid, return_indices=True)
-    places = [_reflected(2*nearest - here, n) for nearest, here, n in zip((y, x), np.indices(image.shape), image.shape)]
-    hit = valid[tuple(places)]
-    mirrored = np.where(hit, image[tuple(places)], image[y, x])
-    weight = np.exp(-distance/fade_px)
-    noise = np.random.default_rng(0).standard_normal(image.shape)
-    return np.where(valid, image, weight*mirrored + np.sqrt(1 - weight**2)*noise).astype(np.float32)
+    here, near = np.nonzero(~valid), nearest_valid(valid)
+    places = tuple(_reflected(2*n - h, length) for n, h, length in zip(near.places, here, image.shape))
+    mirrored = np.where(valid[places], image[places], image[near.places])
+    weight = np.exp(-near.distance/fade_px)
+    out = np.array(image, np.float32)
+    out[here] = weight*mirrored + np.sqrt(1 - weight**2)*_noise(image.shape)[here]
+    return out
