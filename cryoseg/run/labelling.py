@@ -152,8 +152,9 @@ def labelled_slices(volume:Volume, # (Z,Y,X) the image
     from cryoseg.segment.predict import workers_of
     mask = settings.input.mask
     inside = read_mask(mask, volume, settings.input) if mask else None
-    engine, size_A = open_engine(settings.segment, workers_of(settings.segment)), known_voxel_size(volume)
-    padding = find_padding(volume.data)
+    workers, size_A = workers_of(settings.segment), known_voxel_size(volume)
+    engine = open_engine(settings.segment, workers)
+    padding = find_padding(volume.data, workers)
     warn_of_padding(padding, str(volume.path or ''))
     data = enhance(volume.data, settings.contrast, padding) if settings.input.enhance else volume.data
     if looks_bright(data, engine, settings.segment, size_A, padding=padding):

@@ -14,6 +14,7 @@ __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOO
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from scipy import ndimage
 
 from ..base.files import VolumeError
 from ..base.files import warn_user
+from ..base.pool import in_order
 from ..base.volume import some_slices
 from ..base.volume import spread_slices
 
@@ -447,10 +449,19 @@ def _grown(bits, width, n_px):
 
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
-def _left_out(image, centre, tolerance):
-    "Which pixels (Y,X) of a slice hold no image."
-    constant = constant_regions(_finite(image, centre), tolerance)
-    return constant | ~np.isfinite(image)
+class _Look(NamedTuple):
+    "What one slice shows."
+    image: np.ndarray           # (Y,X) as it is
+    about_0: np.ndarray         # (Y,X) float32, the centre taken off
+    left_out: np.ndarray        # (Y,X) bool: constant, or no number
+    quiet: np.ndarray           # (Y,X) bool: nearly constant, beside that
+
+
+def _look(image, centre, tolerance, usual):
+    "Find the pixels of a slice that hold no image."
+    about_0 = _finite(image, centre)
+    left_out = constant_regions(about_0, tolerance) | ~np.isfinite(image)
+    return _Look(image, about_0, left_out, quiet_regions(about_0, usual, tolerance) & ~left_out)
 
 
 def _bits_of_bad(data):
@@ -465,9 +476,9 @@ STEADY = .1                     # of the way to the image's middle: regions that
 
 class _Quiet:
     "The nearly constant regions that the slices have shown so far."
-    def __init__(self, data, centre, tolerance):
+    def __init__(self, data, centre):
         self.usual = usual_roughness(data, centre)
-        self.centre, self.tolerance = centre, tolerance
+        self.centre = centre
         self.bits = np.zeros((*data.shape[:2], -(-data.shape[2]//8)), np.uint8)
         self.values = []            # the median of each slice that has some
         self.spreads = []           # and its standard deviation
@@ -475,17 +486,15 @@ class _Quiet:
         self.n_valid = 0
         self.n_solid = 0
 
-    def add(self, z, image, left_out):
-        "Look at one slice beside what is left out of it already."
-        about_0 = _finite(image, self.centre)
-        found = quiet_regions(about_0, self.usual, self.tolerance) & ~left_out
-        if not found.any():
+    def add(self, z, look):
+        "Note what is nearly constant in one slice."
+        if not look.quiet.any():
             return
-        self.bits[z] = np.packbits(found, axis=-1)
-        values = np.asarray(image[found], np.float64)
+        self.bits[z] = np.packbits(look.quiet, axis=-1)
+        values = np.asarray(look.image[look.quiet], np.float64)
         self.values.append(float(np.median(values)))
         self.spreads.append(float(values.std()))
-        self._note_rest(about_0, ~(left_out | found))
+        self._note_rest(look.about_0, ~(look.left_out | look.quiet))
 
     def _note_rest(self, image, valid):
         "Note how much of the rest of a slice is solid, and how much as quiet."
@@ -508,6 +517,7 @@ class _Quiet:
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #ef54f0f8
 def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
+                 workers:int=1, # slices that are looked at at a time
                  )->Padding: # what is left out
     "Find the voxels that hold no image, slice by slice. Raises VolumeError where none holds one."
     if not data.size:
@@ -516,12 +526,13 @@ def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
     centre = _centre(sample)
     tolerance = step_tolerance(sample)
     found = _Found(data.shape)
-    quiet = _Quiet(data, centre, tolerance)
-    for z in range(len(data)):
-        image = np.asarray(data[z])
-        left_out = _left_out(image, centre, tolerance)
-        found.add(z, image, left_out)
-        quiet.add(z, image, left_out)
+    quiet = _Quiet(data, centre)
+    with ThreadPoolExecutor(workers) as pool:
+        looks = in_order(pool, lambda z: _look(np.asarray(data[z]), centre, tolerance, quiet.usual), range(len(data)),
+                         2*workers)
+        for z, look in enumerate(looks):
+            found.add(z, look.image, look.left_out)
+            quiet.add(z, look)
     values = found.common_values()
     if found.is_constant:
         held = _in_words(values or (found.low,))

@@ -568,7 +568,7 @@ def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     dimensions, and for a volume that is nothing but one value.
     """
     if data.ndim == 3 and padding is None:
-        padding = find_padding(data)
+        padding = find_padding(data, workers_of(settings))
         warn_of_padding(padding)
     slices = label_slices(data, net, settings, voxel_size_A, progress, padding)
     labels, probability = (scratch_array(data.shape, dtype) for dtype in (np.uint8, np.float16))
