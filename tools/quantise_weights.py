@@ -1,7 +1,7 @@
 """Make the eight-bit weights of a net for OpenVINO: `python tools/quantise_weights.py [WEIGHTS]`.
 
 Writes WEIGHTS with the ending .int8.safetensors beside WEIGHTS (the weights that ship where none are named). The limits
-of the eight bits are measured on simulated scenes, drawn from a seed. About half a minute on one core. Needs OpenVINO and
+of the eight bits are measured on simulated slices, drawn from a seed. About a minute on one core. Needs OpenVINO and
 NNCF (`pip install nncf`), but no PyTorch.
 """
 import argparse
@@ -13,15 +13,27 @@ import numpy as np
 from cryoseg.segment.engines import import_openvino, quantised_path, save_quantised, unet_graph
 from cryoseg.segment.normalise import prepare
 from cryoseg.segment.scenes import draw_scene, render_scene
-from cryoseg.segment.settings import ROUGH_SCENES, SceneSettings
+from cryoseg.segment.settings import ROUGH_SCENES, SceneSettings, SlabSettings
+from cryoseg.segment.slabs import simulate_slab
 from cryoseg.segment.weights import default_weights, read_weights
 
-N_SCENES = 40                   # half of them rough; more change nothing
+N_SCENES = 40                   # drawn images, half of them rough, and
+N_SLABS = 6                     # simulated volumes: with both, labels agree with those of the float weights best
+SLAB_STEP = 8                   # every so many slices of a volume
+SLAB_RIM = 4                    # without its outermost slices
 
 
-def scenes(seed, n=N_SCENES):
-    "Prepared slices (1,1,Y,X) that the net is quantised on, of both kinds in turn."
-    for k in range(n):
+def slices(seed):
+    "Prepared slices (1,1,Y,X) that the net is quantised on."
+    yield from scenes(seed)
+    for k in range(N_SLABS):
+        slab = simulate_slab(seed + k, SlabSettings()).slices
+        yield from (prepare(np.asarray(image, np.float32))[None, None] for image in slab[SLAB_RIM:-SLAB_RIM:SLAB_STEP])
+
+
+def scenes(seed):
+    "Prepared drawn images, of both kinds in turn."
+    for k in range(N_SCENES):
         layers, _ = draw_scene(seed + k, (SceneSettings(), ROUGH_SCENES)[k % 2])
         yield prepare(render_scene(layers, np.random.default_rng(seed + k)))[None, None]
 
@@ -29,7 +41,7 @@ def scenes(seed, n=N_SCENES):
 def quantised(weights, seed=0):
     "The graph of a net in eight bits."
     import nncf
-    calibration = list(scenes(seed))
+    calibration = list(slices(seed))
     return nncf.quantize(unet_graph(weights), nncf.Dataset(calibration), preset=nncf.QuantizationPreset.MIXED, subset_size=len(calibration),
                          fast_bias_correction=False)     # the fast one makes membranes too likely on real slices, by 0.003
 
@@ -41,7 +53,7 @@ def quantise(path, seed=0):
         xml = Path(folder) / 'net.xml'
         openvino.save_model(graph, xml, compress_to_fp16=False)
         parts = [np.frombuffer(p.read_bytes(), np.uint8) for p in (xml, xml.with_suffix('.bin'))]
-    save_quantised(quantised_path(path), *parts, path, calibrated_on=f'{N_SCENES} simulated scenes', seed=seed)
+    save_quantised(quantised_path(path), *parts, path, calibrated_on=f'{N_SCENES} simulated scenes and slices of {N_SLABS} simulated slabs', seed=seed)
     return quantised_path(path)
 
 

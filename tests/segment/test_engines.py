@@ -30,7 +30,7 @@ PLAIN = SegmentSettings(precision='float32', workers=1, scale=1., flips=1, scale
 @pytest.fixture(scope='module')
 def phantom():
     "The middle slices of a phantom: image and truth."
-    made = simulate_phantom(PhantomSettings(shape=(40, 160, 160), n_vesicles=3, cnr=2.), seed=4)
+    made = simulate_phantom(PhantomSettings(shape=(40, 160, 160), n_vesicles=3, cnr=1.), seed=4)
     return np.asarray(made.tomogram.data)[15:25], made.labels[15:25]
 
 
