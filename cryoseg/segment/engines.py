@@ -395,10 +395,15 @@ def choose(settings:SegmentSettings=SegmentSettings(), # engine, precision, devi
 
 def quantised_graph(quantised:Quantised, # as it was read
                     ): # openvino.Model
-    "Make a graph of what a file of quantised weights holds."
+    "Make a graph of what a file of quantised weights holds. Raises VolumeError where OpenVINO cannot read it."
     openvino = import_openvino()
     constants = openvino.Tensor(np.ascontiguousarray(quantised.constants))
-    return openvino.Core().read_model(quantised.graph.decode(), constants)
+    try:
+        return openvino.Core().read_model(quantised.graph.decode(), constants)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1]
+        raise VolumeError(f'this OpenVINO cannot read the quantised weights ({first}); {QUANTISE}, or take '
+                          '--engine torch') from None
 
 
 def open_engine(settings:SegmentSettings=SegmentSettings(), # engine, precision, device, weights
