@@ -141,7 +141,7 @@ class RunRecord:
     voxel_size_A:float # of the results, Å
     shape_zyx:tuple # of the results, voxels
     seed:int = 0
-    precision:str = '' # engine and arithmetic of the net: 'openvino int8', 'torch float32' and so on; empty = no net was asked
+    precision:str = '' # engine and arithmetic of the net, as 'openvino int8'; empty = no net was asked
     settings:dict = field(default_factory=dict) # all of the run's, by group
     stages:dict = field(default_factory=dict) # name -> StageRecord of a finished stage
     dropped:tuple = () # of Dropped: what was labelled and is no membrane

@@ -308,8 +308,9 @@ def save_quantised(path:str|Path, # a .int8.safetensors file
     source = {key: read_weights(weights).about[key] for key in ('width', 'depth', 'classes', 'format')}
     header = dict(about, **source, of=digest(Path(weights).read_bytes()), quantised=QUANTISED_FORMAT,
                   contents=digest(graph.tobytes(), constants.tobytes()))
+    strings = {key: str(value) for key, value in header.items()}
     with atomic_write(path) as temporary:
-        Path(temporary).write_bytes(save(dict(graph=graph, constants=constants), {k: str(v) for k, v in header.items()}))
+        Path(temporary).write_bytes(save(dict(graph=graph, constants=constants), strings))
 
 # %% ../../nbs/4_segment/04h0_engines.ipynb #5df75ea0
 def _quantised_fault(about, graph, constants, weights):
@@ -389,7 +390,8 @@ def choose(settings:SegmentSettings=SegmentSettings(), # engine, precision, devi
     if is_installed('torch'):
         return Choice('torch', 'bf16' if use_bf16(settings.precision, settings.device) else 'float32')
     if settings.engine == 'torch' or settings.device != 'cpu':
-        raise VolumeError('engine torch: PyTorch is not installed; pip install torch, or leave --engine and --device out')
+        raise VolumeError('engine torch: PyTorch is not installed; pip install torch, or leave --engine and --device '
+                          'out')
     return _by_openvino(settings)
 
 

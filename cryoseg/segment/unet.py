@@ -25,7 +25,6 @@ from .settings import TrainSettings
 from .noise import IGNORE
 from .normalise import pad_to_multiple
 from .weights import CONVOLUTIONS
-from .weights import LABEL_NAMES
 from .weights import WEIGHTS_FORMAT
 from .weights import read_weights
 
