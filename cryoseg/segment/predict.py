@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FINEST_A', 'COARSEST_A', 'MAX_SCALE', 'HALF', 'SCALES', 'SCALE_TOLERANCE', 'MIN_SIDE_PX', 'MIN_FOUND', 'SCALE_SLICES',
            'SCALE_SIDE_PX', 'POLARITY_SLICES', 'POLARITY_SIDE_PX', 'BRIGHT_FACTOR', 'MIN_CONFIDENCE', 'MIN_PROBABILITY',
-           'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'PIXEL_BYTES', 'AHEAD', 'receptive_radius', 'Tile',
-           'tile_starts', 'working_scale', 'Symmetry', 'flipped_copies', 'predict_tiled', 'resized', 'resized_back',
-           'mean_of', 'prepared_at', 'segment_slice', 'MembraneEvidence', 'membrane_evidence', 'spread_indices',
-           'middle_of', 'Sample', 'slices_with_image', 'sample_slices', 'measured_scale', 'net_scale', 'looks_bright',
-           'Answer', 'average_neighbours', 'calibrated', 'Plan', 'LabelledSlice', 'Segmentation', 'plan', 'workers_of',
-           'ask_slices', 'label_slices', 'segment_volume']
+           'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'UNKNOWN_FAST', 'FAST_SCALE', 'PIXEL_BYTES', 'AHEAD',
+           'receptive_radius', 'Tile', 'tile_starts', 'working_scale', 'Symmetry', 'flipped_copies', 'predict_tiled',
+           'resized', 'resized_back', 'mean_of', 'prepared_at', 'segment_slice', 'MembraneEvidence',
+           'membrane_evidence', 'spread_indices', 'middle_of', 'Sample', 'slices_with_image', 'sample_slices',
+           'measured_scale', 'net_scale', 'looks_bright', 'Answer', 'average_neighbours', 'calibrated', 'Plan',
+           'LabelledSlice', 'Segmentation', 'plan', 'workers_of', 'ask_slices', 'label_slices', 'segment_volume']
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #5ba02a08
 import os
@@ -40,6 +40,9 @@ from .outliers import cleaned
 from .normalise import prepare
 from .engines import Engine
 from .engines import engine_for
+from .directions import side_answers
+from .directions import sides_are_long
+from .directions import three_directions
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #534668fe
 def receptive_radius(depth:int, # number of poolings
@@ -440,17 +443,22 @@ class Segmentation(NamedTuple):
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #0bf9b615
 UNKNOWN_SCALES = 1., 1.5, 2.    # whose answers are averaged where the size of a pixel is not known
+UNKNOWN_FAST = 1.5,             # the best single one of them
+FAST_SCALE = .8                 # of the usual scale: the net sees two thirds of the pixels
 
 
 def _scales(data, engine, settings, voxel_size_A, padding):
     "The scales at which the net sees each slice."
     spread = settings.scale_spread
     unknown = settings.scale is None and voxel_size_A is None
+    fast = settings.quality == 'fast'
     if unknown and spread is None:
-        return UNKNOWN_SCALES
+        return UNKNOWN_FAST if fast else UNKNOWN_SCALES
     scale = net_scale(data, engine, settings, voxel_size_A, padding)
+    if fast and settings.scale is None:
+        scale *= FAST_SCALE
     if spread is None:
-        spread = SLICE_SPREAD if len(data) == 1 else 0.
+        spread = SLICE_SPREAD if len(data) == 1 and not fast else 0.
     return (scale * (1 - spread), scale, scale * (1 + spread)) if spread else (scale,)
 
 
@@ -466,7 +474,8 @@ def plan(data:np.ndarray, # (Z,Y,X) intensities
         named = ', '.join(f'{scale:g}' for scale in scales)
         warn_user(f'the voxel size is not known: the net sees slices at {named} times their size; '
                   '--voxel-size (voxel_size_A=) makes it certain')
-    return Plan(settings.flips or (SLICE_FLIPS if len(data) == 1 else 1), scales)
+    usual = SLICE_FLIPS if len(data) == 1 and settings.quality != 'fast' else 1
+    return Plan(settings.flips or usual, scales)
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #f500c513
 def _check_finite(answer, settings, z):
@@ -532,6 +541,52 @@ def _labelled(answer, settings):
     return LabelledSlice(labels, probability)
 
 
+class _Steps:
+    "Tells how many slices are done."
+    def __init__(self, progress, total):
+        self.progress, self.total, self.done = progress, total, 0
+
+    def add(self, n):
+        "Note that some more are done."
+        self.done += n
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+class _Asked(NamedTuple):
+    "A volume, and how the net is asked about it."
+    data: np.ndarray
+    engine: Engine
+    settings: SegmentSettings
+    voxel_size_A: float|None
+    padding: Padding|None
+
+    @property
+    def has_sides(self):
+        "Whether the net looks along y and x, too; not where the size of a voxel is open, which takes long enough."
+        known = self.voxel_size_A is not None or self.settings.scale is not None
+        return self.settings.quality == 'best' and known and sides_are_long(self.data.shape)
+
+    @property
+    def n_slices(self):
+        "About which the net is asked, in all directions."
+        return sum(self.data.shape) if self.has_sides else len(self.data)
+
+    def averages(self, said):
+        "The averaged answers (2,Y,X), slice after slice across z."
+        reach = self.settings.neighbours if len(self.data) > 1 else 0
+        if not self.has_sides:
+            return average_neighbours(ask_slices(*self), reach)
+        single = replace(self.settings, flips=self.settings.flips or 1, scale_spread=self.settings.scale_spread or 0.)
+
+        def ask(block, padding):
+            answers = ask_slices(block, self.engine, single, self.voxel_size_A, padding)
+            return average_neighbours(answers, reach)
+
+        sides = side_answers(self.data, ask, reach, self.padding, said.add)
+        return three_directions(average_neighbours(ask_slices(*self), reach), sides)
+
+
 def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
                  net=None, # Engine, or UNet as `load_weights` returns it; None = what the settings name
                  settings:SegmentSettings=SegmentSettings(), # how
@@ -543,15 +598,15 @@ def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     if data.ndim != 3:
         raise VolumeError(f'a volume has three dimensions (z, y, x), this array has shape {data.shape}')
     engine = engine_for(net, settings, workers_of(settings))
-    answers = ask_slices(data, engine, settings, voxel_size_A, padding)
-    for z, average in enumerate(average_neighbours(answers, settings.neighbours if len(data) > 1 else 0)):
+    volume = _Asked(data, engine, settings, voxel_size_A, padding)
+    said = _Steps(progress, volume.n_slices)
+    for z, average in enumerate(volume.averages(said)):
         labelled = _labelled(average, settings)
         valid = None if padding is None else padding.valid(z)
         if valid is not None:
             for image in labelled:
                 image[~valid] = 0
-        if progress is not None:
-            progress(z + 1, len(data))
+        said.add(1)
         yield labelled
 
 
