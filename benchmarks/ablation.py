@@ -18,7 +18,8 @@ from cryoseg.segment.settings import ROUGH_SCENES, SceneSettings
 from cryoseg.segment.motifs import simulate_image
 from cryoseg.segment.scenes import LAYERS, add_densities, draw_scene, in_parallel, membrane_contrast, render_scene
 from cryoseg.segment.settings import GeneralSettings, TrainSettings
-from cryoseg.segment.unet import UNet, fit_net, prepare, to_batch
+from cryoseg.segment.normalise import prepare
+from cryoseg.segment.unet import UNet, fit_net, to_batch
 from cryoseg.segment.train import GeneralSet, draw_crop
 from cryoseg.base.formats import read_volume
 from network import answers, f1

@@ -4,6 +4,7 @@ Real slices (never trained on) with the default settings of `cryoseg segment`, w
 how far its probabilities can be believed, phantoms of falling contrast, and how much of the machine's speed is used.
 The rule for the scale of pictures without a voxel size and the threshold were chosen on the two lower-numbered images of each group.
 """
+import os
 import time
 import timeit
 import warnings
@@ -20,7 +21,8 @@ from cryoseg.base.metrics import adapted_rand_error, expected_calibration_error,
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.phantom.phantom import simulate_phantom
 from cryoseg.segment.settings import SegmentSettings
-from cryoseg.segment.predict import use_bf16, segment_volume
+from cryoseg.segment.engines import open_engine, use_bf16
+from cryoseg.segment.predict import segment_volume
 from cryoseg.segment.motifs import simulate_image
 from cryoseg.segment.scenes import draw_scene, render_scene
 from cryoseg.segment.unet import fold_batchnorm, load_weights, predict
@@ -202,7 +204,7 @@ def simulation_rows(n=20):
 
 def main():
     args = arguments(__doc__, data=True).parse_args()
-    net, tables = load_weights(), []
+    net, tables = open_engine(workers=os.cpu_count() or 1), []     # what the command line takes here
 
     def table(title, rows):
         tables.append((title, rows))
@@ -222,7 +224,7 @@ def main():
     table('thresholds of volumes: membrane IoU of other phantoms', threshold_rows(net))
     table('thresholds of volumes: single membranes of larger phantoms', single_rows(net))
     table('phantoms: membrane IoU', phantom_rows(net))
-    table('share of the convolution peak, one thread', [speed_row(net)])
+    table('share of the convolution peak, one thread', [speed_row(load_weights())])
     finish(tables, args.json)
 
 

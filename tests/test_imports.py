@@ -15,7 +15,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
             'spacing geometry mesh metrics',
     'result': 'settings records tables meshes lock resources folder',
     'phantom': 'settings bodies imaging phantom',
-    'segment': 'settings padding outliers contrast noise motifs unet scenes slabs train predict match',
+    'segment': 'settings padding outliers contrast noise motifs normalise weights unet scenes slabs train engines directions predict match',
     'connect': 'settings trace link merge pieces split joins candidates reasons instances membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature thickness distances proteins evaluate',

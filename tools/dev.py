@@ -4,8 +4,9 @@ Makes .venv in this folder, installs into it what the command needs, with the ve
 the command there. Arguments after `test` go to pytest; `test-long` takes any of notebooks, tests, benchmarks, or the
 name of one notebook or benchmark (05b_link, merging), and does everything where nothing is named.
 
-Where the usual index brings the CUDA build of PyTorch (Linux), name one that has CPU builds:
-TORCH_INDEX=https://download.pytorch.org/whl/cpu python tools/dev.py test
+On Linux the usual index brings the CUDA build of PyTorch, several GB. Where no NVIDIA card is seen, PyTorch's own index
+of CPU builds is used beside it, if it can be reached. TORCH_INDEX names another index, an empty one none:
+TORCH_INDEX=https://download.pytorch.org/whl/cu126 python tools/dev.py test
 """
 import argparse
 import hashlib
@@ -17,12 +18,16 @@ import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
+from urllib.request import urlopen
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / '.venv'
 PYTHON = VENV / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
 STAMP = VENV / 'installed.json'
 RESULTS = ROOT / 'benchmarks' / 'results'
+CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
+NVIDIA_DRIVER = Path('/proc/driver/nvidia')
+REACH_SECONDS = 5
 ONE_THREAD = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMBA_NUM_THREADS'), '1')
 SITE = ['sphinx>=8,<10', 'myst-nb>=1.3,<2', 'furo>=2025.9']     # only the site needs these
 
@@ -64,6 +69,29 @@ def wanted_state():
     return digest.hexdigest()
 
 
+def has_nvidia():
+    "Whether an NVIDIA card is seen."
+    return NVIDIA_DRIVER.exists() or shutil.which('nvidia-smi') is not None
+
+
+def is_reachable(index, opener=urlopen):
+    "Whether an index of packages answers."
+    try:
+        with opener(f'{index}/torch/', timeout=REACH_SECONDS): return True
+    except (OSError, ValueError): return False      # no network, a proxy that refuses, no such page
+
+
+def torch_index(opener=urlopen):
+    "The index that is asked for PyTorch beside the usual one; None for none. Says what it does on Linux without a card."
+    named = os.environ.get('TORCH_INDEX')
+    if named is not None or sys.platform != 'linux' or has_nvidia(): return named or None
+    if is_reachable(CPU_INDEX, opener):
+        say(f'no NVIDIA card is seen: the CPU build of PyTorch is taken from {CPU_INDEX} (TORCH_INDEX names another index)')
+        return CPU_INDEX
+    say(f'{CPU_INDEX} cannot be reached: PyTorch comes from the usual index, there perhaps with several GB of CUDA (TORCH_INDEX names another index)')
+    return None
+
+
 def setup(extras, more=()):
     "Make .venv and install the package, editable, with `extras` and the requirements `more`; skip what is done."
     minimum = settings()['min_python']
@@ -81,7 +109,7 @@ def setup(extras, more=()):
             raise
     extras, more = sorted({*extras, *done.get('extras', [])}), sorted({*more, *done.get('more', [])})
     say(f'installing cryoseg[{",".join(extras)}]' + (f' and {" ".join(more)}' if more else '') + ', about a minute or two')
-    index = os.environ.get('TORCH_INDEX')
+    index = torch_index()
     need(PYTHON, '-m', 'pip', 'install', '-qq', '--progress-bar', 'off', '--disable-pip-version-check', '--no-compile',
          *(['--extra-index-url', index] if index else []), '-c', 'constraints.txt', '-e', f'.[{",".join(extras)}]', *more, PIP_USE_PEP517='1')
     STAMP.write_text(json.dumps(dict(state=wanted_state(), extras=extras, more=more), indent=1) + '\n', encoding='utf-8')

@@ -137,7 +137,7 @@ class RunRecord:
     voxel_size_A:float # of the results, Å
     shape_zyx:tuple # of the results, voxels
     seed:int = 0
-    precision:str = '' # of the net: float32 or bf16; empty where no net was asked
+    precision:str = '' # engine and arithmetic of the net, as 'openvino int8'; empty = no net was asked
     settings:dict = field(default_factory=dict) # all of the run's, by group
     stages:dict = field(default_factory=dict) # name -> StageRecord of a finished stage
     dropped:tuple = () # of Dropped: what was labelled and is no membrane

@@ -45,6 +45,13 @@ class SliceBlock:
 
 
 @lru_cache(maxsize=1)
+def _engine(settings):
+    "The net, made ready once for all blocks that are labelled with the same settings."
+    from cryoseg.segment.engines import open_engine
+    return open_engine(settings)
+
+
+@lru_cache(maxsize=1)
 def _volume(path, settings, changed):
     "A tomogram, read once for all blocks of it that this process labels; `changed` is when its file was."
     return read_input(path, settings, check=False)
@@ -54,21 +61,21 @@ def label_block(block:SliceBlock)->list: # of predict.LabelledSlice, one a slice
     "Label a block as it would be labelled in the whole volume."
     from cryoseg.segment.predict import label_slices
     volume = _volume(block.path, block.input, os.stat(block.path).st_mtime_ns)
-    slices = label_slices(volume.data[block.read], None, block.segment, block.size_A, None, block.padding)
+    engine = _engine(block.segment)
+    slices = label_slices(volume.data[block.read], engine, block.segment, block.size_A, None, block.padding)
     wanted = slice(block.start - block.read.start, block.stop - block.read.start)
     return list(slices)[wanted]
 
 # %% ../../nbs/2_run/02a6_blocks.ipynb #4bfc1ea2
 def settled(data:np.ndarray, # (Z,Y,X) intensities
-            net, # as `load_weights` returns it
+            engine, # that answers for the net, as `open_engine` returns it
             settings:SegmentSettings, # of the run
             size_A:float|None, # of a voxel; None: not known
             padding=None, # what holds no image
             )->SegmentSettings: # by which each block is labelled alike
     "Decide what the settings leave to the whole volume. Warns where the voxel size is not known."
     from cryoseg.segment.predict import plan
-    from cryoseg.segment.unet import fold_batchnorm
-    planned = plan(data, fold_batchnorm(net), settings, size_A, padding)
+    planned = plan(data, engine, settings, size_A, padding)
     fixed = replace(settings, flips=planned.flips, workers=1)
     if settings.scale is None and size_A is None and settings.scale_spread is None:
         return fixed                    # the usual three scales, whatever the data are
@@ -87,14 +94,14 @@ def label_in_blocks(pool, # a pool.ByFile
                     path:Path, # of the tomogram
                     reading:InputSettings, # how it is read
                     data:np.ndarray, # (Z,Y,X) what was read
-                    net, # as `load_weights` returns it
+                    engine, # that answers for the net, as `open_engine` returns it
                     settings:SegmentSettings, # of the run
                     size_A:float|None=None, # of a voxel; None: not known
                     progress:Callable|None=None, # called as progress(done, total)
                     padding=None, # what holds no image
                     )->Iterator: # of predict.LabelledSlice, one a slice, in order
     "Label a tomogram block by block, by whoever is in the pool."
-    fixed = settled(data, net, settings, size_A, padding)
+    fixed = settled(data, engine, settings, size_A, padding)
     starts = range(0, len(data), BLOCK_SLICES)
     blocks = [SliceBlock(os.path.realpath(path), reading, fixed, size_A, z, min(z + BLOCK_SLICES, len(data)), len(data))
               for z in starts]

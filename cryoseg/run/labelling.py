@@ -145,21 +145,24 @@ def labelled_slices(volume:Volume, # (Z,Y,X) the image
                     )->Iterator: # of cryoseg.segment.predict.LabelledSlice, one a slice, in order
     "Label every voxel, slice by slice: 0 background, 1 membrane, 2 protein (§3, §4.3)."
     from cryoseg.segment.contrast import enhance
+    from cryoseg.segment.engines import open_engine
     from cryoseg.segment.padding import find_padding
     from cryoseg.segment.padding import warn_of_padding
     from cryoseg.segment.predict import label_slices
     from cryoseg.segment.predict import looks_bright
-    from cryoseg.segment.unet import load_weights
+    from cryoseg.segment.predict import workers_of
     mask = settings.input.mask
     inside = read_mask(mask, volume, settings.input) if mask else None
-    net, size_A = load_weights(settings.segment.weights), known_voxel_size(volume)
-    padding = find_padding(volume.data)
+    workers, size_A = workers_of(settings.segment), known_voxel_size(volume)
+    engine = open_engine(settings.segment, workers)
+    padding = find_padding(volume.data, workers)
     warn_of_padding(padding, str(volume.path or ''))
     data = enhance(volume.data, settings.contrast, padding) if settings.input.enhance else volume.data
-    if looks_bright(data, net, settings.segment, size_A, padding=padding):
+    if looks_bright(data, engine, settings.segment, size_A, padding=padding):
         warn_of_polarity(settings.input.invert)
-    label = label_slices if label is None or settings.input.enhance else label      # others read the file as it is
-    for z, labelled in enumerate(label(data, net, settings.segment, size_A, progress, padding)):
+    whole = settings.input.enhance or settings.segment.quality == 'best'    # others read the file as it is, along z
+    label = label_slices if label is None or whole else label
+    for z, labelled in enumerate(label(data, engine, settings.segment, size_A, progress, padding)):
         if inside is not None:
             for image in labelled:
                 image[~inside[z]] = 0

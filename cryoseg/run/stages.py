@@ -118,10 +118,10 @@ class Job:
         return [moved(edit, -np.asarray(self.volume.world_origin_A)) for edit in read_rows(path, Edit, self.size_A)]
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #00e625f9
-def precision_of(settings:RunSettings)->str: # float32 or bf16
-    "In which precision the net computes here."
-    from cryoseg.segment.predict import use_bf16
-    return 'bf16' if use_bf16(settings.segment.precision, settings.segment.device) else 'float32'
+def precision_of(settings:RunSettings)->str: # as in 'openvino int8' or 'torch float32'
+    "Which engine computes the net here, and in which precision."
+    from cryoseg.segment.engines import choose
+    return str(choose(settings.segment))
 
 
 CREW = '.crew'          # folder of the files of those who help, in that of the fresh results

@@ -46,19 +46,20 @@ from .outliers import cleaned
 from .unet import UNet
 from .unet import fit_net
 from .unet import predict
-from .unet import prepare
+from .normalise import prepare
 from .unet import to_batch
 from .scenes import draw_scene
 from .scenes import in_parallel
 from .train import GeneralSet
 from .train import Sample
 from .train import draw_crop
+from .engines import TorchEngine
+from .engines import use_bf16
 from .predict import net_scale
 from .predict import resized
 from .predict import segment_slice
 from .predict import slices_with_image
 from .predict import spread_indices
-from .predict import use_bf16
 
 # %% ../../nbs/4_segment/04i_match.ipynb #fabae7ee
 SURE = .9                       # probability from which a pixel is surely membrane, or protein
@@ -84,7 +85,7 @@ def sure_labels(image:np.ndarray, # (Y,X) intensities
                 net:UNet, # in evaluation mode
                 )->SureLabels: # labels and membrane probability
     "Label the pixels that the net is sure of."
-    background, membrane, protein = segment_slice(image, net)
+    background, membrane, protein = segment_slice(image, TorchEngine(net, fold=False))
     doubtful = (background < CLEAR_BACKGROUND).astype(np.uint8)
     near = cv2.dilate(doubtful, CLEARANCE) > 0
     labels = np.full(image.shape, IGNORE, np.uint8)
@@ -370,11 +371,11 @@ def flip_agreement(net:UNet, # in evaluation mode
                    slices:list, # of (Y,X) intensities
                    )->float: # membrane IoU, 1 = the same
     "How well a net's answer for a slice agrees with that for its mirror image."
-    both = either = 0
+    engine, both, either = TorchEngine(net, fold=False), 0, 0
     for image in slices:
         mirrored = np.ascontiguousarray(image[:, ::-1])
-        a = segment_slice(np.ascontiguousarray(image), net)[1] > .5
-        b = segment_slice(mirrored, net)[1][:, ::-1] > .5
+        a = segment_slice(np.ascontiguousarray(image), engine)[1] > .5
+        b = segment_slice(mirrored, engine)[1][:, ::-1] > .5
         both += int(np.count_nonzero(a & b))
         either += int(np.count_nonzero(a | b))
     return both / either if either else 1.
@@ -569,7 +570,7 @@ def train_on_tomogram(volumes:list, # of (Z,Y,X) intensities
     for data, size, marks_of_one in zip(volumes, sizes, marks):
         padding = find_padding(data)
         warn_of_padding(padding)
-        scale = net_scale(data, net, voxel_size_A=size, padding=padding)
+        scale = net_scale(data, TorchEngine(net, 'auto', fold=False), voxel_size_A=size, padding=padding)
         groups.append(choose_slices(data, marks_of_one, scale, n_slices, padding))
     matching = _Matching(net, groups, seed, n_scenes, workers, progress)
     again = steps >= MIN_STEPS_FOR_TWO and marked is None

@@ -96,9 +96,10 @@ def cleaned(image:np.ndarray, # (Y,X) any real dtype
     finite = np.isfinite(image)
     valid = finite if valid is None else valid & finite
     scale = robust_scale(image[valid])
-    standard = np.where(valid, image, scale.centre).astype(np.float64) - scale.centre
+    standard = (image if valid.all() else np.where(valid, image, scale.centre)).astype(np.float64)
+    standard -= scale.centre
     if scale.spread > 0:
         standard /= scale.spread
     trusted = valid & ~untrusted(standard, valid)
-    clipped = np.clip(standard, -CLIP, CLIP).astype(np.float32)
+    clipped = np.clip(standard, -CLIP, CLIP, out=standard).astype(np.float32)
     return Cleaned(filled(clipped, trusted) if trusted.any() else np.zeros_like(clipped), trusted, scale)

@@ -8,13 +8,16 @@ __all__ = ['STEP_FRACTION', 'ROUNDING', 'MAX_ROUNDING', 'USUAL', 'LARGEST', 'LOO
            'WINDOW_PX', 'WINDOW', 'QUIET', 'MIDDLE', 'STRAIGHT', 'MOST', 'CLEAR', 'MIN_QUIET_PX', 'MIN_QUIET_SHARE',
            'MIN_QUIET_CONTACT', 'MAX_WHOLE', 'MIN_CLIFF', 'CLIFF_SQUARES', 'MAX_EQUAL', 'TINY_COUNT', 'QUIET_SPREADS',
            'SOLID', 'MIN_SOLID', 'MIN_VALID', 'MIN_SHARE', 'SAID_VALUES', 'MAX_SOFT_PX', 'MIN_LEAN', 'MIN_EDGE',
-           'MAX_QUIET_LEFT', 'STEADY', 'FADE_PX', 'step_tolerance', 'constant_regions', 'roughness', 'usual_roughness',
-           'quiet_regions', 'Padding', 'find_padding', 'warn_of_padding', 'blank_padding', 'valid_box', 'inner_box',
-           'filled']
+           'MAX_QUIET_LEFT', 'STEADY', 'FADE_PX', 'KEPT_SHAPES', 'SMALL_BOXES', 'step_tolerance', 'constant_regions',
+           'roughness', 'usual_roughness', 'quiet_regions', 'Padding', 'find_padding', 'warn_of_padding',
+           'blank_padding', 'valid_box', 'inner_box', 'Nearest', 'nearest_valid', 'filled']
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #582a0727
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,6 +25,7 @@ from scipy import ndimage
 
 from ..base.files import VolumeError
 from ..base.files import warn_user
+from ..base.pool import in_order
 from ..base.volume import some_slices
 from ..base.volume import spread_slices
 
@@ -445,10 +449,19 @@ def _grown(bits, width, n_px):
 
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
-def _left_out(image, centre, tolerance):
-    "Which pixels (Y,X) of a slice hold no image."
-    constant = constant_regions(_finite(image, centre), tolerance)
-    return constant | ~np.isfinite(image)
+class _Look(NamedTuple):
+    "What one slice shows."
+    image: np.ndarray           # (Y,X) as it is
+    about_0: np.ndarray         # (Y,X) float32, the centre taken off
+    left_out: np.ndarray        # (Y,X) bool: constant, or no number
+    quiet: np.ndarray           # (Y,X) bool: nearly constant, beside that
+
+
+def _look(image, centre, tolerance, usual):
+    "Find the pixels of a slice that hold no image."
+    about_0 = _finite(image, centre)
+    left_out = constant_regions(about_0, tolerance) | ~np.isfinite(image)
+    return _Look(image, about_0, left_out, quiet_regions(about_0, usual, tolerance) & ~left_out)
 
 
 def _bits_of_bad(data):
@@ -463,9 +476,9 @@ STEADY = .1                     # of the way to the image's middle: regions that
 
 class _Quiet:
     "The nearly constant regions that the slices have shown so far."
-    def __init__(self, data, centre, tolerance):
+    def __init__(self, data, centre):
         self.usual = usual_roughness(data, centre)
-        self.centre, self.tolerance = centre, tolerance
+        self.centre = centre
         self.bits = np.zeros((*data.shape[:2], -(-data.shape[2]//8)), np.uint8)
         self.values = []            # the median of each slice that has some
         self.spreads = []           # and its standard deviation
@@ -473,17 +486,15 @@ class _Quiet:
         self.n_valid = 0
         self.n_solid = 0
 
-    def add(self, z, image, left_out):
-        "Look at one slice beside what is left out of it already."
-        about_0 = _finite(image, self.centre)
-        found = quiet_regions(about_0, self.usual, self.tolerance) & ~left_out
-        if not found.any():
+    def add(self, z, look):
+        "Note what is nearly constant in one slice."
+        if not look.quiet.any():
             return
-        self.bits[z] = np.packbits(found, axis=-1)
-        values = np.asarray(image[found], np.float64)
+        self.bits[z] = np.packbits(look.quiet, axis=-1)
+        values = np.asarray(look.image[look.quiet], np.float64)
         self.values.append(float(np.median(values)))
         self.spreads.append(float(values.std()))
-        self._note_rest(about_0, ~(left_out | found))
+        self._note_rest(look.about_0, ~(look.left_out | look.quiet))
 
     def _note_rest(self, image, valid):
         "Note how much of the rest of a slice is solid, and how much as quiet."
@@ -506,6 +517,7 @@ class _Quiet:
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #ef54f0f8
 def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
+                 workers:int=1, # slices that are looked at at a time
                  )->Padding: # what is left out
     "Find the voxels that hold no image, slice by slice. Raises VolumeError where none holds one."
     if not data.size:
@@ -514,12 +526,13 @@ def find_padding(data:np.ndarray, # (Z,Y,X) any real dtype, in memory or mapped
     centre = _centre(sample)
     tolerance = step_tolerance(sample)
     found = _Found(data.shape)
-    quiet = _Quiet(data, centre, tolerance)
-    for z in range(len(data)):
-        image = np.asarray(data[z])
-        left_out = _left_out(image, centre, tolerance)
-        found.add(z, image, left_out)
-        quiet.add(z, image, left_out)
+    quiet = _Quiet(data, centre)
+    with ThreadPoolExecutor(workers) as pool:
+        looks = in_order(pool, lambda z: _look(np.asarray(data[z]), centre, tolerance, quiet.usual), range(len(data)),
+                         2*workers)
+        for z, look in enumerate(looks):
+            found.add(z, look.image, look.left_out)
+            quiet.add(z, look)
     values = found.common_values()
     if found.is_constant:
         held = _in_words(values or (found.low,))
@@ -595,6 +608,43 @@ def _reflected(index, n):
     return np.clip(index, 0, n - 1)
 
 
+KEPT_SHAPES = 2                 # whose noise is kept: slices of one volume have the same
+
+
+@lru_cache(KEPT_SHAPES)
+def _noise(shape):
+    "The noise of a shape, always the same; not to be written to."
+    noise = np.random.default_rng(0).standard_normal(shape)
+    noise.flags.writeable = False
+    return noise
+
+
+SMALL_BOXES = .25               # of a slice: what the boxes of gaps may cover to be looked at one by one
+
+
+class Nearest(NamedTuple):
+    "The valid pixel that is nearest to each pixel that is not, in the order of np.nonzero."
+    distance: np.ndarray        # (N,) float64, pixels
+    places: tuple               # y (N,) and x (N,)
+
+
+def nearest_valid(valid:np.ndarray, # (Y,X) bool, some of it True
+                  )->Nearest: # of each pixel that is not valid
+    "Find the nearest valid pixels. Small gaps are looked at in their own boxes: every pixel round a gap is valid."
+    n, labels, stats, _ = cv2.connectedComponentsWithStats((~valid).astype(np.uint8))
+    boxes = [(slice(max(y - 1, 0), y + h + 1), slice(max(x - 1, 0), x + w + 1)) for x, y, w, h, _ in stats[1:].tolist()]
+    if sum(labels[box].size for box in boxes) > SMALL_BOXES*valid.size:
+        boxes = [(slice(None), slice(None))]
+    distance, places = np.zeros(valid.shape), np.zeros((2, *valid.shape), np.int32)
+    for k, (y, x) in enumerate(boxes, 1):
+        own = labels[y, x] == k if len(boxes) == n - 1 else ~valid[y, x]
+        far, (near_y, near_x) = ndimage.distance_transform_edt(~valid[y, x], return_indices=True)
+        distance[y, x][own] = far[own]
+        places[:, y, x][:, own] = near_y[own] + (y.start or 0), near_x[own] + (x.start or 0)
+    missing = ~valid
+    return Nearest(distance[missing], (places[0][missing], places[1][missing]))
+
+
 def filled(image:np.ndarray, # (Y,X) float32 whose valid pixels have mean 0 and standard deviation 1
            valid:np.ndarray|None, # (Y,X) bool; None = all
            fade_px:float=FADE_PX, # over which the mirror image fades
@@ -602,10 +652,10 @@ def filled(image:np.ndarray, # (Y,X) float32 whose valid pixels have mean 0 and 
     "Fill what is not valid by the mirror image of what is, fading into noise."
     if valid is None or valid.all():
         return image
-    distance, (y, x) = ndimage.distance_transform_edt(~valid, return_indices=True)
-    places = [_reflected(2*nearest - here, n) for nearest, here, n in zip((y, x), np.indices(image.shape), image.shape)]
-    hit = valid[tuple(places)]
-    mirrored = np.where(hit, image[tuple(places)], image[y, x])
-    weight = np.exp(-distance/fade_px)
-    noise = np.random.default_rng(0).standard_normal(image.shape)
-    return np.where(valid, image, weight*mirrored + np.sqrt(1 - weight**2)*noise).astype(np.float32)
+    here, near = np.nonzero(~valid), nearest_valid(valid)
+    places = tuple(_reflected(2*n - h, length) for n, h, length in zip(near.places, here, image.shape))
+    mirrored = np.where(valid[places], image[places], image[near.places])
+    weight = np.exp(-near.distance/fade_px)
+    out = np.array(image, np.float32)
+    out[here] = weight*mirrored + np.sqrt(1 - weight**2)*_noise(image.shape)[here]
+    return out

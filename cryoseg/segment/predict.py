@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['FINEST_A', 'COARSEST_A', 'MAX_SCALE', 'HALF', 'SCALES', 'SCALE_TOLERANCE', 'MIN_SIDE_PX', 'MIN_FOUND', 'SCALE_SLICES',
            'SCALE_SIDE_PX', 'POLARITY_SLICES', 'POLARITY_SIDE_PX', 'BRIGHT_FACTOR', 'MIN_CONFIDENCE', 'MIN_PROBABILITY',
-           'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'PIXEL_BYTES', 'AHEAD', 'receptive_radius', 'Tile',
-           'tile_starts', 'working_scale', 'has_bf16', 'use_bf16', 'to_device', 'Symmetry', 'flipped_copies',
-           'predict_tiled', 'resized', 'resized_back', 'prepared_at', 'segment_slice', 'MembraneEvidence',
+           'SLICE_FLIPS', 'SLICE_SPREAD', 'UNKNOWN_SCALES', 'UNKNOWN_FAST', 'FAST_SCALE', 'PIXEL_BYTES', 'AHEAD',
+           'receptive_radius', 'Tile', 'tile_starts', 'working_scale', 'Symmetry', 'flipped_copies', 'predict_tiled',
+           'resized', 'resized_back', 'mean_of', 'prepared_at', 'segment_slice', 'MembraneEvidence',
            'membrane_evidence', 'spread_indices', 'middle_of', 'Sample', 'slices_with_image', 'sample_slices',
-           'measured_scale', 'net_scale', 'looks_bright', 'Answer', 'average_neighbours', 'calibrated',
-           'single_threads', 'Plan', 'LabelledSlice', 'Segmentation', 'plan', 'ask_slices', 'label_slices',
-           'segment_volume']
+           'measured_scale', 'net_scale', 'looks_bright', 'Answer', 'average_neighbours', 'calibrated', 'Plan',
+           'LabelledSlice', 'Segmentation', 'plan', 'workers_of', 'ask_slices', 'label_slices', 'segment_volume']
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #5ba02a08
 import os
@@ -19,15 +18,12 @@ from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 
 from ..base.files import VolumeError
 from ..base.files import warn_user
@@ -41,11 +37,12 @@ from .padding import find_padding
 from .padding import valid_box
 from .padding import warn_of_padding
 from .outliers import cleaned
-from .unet import UNet
-from .unet import fold_batchnorm
-from .unet import load_weights
-from .unet import predict
-from .unet import prepare
+from .normalise import prepare
+from .engines import Engine
+from .engines import engine_for
+from .directions import side_answers
+from .directions import sides_are_long
+from .directions import three_directions
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #534668fe
 def receptive_radius(depth:int, # number of poolings
@@ -95,33 +92,6 @@ def working_scale(voxel_size_A:float|None, # None = unknown
         return 1.
     return min(voxel_size_A / min(max(voxel_size_A, FINEST_A), COARSEST_A), MAX_SCALE)
 
-
-def has_bf16(device:str, # cpu or cuda
-             )->bool: # True = in hardware
-    "Whether a processor or GPU computes in bfloat16."
-    if device == 'cuda':
-        return torch.cuda.is_bf16_supported()
-    capability = torch.backends.cpu.get_cpu_capability()
-    return capability == 'AVX512' and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def use_bf16(precision:str, # auto, float32 or bf16
-             device:str='cpu', # that computes: cpu or cuda
-             )->bool: # True = bfloat16
-    "Whether to compute in bfloat16; auto asks the device. Raises VolumeError for another name."
-    if precision not in ('auto', 'float32', 'bf16'):
-        raise VolumeError(f'precision {precision!r} is not known; take auto, float32 or bf16')
-    return precision == 'bf16' or (precision == 'auto' and has_bf16(device))
-
-
-def to_device(net:UNet, # moved in place
-              device:str, # cpu or cuda
-              )->UNet: # the same net
-    "Move a net to the processor (cpu) or a GPU (cuda). Raises VolumeError where there is none."
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise VolumeError('device cuda: PyTorch sees no GPU here; leave --device out to use the processor')
-    return net.to(device)
-
 # %% ../../nbs/4_segment/04h_predict.ipynb #1889d8d3
 class Symmetry(NamedTuple):
     "One of the eight symmetries of a square."
@@ -155,18 +125,18 @@ def flipped_copies(n:int, # 1, 2, 4 or 8
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #d4d8e5c0
 def predict_tiled(image:np.ndarray, # (Y,X) float32 prepared
-                  net:UNet, # in evaluation mode
+                  engine:Engine, # that answers for the net
                   tile:int, # side of the tiles, pixels
-                  bf16:bool, # compute in bfloat16
                   )->np.ndarray: # (K,Y,X) float32 probabilities
     "Predict one prepared slice in overlapping tiles."
-    depth, classes = net.architecture['depth'], net.architecture['classes']
-    margin = receptive_radius(depth)
-    rows, columns = [tile_starts(n, tile, margin, 2 ** depth) for n in image.shape]
-    probability = np.empty((classes, *image.shape), np.float32)
+    margin = receptive_radius(engine.depth)
+    rows, columns = [tile_starts(n, tile, margin, 2 ** engine.depth) for n in image.shape]
+    if len(rows) == len(columns) == 1:
+        return engine.answer(image[None])[0]
+    probability = np.empty((engine.classes, *image.shape), np.float32)
     for y in rows:
         for x in columns:
-            part = predict(net, image[None, y.start:y.stop, x.start:x.stop], bf16)[0]
+            part = engine.answer(image[None, y.start:y.stop, x.start:x.stop])[0]
             kept = part[:, y.keep_from - y.start:y.keep_to - y.start, x.keep_from - x.start:x.keep_to - x.start]
             probability[:, y.keep_from:y.keep_to, x.keep_from:x.keep_to] = kept
     return probability
@@ -193,6 +163,18 @@ def resized_back(probability:np.ndarray, # (K,Y',X') at `scale`
     return np.stack([cv2.resize(p, shape[::-1], interpolation=method) for p in probability])
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #313c5a8e
+def mean_of(arrays:Iterable, # of float32 arrays of one shape
+            n:int, # how many there are
+            )->np.ndarray: # their mean; of a single one itself
+    "The mean of arrays that come one by one."
+    if n == 1:
+        return next(iter(arrays))
+    total = 0
+    for array in arrays:
+        total = total + array
+    return total / np.float32(n)
+
+
 def prepared_at(image:np.ndarray, # (Y,X) intensities
                 scale:float, # at which the net sees it
                 valid:np.ndarray|None=None, # (Y,X) bool, False = padding; None = all
@@ -205,33 +187,29 @@ def prepared_at(image:np.ndarray, # (Y,X) intensities
     return prepare(resized(clean.image, scale), valid=trusted)
 
 
-def _ask(image, valid, net, settings, scale, bf16):
+def _ask(image, valid, engine, settings, scale):
     "Class probabilities (K,Y,X) of an image, averaged over flipped copies."
     prepared = prepared_at(image, scale, valid)
     copies = flipped_copies(settings.flips or 1)
-    total = 0
-    for copy in copies:
-        answer = predict_tiled(copy.apply(prepared), net, settings.tile, bf16)
-        total = total + copy.undo(answer)
-    probability = np.ascontiguousarray(total / len(copies))
+    answers = (copy.undo(predict_tiled(copy.apply(prepared), engine, settings.tile)) for copy in copies)
+    probability = np.ascontiguousarray(mean_of(answers, len(copies)))
     return probability if scale == 1 else resized_back(probability, image.shape, scale)
 
 
 def segment_slice(image:np.ndarray, # (Y,X) intensities, membranes dark
-                  net:UNet, # as `fold_batchnorm` returns it
+                  engine:Engine, # that answers for the net
                   settings:SegmentSettings=SegmentSettings(), # flips (None = 1) and tile
                   scale:float=1., # at which the net sees it
-                  bf16:bool=False, # compute in bfloat16
                   valid:np.ndarray|None=None, # (Y,X) bool, False = padding, which is background; None = all
                   )->np.ndarray: # (K,Y,X) float32 probabilities of the labels
     "Class probabilities of one slice (§4.3); the net sees the box that holds the image, its padding filled."
     if valid is None:
-        return _ask(image, None, net, settings, scale, bf16)
-    probability = np.zeros((net.architecture['classes'], *image.shape), np.float32)
+        return _ask(image, None, engine, settings, scale)
+    probability = np.zeros((engine.classes, *image.shape), np.float32)
     if valid.any():
         box = valid_box(valid)
         inside = valid[box]
-        answer = _ask(image[box], inside, net, settings, scale, bf16)
+        answer = _ask(image[box], inside, engine, settings, scale)
         probability[(slice(None), *box)] = answer * inside
     probability[0][~valid] = 1
     return probability
@@ -264,9 +242,8 @@ def _at_scale(image, valid, scale):
 
 
 def membrane_evidence(slices:list, # of (Y,X) intensities
-                      net:UNet, # in evaluation mode
+                      engine:Engine, # that answers for the net
                       scale:float, # at which it sees them
-                      bf16:bool=False, # compute in bfloat16
                       valid:list|None=None, # of (Y,X) bool or None, one a slice; None = all holds an image
                       )->MembraneEvidence: # confidence and amount
     "How sure the net is of the membranes that it sees at a scale, and how much it sees."
@@ -274,7 +251,7 @@ def membrane_evidence(slices:list, # of (Y,X) intensities
     for image, inside in zip(slices, valid or [None] * len(slices)):
         image, inside = _at_scale(image, inside, scale)
         counted = np.ones(image.shape, bool) if inside is None else inside
-        p = segment_slice(image, net, bf16=bf16, valid=inside)[1]
+        p = segment_slice(image, engine, valid=inside)[1]
         probability.append(p[counted])
         darkness.append(-prepare(image, valid=inside)[counted])
     p, darkness = np.concatenate(probability), np.concatenate(darkness)
@@ -341,17 +318,15 @@ def sample_slices(data:np.ndarray, # (Z,Y,X) intensities
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #56169592
 def measured_scale(data:np.ndarray, # (Z,Y,X) intensities
-                   net:UNet, # in evaluation mode
-                   settings:SegmentSettings=SegmentSettings(), # its precision
+                   engine:Engine, # that answers for the net
                    tolerance:float=SCALE_TOLERANCE, # of the confidence
                    padding:Padding|None=None, # what holds no image
                    )->float: # one of SCALES; 1 where it sees no membrane
     "Find the finest scale at which the net is nearly as sure of what it calls membrane as at its best one."
     images, valid = sample_slices(data, padding=padding)
-    bf16 = use_bf16(settings.precision, net.device.type)
     side = min(min(image.shape) for image in images)
     usable = [scale for scale in SCALES if side * scale >= MIN_SIDE_PX] or [1.]
-    confidence = [membrane_evidence(images, net, scale, bf16, valid).confidence for scale in usable]
+    confidence = [membrane_evidence(images, engine, scale, valid).confidence for scale in usable]
     best = max(confidence)
     if best <= 0:
         return 1.
@@ -359,7 +334,7 @@ def measured_scale(data:np.ndarray, # (Z,Y,X) intensities
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #9d187fa1
 def net_scale(data:np.ndarray, # (Z,Y,X) intensities
-              net:UNet, # in evaluation mode
+              engine:Engine, # that answers for the net
               settings:SegmentSettings=SegmentSettings(), # its scale, where one is set
               voxel_size_A:float|None=None, # Å; None = unknown
               padding:Padding|None=None, # what holds no image
@@ -369,12 +344,12 @@ def net_scale(data:np.ndarray, # (Z,Y,X) intensities
         return settings.scale
     if voxel_size_A is not None:
         return working_scale(voxel_size_A)
-    return measured_scale(data, net, settings, padding=padding)
+    return measured_scale(data, engine, padding=padding)
 
 
 def looks_bright(data:np.ndarray, # (Z,Y,X) intensities
-                 net:UNet, # in evaluation mode
-                 settings:SegmentSettings=SegmentSettings(), # scale and precision
+                 engine:Engine, # that answers for the net
+                 settings:SegmentSettings=SegmentSettings(), # its scale, where one is set
                  voxel_size_A:float|None=None, # Å; None = unknown
                  factor:float=BRIGHT_FACTOR, # by which the negative must win
                  padding:Padding|None=None, # what holds no image
@@ -385,9 +360,8 @@ def looks_bright(data:np.ndarray, # (Z,Y,X) intensities
     """
     scale = working_scale(voxel_size_A) if settings.scale is None else settings.scale
     images, valid = sample_slices(data, POLARITY_SLICES, POLARITY_SIDE_PX, padding)
-    bf16 = use_bf16(settings.precision, net.device.type)
-    dark = membrane_evidence(images, net, scale, bf16, valid)
-    bright = membrane_evidence([-image for image in images], net, scale, bf16, valid)
+    dark = membrane_evidence(images, engine, scale, valid)
+    bright = membrane_evidence([-image for image in images], engine, scale, valid)
     return bright.confidence >= MIN_CONFIDENCE and bright.amount > factor * dark.amount
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #529376c5
@@ -447,23 +421,6 @@ def calibrated(probability:np.ndarray, # any shape, 0..1
     odds_against = np.exp(-offset) * ((1 - p) / p) ** slope
     return (1 / (1 + odds_against)).astype(np.float16)
 
-
-@contextmanager
-def single_threads(workers:int, # threads
-                   )->Iterator[ThreadPoolExecutor]: # a pool, shut down at the end
-    "Threads that compute with one torch thread each; torch's own number is put back at the end, after an error too."
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                yield pool
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)      # Ctrl-C does not wait for the slices that queue
-                raise
-    finally:
-        torch.set_num_threads(before)
-
-
 # %% ../../nbs/4_segment/04h_predict.ipynb #f9fe19b5
 @dataclass(frozen=True)
 class Plan:
@@ -486,33 +443,39 @@ class Segmentation(NamedTuple):
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #0bf9b615
 UNKNOWN_SCALES = 1., 1.5, 2.    # whose answers are averaged where the size of a pixel is not known
+UNKNOWN_FAST = 1.5,             # the best single one of them
+FAST_SCALE = .8                 # of the usual scale: the net sees two thirds of the pixels
 
 
-def _scales(data, net, settings, voxel_size_A, padding):
+def _scales(data, engine, settings, voxel_size_A, padding):
     "The scales at which the net sees each slice."
     spread = settings.scale_spread
     unknown = settings.scale is None and voxel_size_A is None
+    fast = settings.quality == 'fast'
     if unknown and spread is None:
-        return UNKNOWN_SCALES
-    scale = net_scale(data, net, settings, voxel_size_A, padding)
+        return UNKNOWN_FAST if fast else UNKNOWN_SCALES
+    scale = net_scale(data, engine, settings, voxel_size_A, padding)
+    if fast and settings.scale is None:
+        scale *= FAST_SCALE
     if spread is None:
-        spread = SLICE_SPREAD if len(data) == 1 else 0.
+        spread = SLICE_SPREAD if len(data) == 1 and not fast else 0.
     return (scale * (1 - spread), scale, scale * (1 + spread)) if spread else (scale,)
 
 
 def plan(data:np.ndarray, # (Z,Y,X) intensities
-         net:UNet, # in evaluation mode
+         engine:Engine, # that answers for the net
          settings:SegmentSettings, # with None where the data decide
          voxel_size_A:float|None, # Å; None = unknown
          padding:Padding|None=None, # what holds no image
          )->Plan: # flips and scales
     "Decide what the settings leave open. Warns where the voxel size is not known."
-    scales = _scales(data, net, settings, voxel_size_A, padding)
+    scales = _scales(data, engine, settings, voxel_size_A, padding)
     if settings.scale is None and voxel_size_A is None:
         named = ', '.join(f'{scale:g}' for scale in scales)
         warn_user(f'the voxel size is not known: the net sees slices at {named} times their size; '
                   '--voxel-size (voxel_size_A=) makes it certain')
-    return Plan(settings.flips or (SLICE_FLIPS if len(data) == 1 else 1), scales)
+    usual = SLICE_FLIPS if len(data) == 1 and settings.quality != 'fast' else 1
+    return Plan(settings.flips or usual, scales)
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #f500c513
 def _check_finite(answer, settings, z):
@@ -536,31 +499,35 @@ def _check_slices(shape, scales, workers):
                           'the right --voxel-size')
 
 
-AHEAD = 2
+AHEAD = 2                       # slices for each worker that are asked for before they are needed
+
+
+def workers_of(settings:SegmentSettings, # with None where the machine decides
+               )->int: # slices at a time
+    "How many slices are asked about at a time."
+    return settings.workers or os.cpu_count() or 1
 
 
 def ask_slices(data:np.ndarray, # (Z,Y,X) intensities, memory-mapped or in memory
-               net:UNet, # as it was trained
-               settings:SegmentSettings=SegmentSettings(), # scale, flips, precision, device, workers
+               engine:Engine, # that answers for the net
+               settings:SegmentSettings=SegmentSettings(), # scale, flips, tile, workers
                voxel_size_A:float|None=None, # Å; None = unknown
                padding:Padding|None=None, # what holds no image
                )->Iterator[Answer]: # of each slice: membrane and protein, 0 in padding
     "Ask the net about every slice, several at a time; memory holds a few slices and their answers."
-    folded = to_device(fold_batchnorm(net), settings.device)
-    bf16 = use_bf16(settings.precision, settings.device)
-    planned = plan(data, folded, settings, voxel_size_A, padding)
+    planned = plan(data, engine, settings, voxel_size_A, padding)
     per_slice = replace(settings, flips=planned.flips)
-    workers = settings.workers or os.cpu_count() or 1
+    workers = workers_of(settings)
     _check_slices(data.shape, planned.scales, workers)
 
     def ask(z):
         image, valid = np.asarray(data[z]), None if padding is None else padding.valid(z)
-        total = sum(segment_slice(image, folded, per_slice, scale, bf16, valid) for scale in planned.scales)
-        mean = total / np.float32(len(planned.scales))
+        answers = (segment_slice(image, engine, per_slice, scale, valid) for scale in planned.scales)
+        mean = mean_of(answers, len(planned.scales))
         _check_finite(mean, settings, z)
         return Answer(mean[1:], valid)
 
-    with single_threads(workers) as pool:
+    with engine.threads(workers) as pool:
         yield from in_order(pool, ask, range(len(data)), AHEAD*workers)
 
 # %% ../../nbs/4_segment/04h_predict.ipynb #ab4ba94c
@@ -574,8 +541,54 @@ def _labelled(answer, settings):
     return LabelledSlice(labels, probability)
 
 
+class _Steps:
+    "Tells how many slices are done."
+    def __init__(self, progress, total):
+        self.progress, self.total, self.done = progress, total, 0
+
+    def add(self, n):
+        "Note that some more are done."
+        self.done += n
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+class _Asked(NamedTuple):
+    "A volume, and how the net is asked about it."
+    data: np.ndarray
+    engine: Engine
+    settings: SegmentSettings
+    voxel_size_A: float|None
+    padding: Padding|None
+
+    @property
+    def has_sides(self):
+        "Whether the net looks along y and x, too; not where the size of a voxel is open, which takes long enough."
+        known = self.voxel_size_A is not None or self.settings.scale is not None
+        return self.settings.quality == 'best' and known and sides_are_long(self.data.shape)
+
+    @property
+    def n_slices(self):
+        "About which the net is asked, in all directions."
+        return sum(self.data.shape) if self.has_sides else len(self.data)
+
+    def averages(self, said):
+        "The averaged answers (2,Y,X), slice after slice across z."
+        reach = self.settings.neighbours if len(self.data) > 1 else 0
+        if not self.has_sides:
+            return average_neighbours(ask_slices(*self), reach)
+        single = replace(self.settings, flips=self.settings.flips or 1, scale_spread=self.settings.scale_spread or 0.)
+
+        def ask(block, padding):
+            answers = ask_slices(block, self.engine, single, self.voxel_size_A, padding)
+            return average_neighbours(answers, reach)
+
+        sides = side_answers(self.data, ask, reach, self.padding, said.add)
+        return three_directions(average_neighbours(ask_slices(*self), reach), sides)
+
+
 def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
-                 net:UNet|None=None, # as `load_weights` returns it; None = the net that the settings name
+                 net=None, # Engine, or UNet as `load_weights` returns it; None = what the settings name
                  settings:SegmentSettings=SegmentSettings(), # how
                  voxel_size_A:float|None=None, # Å; None = unknown, then several scales are averaged
                  progress:Callable|None=None, # called as progress(done, total)
@@ -584,21 +597,21 @@ def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     "Label slice after slice (§4.3); memory holds a few of them. Raises VolumeError for anything but three dimensions."
     if data.ndim != 3:
         raise VolumeError(f'a volume has three dimensions (z, y, x), this array has shape {data.shape}')
-    net = load_weights(settings.weights) if net is None else net
-    answers = ask_slices(data, net, settings, voxel_size_A, padding)
-    for z, average in enumerate(average_neighbours(answers, settings.neighbours if len(data) > 1 else 0)):
+    engine = engine_for(net, settings, workers_of(settings))
+    volume = _Asked(data, engine, settings, voxel_size_A, padding)
+    said = _Steps(progress, volume.n_slices)
+    for z, average in enumerate(volume.averages(said)):
         labelled = _labelled(average, settings)
         valid = None if padding is None else padding.valid(z)
         if valid is not None:
             for image in labelled:
                 image[~valid] = 0
-        if progress is not None:
-            progress(z + 1, len(data))
+        said.add(1)
         yield labelled
 
 
 def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
-                   net:UNet|None=None, # as `load_weights` returns it; None = the net that the settings name
+                   net=None, # Engine, or UNet as `load_weights` returns it; None = what the settings name
                    settings:SegmentSettings=SegmentSettings(), # how
                    voxel_size_A:float|None=None, # Å; None = unknown, then several scales are averaged
                    progress:Callable|None=None, # called as progress(done, total)
@@ -610,7 +623,7 @@ def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     dimensions, and for a volume that is nothing but one value.
     """
     if data.ndim == 3 and padding is None:
-        padding = find_padding(data)
+        padding = find_padding(data, workers_of(settings))
         warn_of_padding(padding)
     slices = label_slices(data, net, settings, voxel_size_A, progress, padding)
     labels, probability = (scratch_array(data.shape, dtype) for dtype in (np.uint8, np.float16))

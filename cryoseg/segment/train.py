@@ -33,7 +33,7 @@ from .unet import Batch
 from .unet import UNet
 from .unet import cross_entropy
 from .unet import fit_net
-from .unet import prepare
+from .normalise import prepare
 from .unet import to_batch
 from .scenes import distort_intensities
 from .scenes import draw_scene

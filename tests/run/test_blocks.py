@@ -11,10 +11,10 @@ from cryoseg.base.volume import Volume
 from cryoseg.result.folder import read_input
 from cryoseg.result.settings import InputSettings
 from cryoseg.run.blocks import BLOCK_SLICES, SliceBlock, label_in_blocks
+from cryoseg.segment.engines import open_engine
 from cryoseg.segment.padding import find_padding
 from cryoseg.segment.predict import label_slices
 from cryoseg.segment.settings import SegmentSettings
-from cryoseg.segment.unet import load_weights
 
 DEPTH = BLOCK_SLICES + 1       # the last block is a single slice
 FLOAT = SegmentSettings(precision='float32', workers=1)
@@ -43,7 +43,7 @@ def test_blocks_are_as_the_whole(path, tmp_path, change, size_A):
     whole = list(label_slices(data, None, settings, size_A, None, padding))
     with ThreadPoolExecutor(1) as thread:
         pool = ByFile(thread, tmp_path)
-        blocks = list(label_in_blocks(pool, path, InputSettings(), data, load_weights(None), settings, size_A, lambda *x: seen.append(x), padding))
+        blocks = list(label_in_blocks(pool, path, InputSettings(), data, open_engine(settings), settings, size_A, lambda *x: seen.append(x), padding))
     assert len(blocks) == DEPTH and seen == [(z, DEPTH) for z in range(1, DEPTH + 1)]
     assert sum((b.labels == 1).sum() for b in blocks) > 100
     for one, two in zip(whole, blocks):

@@ -17,7 +17,7 @@ from cryoseg.run import workflow
 from cryoseg.run.settings import RunSettings, with_values
 from cryoseg.run.stages import fit_surfaces, mrc_type_of_ids
 from cryoseg.run.workflow import STAGES, Stage, run_labels, run_membranes, run_tomogram, store_edits
-from cryoseg.segment.unet import default_weights
+from cryoseg.segment.weights import default_weights
 
 NAMES = [stage.name for stage in STAGES]
 assert NAMES == list(STAGE_NAMES)       # the report's list

@@ -47,6 +47,7 @@ def appearance(depth=-3., variation=0.):
 @pytest.fixture
 def answer(monkeypatch):
     "Decide what the net says about a slice: answer(function) with function(image) -> (3,Y,X)."
+    monkeypatch.setattr(room, 'TorchEngine', lambda net, *a, **k: net)
     return lambda function: monkeypatch.setattr(room, 'segment_slice', lambda image, net: function(image))
 
 

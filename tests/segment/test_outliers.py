@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryoseg.segment.outliers import CLIP, cleaned, robust_scale, untrusted
-from cryoseg.segment.unet import prepare
+from cryoseg.segment.normalise import prepare
 
 
 def noise(*shape, seed=0): return 100 + 10*np.random.default_rng(seed).normal(size=shape)

@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.segment import padding as room
-from cryoseg.segment.padding import (Padding, constant_regions, filled, find_padding, inner_box, step_tolerance, valid_box,
-                                     warn_of_padding)
+from cryoseg.segment.padding import (Padding, constant_regions, filled, find_padding, inner_box, nearest_valid, step_tolerance,
+                                     valid_box, warn_of_padding)
 
 
 def noise(*shape, seed=0): return (100 + 10*np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
@@ -241,3 +241,45 @@ def test_a_drawing_with_hardly_any_noise_is_an_image():
     d = np.hypot(y - 48, x - 48)
     for drawing in (abs(d - 30) < 2, d < 30, np.exp(-(d - 30)**2/8)):
         assert find_padding((100 - 20*drawing + 1e-3*np.random.default_rng(0).normal(size=(3, 96, 96))).astype(np.float32)).mask is None
+
+
+# filling
+
+def gaps(kind, shape, rng):
+    "Which pixels are valid: single ones missing, boxes, blobs, or a rim."
+    valid = np.ones(shape, bool)
+    if kind == 'specks': valid = rng.random(shape) > rng.uniform(.001, .4)
+    if kind == 'boxes':
+        for y, x in rng.integers(0, shape, (4, 2)): valid[y:y + rng.integers(1, 7), x:x + rng.integers(1, 7)] = False
+    if kind == 'blobs': valid = ndimage.gaussian_filter(rng.normal(size=shape), 2) > -.15
+    if kind == 'rim': valid[:rng.integers(1, shape[0])] = False
+    valid[-1, -1] = True
+    return valid
+
+
+@pytest.mark.parametrize('kind', ['specks', 'boxes', 'blobs', 'rim'])
+@pytest.mark.parametrize('seed', range(6))
+def test_the_nearest_pixels_of_gaps_are_those_of_the_whole_slice(kind, seed):
+    "Gap by gap gives what the distance transform of the whole slice gives, ties included."
+    rng = np.random.default_rng(seed)
+    valid = gaps(kind, rng.integers(4, 60, 2), rng)
+    distance, places = ndimage.distance_transform_edt(~valid, return_indices=True)
+    near = nearest_valid(valid)
+    np.testing.assert_array_equal(near.distance, distance[~valid])
+    np.testing.assert_array_equal(np.stack(near.places), places[:, ~valid])
+
+
+def test_what_is_valid_stays_and_the_noise_is_always_the_same():
+    rng = np.random.default_rng(0)
+    image, valid = rng.normal(size=(50, 40)).astype(np.float32), gaps('boxes', (50, 40), rng)
+    one = filled(image, valid)
+    np.testing.assert_array_equal(one[valid], image[valid])
+    np.testing.assert_array_equal(one, filled(np.where(valid, image, 9).astype(np.float32), valid))
+    assert filled(image, None) is image and one.dtype == np.float32
+
+
+def test_workers_find_the_same_padding():
+    data = np.random.default_rng(0).normal(size=(7, 60, 50)).astype(np.float32)
+    data[:, :9], data[3, 40:], data[5, 20:24, 20:24] = 0, np.nan, 7
+    one, three = find_padding(data), find_padding(data, workers=3)
+    assert one.values == three.values and one.fraction == three.fraction and one.bits.tobytes() == three.bits.tobytes()

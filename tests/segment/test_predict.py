@@ -1,6 +1,4 @@
 "From a volume to labels: tiles, scales, precision, threads."
-import copy
-import threading
 import warnings
 from itertools import product
 
@@ -13,11 +11,12 @@ from scipy.special import expit, logit
 
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.segment import predict as room
+from cryoseg.segment.engines import TorchEngine
 from cryoseg.segment.padding import find_padding
-from cryoseg.segment.predict import (MAX_SCALE, Answer, MembraneEvidence, Plan, Symmetry, ask_slices, average_neighbours, calibrated, flipped_copies, has_bf16,
+from cryoseg.segment.predict import (MAX_SCALE, Answer, MembraneEvidence, Plan, Symmetry, average_neighbours, calibrated, flipped_copies,
                                      looks_bright, measured_scale, membrane_evidence, middle_of, net_scale, plan, predict_tiled,
-                                     receptive_radius, resized, resized_back, sample_slices, segment_slice, segment_volume, single_threads,
-                                     spread_indices, tile_starts, to_device, use_bf16, working_scale)
+                                     receptive_radius, resized, resized_back, sample_slices, segment_slice, segment_volume,
+                                     spread_indices, tile_starts, working_scale)
 from cryoseg.segment.settings import SegmentSettings
 from cryoseg.segment.unet import UNet, load_weights, predict
 
@@ -25,12 +24,15 @@ PLAIN = SegmentSettings(precision='float32', workers=1, scale=1., flips=1, scale
 
 
 @pytest.fixture(scope='module')
-def net(): return load_weights()
+def net(): return TorchEngine(load_weights())
 
 
 def small_net(depth=2, seed=0):
     torch.manual_seed(seed)
     return UNet(3, depth).eval()
+
+
+def small_engine(depth=2, seed=0): return TorchEngine(small_net(depth, seed))
 
 
 def noise(*shape, seed=0): return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
@@ -77,7 +79,7 @@ def test_a_tile_of_margins_alone_is_refused():
 
 def test_tiles_leave_no_seams():
     net, image = small_net(), noise(150, 170)
-    np.testing.assert_allclose(predict_tiled(image, net, 80, False), predict(net, image[None])[0], atol=1e-5)
+    np.testing.assert_allclose(predict_tiled(image, TorchEngine(net), 80), predict(net, image[None])[0], atol=1e-5)
 
 
 # scale, precision, device
@@ -89,38 +91,9 @@ def test_unknown_is_none_and_one_angstrom_is_a_size():
 
 @pytest.mark.parametrize('size, scale', [(1., 1 / 10), (5., .5), (None, .45)])
 def test_the_scale_is_measured_only_where_the_size_is_unknown(monkeypatch, size, scale):
-    monkeypatch.setattr(room, 'measured_scale', lambda data, net, settings, padding: .45)
+    monkeypatch.setattr(room, 'measured_scale', lambda data, engine, padding: .45)
     assert net_scale(noise(2, 8, 8), None, SegmentSettings(), size) == scale
     assert net_scale(noise(2, 8, 8), None, SegmentSettings(scale=.7), size) == .7
-
-
-@pytest.mark.parametrize('on_gpu', [True, False])
-def test_auto_asks_the_device_that_computes(monkeypatch, on_gpu):
-    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda *a, **k: on_gpu)
-    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'DEFAULT' if on_gpu else 'AVX512')
-    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
-    assert use_bf16('auto', 'cuda') is on_gpu and use_bf16('auto', 'cpu') is (not on_gpu) and use_bf16('auto') is has_bf16('cpu')
-    assert use_bf16('bf16', 'cpu') and use_bf16('bf16', 'cuda') and not use_bf16('float32', 'cpu') and not use_bf16('float32', 'cuda')
-
-
-def test_a_run_on_a_gpu_asks_the_gpu(monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda *a, **k: asked.append('gpu') or False)
-    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: asked.append('cpu') or 'DEFAULT')
-    monkeypatch.setattr(room, 'to_device', lambda net, device: net)         # there is none here
-    list(ask_slices(noise(1, 16, 16), small_net(), SegmentSettings(device='cuda', scale=1., workers=1)))
-    assert set(asked) == {'gpu'}
-    asked.clear()
-    list(ask_slices(noise(1, 16, 16), small_net(), SegmentSettings(scale=1., workers=1)))
-    assert set(asked) == {'cpu'}
-
-
-def test_what_is_not_there_is_refused(monkeypatch):
-    with pytest.raises(VolumeError, match='int7'): use_bf16('int7')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(VolumeError, match='no GPU'): to_device(small_net(), 'cuda')
-    with pytest.raises(VolumeError, match='no GPU'): segment_volume(noise(1, 16, 16), small_net(), SegmentSettings(device='cuda'), 10.)
-    assert to_device(small_net(), 'cpu').device.type == 'cpu'
 
 
 # one slice
@@ -137,7 +110,7 @@ def test_the_eight_symmetries_differ_and_are_undone():
 
 
 def test_eight_copies_forget_the_orientation():
-    net, image, chosen = small_net(), noise(32, 32), SegmentSettings(flips=8)
+    net, image, chosen = small_engine(), noise(32, 32), SegmentSettings(flips=8)
     p = segment_slice(image, net, chosen)
     np.testing.assert_allclose(segment_slice(image.T, net, chosen), p.transpose(0, 2, 1), atol=1e-5)
     np.testing.assert_allclose(segment_slice(image[::-1], net, chosen), p[:, ::-1], atol=1e-5)
@@ -150,7 +123,7 @@ def test_scaling_and_back():
     np.testing.assert_allclose(resized(image, .5), image.reshape(15, 2, 20, 2).mean((1, 3)), atol=1e-5)
     for scale in (.5, 2.):
         np.testing.assert_allclose(resized_back(np.full((2, int(30 * scale), int(40 * scale)), .3, np.float32), (30, 40), scale), np.full((2, 30, 40), .3), atol=1e-6)
-    assert segment_slice(image, small_net(), scale=.7).shape == (3, 30, 40)
+    assert segment_slice(image, small_engine(), scale=.7).shape == (3, 30, 40)
 
 
 def test_slices_are_spread_and_cut_from_the_middle():
@@ -172,12 +145,12 @@ def test_evidence_is_zero_without_membranes_and_grows_with_darkness(net):
 
 def test_the_finest_of_the_good_scales_is_taken(monkeypatch):
     sure = {.2: .1, .3: .80, .45: .78, .67: .75, 1.: .5, 1.5: .4}
-    monkeypatch.setattr(room, 'membrane_evidence', lambda slices, net, scale, bf16, valid: MembraneEvidence(sure[scale], 1.))
+    monkeypatch.setattr(room, 'membrane_evidence', lambda slices, engine, scale, valid: MembraneEvidence(sure[scale], 1.))
     data = noise(3, 400, 400)
-    assert measured_scale(data, small_net()) == .67 and measured_scale(data, small_net(), tolerance=.03) == .45
-    assert measured_scale(data[:, :100, :100], small_net()) == .67          # smaller scales would leave under 64 pixels
+    assert measured_scale(data, small_engine()) == .67 and measured_scale(data, small_engine(), tolerance=.03) == .45
+    assert measured_scale(data[:, :100, :100], small_engine()) == .67          # smaller scales would leave under 64 pixels
     sure.update(dict.fromkeys(sure, 0.))
-    assert measured_scale(data, small_net()) == 1
+    assert measured_scale(data, small_engine()) == 1
 
 
 def test_bright_membranes_are_noticed(net):
@@ -221,50 +194,10 @@ def test_calibration_is_a_line_for_the_logit():
     assert calibrated(np.array([[.5]]), *SegmentSettings().calibration)[0, 0] == pytest.approx(SegmentSettings().threshold, abs=2e-3)
 
 
-# threads
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-def later_threads():
-    "How many torch threads a thread gets that starts now."
-    seen = []
-    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    return seen[0], torch.get_num_threads()
-
-
-def test_one_torch_thread_inside_and_as_before_outside(two_threads):
-    with single_threads(3) as pool: inside = list(pool.map(lambda k: torch.get_num_threads(), range(6)))
-    assert inside == [1] * 6 and later_threads() == (2, 2)
-
-
-@pytest.mark.parametrize('where', ['pool', 'slice', 'progress'])
-def test_threads_are_put_back_after_errors(two_threads, monkeypatch, where):
-    def fail(*args, **given): raise RuntimeError('on purpose')
-    with pytest.raises(RuntimeError, match='on purpose'):
-        if where == 'pool':
-            with single_threads(2): fail()
-        if where == 'slice': monkeypatch.setattr(room, 'segment_slice', fail)
-        segment_volume(noise(3, 16, 16), small_net(), PLAIN, progress=fail if where == 'progress' else None)
-    assert later_threads() == (2, 2)
-
-
-def test_segmenting_leaves_the_threads_alone(two_threads):
-    segment_volume(noise(3, 16, 16), small_net(), PLAIN)
-    assert later_threads() == (2, 2)
-
-
 # a volume
 
 def test_what_is_open_is_decided_once():
-    data, net = noise(4, 16, 16), small_net()
+    data, net = noise(4, 16, 16), small_engine()
     assert plan(data, net, SegmentSettings(), 10.) == Plan(1, (1.,))
     single = plan(data[:1], net, SegmentSettings(), 10.)
     assert single.flips == 4 and single.scales == pytest.approx((2 / 3, 1., 4 / 3))
@@ -275,15 +208,15 @@ def test_what_is_open_is_decided_once():
 def test_an_unknown_size_takes_three_scales_and_says_so():
     for n, flips in ((1, 4), (3, 1)):
         with pytest.warns(VolumeWarning, match='voxel size is not known: the net sees slices at 1, 1.5, 2 times'):
-            assert plan(noise(n, 16, 16), small_net(), SegmentSettings(), None) == Plan(flips, (1., 1.5, 2.))
+            assert plan(noise(n, 16, 16), small_engine(), SegmentSettings(), None) == Plan(flips, (1., 1.5, 2.))
 
 
 def test_only_an_unknown_size_is_warned_about():
-    with pytest.warns(VolumeWarning, match='voxel size is not known'): plan(noise(1, 16, 16), small_net(), SegmentSettings(), None)
+    with pytest.warns(VolumeWarning, match='voxel size is not known'): plan(noise(1, 16, 16), small_engine(), SegmentSettings(), None)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        plan(noise(1, 64, 64), small_net(), SegmentSettings(), 1.)
-        plan(noise(1, 16, 16), small_net(), SegmentSettings(scale=1.), None)
+        plan(noise(1, 64, 64), small_engine(), SegmentSettings(), 1.)
+        plan(noise(1, 16, 16), small_engine(), SegmentSettings(scale=1.), None)
 
 
 def test_a_ring_is_found_in_a_volume(net):
@@ -311,7 +244,7 @@ def test_proteins_win_over_membranes_only_where_they_are_likelier(monkeypatch):
     membrane, protein = np.array([[[.9, .6, .2, .8]]], np.float16), np.array([[[.1, .7, .6, .6]]], np.float16)
     monkeypatch.setattr(room, 'ask_slices', lambda *a: iter([Answer(np.stack([membrane[0], protein[0]]).astype(np.float32))]))
     chosen = SegmentSettings(calibration=(1, 0), threshold=.5)
-    assert segment_volume(np.arange(4.)[None, None], None, chosen).labels.ravel().tolist() == [1, 2, 2, 1]
+    assert segment_volume(np.arange(4.)[None, None], small_net(), chosen).labels.ravel().tolist() == [1, 2, 2, 1]
 
 
 # padding and outliers
@@ -409,9 +342,9 @@ def test_slices_that_do_not_fit_are_refused_before_any_is_read(net, monkeypatch)
 
 
 @pytest.mark.parametrize('factor', [1e6, 1e30])
-def test_a_net_whose_numbers_run_over_is_refused(net, factor):
+def test_a_net_whose_numbers_run_over_is_refused(factor):
     "Its weights are finite, and its answers NaN: nothing would be labelled, with exit code 0."
-    broken = copy.deepcopy(net)
+    broken = load_weights()
     with torch.no_grad():
         for weights in broken.state_dict().values():
             if weights.is_floating_point(): weights *= factor

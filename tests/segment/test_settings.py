@@ -50,7 +50,7 @@ def test_limits_hold(kind):
 
 def test_options_are_those_of_the_command_line():
     options = [f.metadata['option'] for kind in CLASSES for f in fields(kind) if f.metadata['option']]
-    assert sorted(options) == ['--device', '--precision', '--probabilities', '--threshold', '--weights', '--workers']
+    assert sorted(options) == ['--device', '--engine', '--precision', '--probabilities', '--quality', '--threshold', '--weights', '--workers']
 
 
 def test_what_cannot_change_a_result_costs_nothing():

@@ -12,7 +12,8 @@ from cryoseg.segment import train as room
 from cryoseg.segment.settings import GeneralSettings, TrainSettings
 from cryoseg.segment.train import (GeneralSet, ImageSet, Sample, draw_crop, mean_loss, mirror_border, paper_images, smear_border,
                                    train_as_paper, train_general, train_round)
-from cryoseg.segment.unet import UNet, load_weights, prepare
+from cryoseg.segment.normalise import prepare
+from cryoseg.segment.unet import UNet, load_weights
 
 SHORT = TrainSettings(steps=2, batch=2, rate=2e-3, schedule='cosine', dice=.5)
 TINY = GeneralSettings(n_scenes=2, n_slabs=1, crop=48, width=2, depth=2, train=SHORT, polish=SHORT)

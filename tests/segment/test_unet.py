@@ -12,9 +12,10 @@ from safetensors.torch import save
 
 from cryoseg.base.files import VolumeError
 from cryoseg.segment.noise import IGNORE
+from cryoseg.segment.normalise import pad_to_multiple, prepare
 from cryoseg.segment.settings import GeneralSettings, TrainSettings
 from cryoseg.segment.unet import (CLASS_PRIOR, Batch, UNet, cross_entropy, dice_loss, fit_net, fold_batchnorm, learning_rate, load_weights,
-                                  pad_to_multiple, predict, prepare, save_weights, softmax, to_batch, training_step)
+                                  predict, save_weights, softmax, to_batch, training_step)
 
 
 def small_net(seed=0, width=4, depth=2):
