@@ -144,7 +144,7 @@ def locked_output(command:str, # its name
     return getattr(lock, LOCKS[command])(output)
 
 
-def with_settings(*groups, # names of groups of settings; '' = the seed
+def with_settings(*groups, # names of groups of settings, or of single ones; '' = the seed
                   **defaults, # path with __ for the dot -> a default of the command's own
                   )->Callable: # a decorator
     "Give a command the options of some groups of settings; its function receives them as `settings`."
@@ -479,7 +479,7 @@ Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume wi
 
 
 @app.command()
-@with_settings('connect', 'resources', '')
+@with_settings('connect', 'resources', 'segment.workers', '')
 def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
             mask_threshold:MaskThreshold=None, relink:Relink=False, links:Links=None,
             allow_missing:AllowMissing=False, follow_links:FollowLinks=False, overwrite:Overwrite=False,
@@ -502,7 +502,7 @@ def connect(labels:Labels, output:Out, voxel_size:VoxelSize=None, labels_are:Lab
 
 # %% ../../nbs/2_run/02b_cli.ipynb #470dd841
 @app.command()
-@with_settings('contours', 'surface', 'output', 'resources', '')
+@with_settings('contours', 'surface', 'output', 'resources', 'segment.workers', '')
 def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_are:LabelsAre=None,
             allow_missing:AllowMissing=False, follow_links:FollowLinks=False, overwrite:Overwrite=False,
             settings:RunSettings=None, log=None):

@@ -137,11 +137,12 @@ def checked_option(info:SettingInfo, # what is known of the setting
     return value
 
 
-def settings_options(groups, # names of groups; '' = the seed
+def settings_options(groups, # names of groups, or of single settings; '' = the seed
                      defaults:dict|None=None, # path -> a default that this command has of its own
                      )->dict: # name of the parameter -> SettingInfo
     "The settings of some groups that are options."
-    chosen = [s for s in list_settings(with_values(RunSettings(), defaults or {})) if s.option and s.group in groups]
+    every = list_settings(with_values(RunSettings(), defaults or {}))
+    chosen = [s for s in every if s.option and (s.group in groups or s.path in groups)]
     return {s.option[2:].replace('-', '_'): s for s in chosen}
 
 # %% ../../nbs/2_run/02a3_options.ipynb #02a3l1

@@ -173,7 +173,7 @@ class SegmentSettings:
     precision:str = setting('auto', 'Arithmetic of the net: auto = int8 with OpenVINO, bf16 with PyTorch where the '
                             'processor or GPU has it, else float32.', choices=('auto', 'float32', 'bf16', 'int8'),
                             option='--precision')
-    workers:int|None = setting(None, 'Slices at a time; without it one for each processor.', low=1,
+    workers:int|None = setting(None, 'Slices, regions, membranes or tomograms at a time; without it one for each processor.', low=1,
                                high=MAX_WORKERS, cost=False,
                                option='--workers')
     device:str = setting('cpu', 'Where the net computes: the processor (cpu), an NVIDIA GPU (cuda) or one of Apple '
