@@ -9,8 +9,8 @@ __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', '
            'ResultValues', 'TruthValues', 'Group', 'DEMO_PHANTOM', 'Talk', 'say', 'complain', 'common', 'stopped',
            'plain_errors', 'progress_bars', 'locked_output', 'with_settings', 'output_folders', 'make_folder',
            'for_each', 'print_membranes', 'print_sections', 'say_dropped', 'say_again', 'show_run', 'wants_cluster',
-           'say_ended', 'run_on_cluster', 'run', 'segment', 'why_labels_again', 'segment_one', 'labels_of',
-           'connect_with', 'warn_of_input', 'connect', 'surface', 'store_phantom', 'simulate', 'train', 'show_matched',
+           'run_on_cluster', 'run', 'segment', 'why_labels_again', 'segment_one', 'labels_of', 'connect_with',
+           'warn_of_input', 'connect', 'surface', 'store_phantom', 'simulate', 'train', 'show_matched',
            'evaluate_command', 'info', 'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
@@ -350,48 +350,27 @@ def wants_cluster(inputs:list, # paths
     return bool(scheduler) or there and len(inputs) > 1 and (settings.segment.workers or 1) > 1
 
 # %% ../../nbs/2_run/02b_cli.ipynb #c1u57e03
-def say_ended(ended:list, # of cluster.Outcome
-              output:Path, # folder of all results
-              )->None:
-    "Say what has failed, and how many have not. Raises typer.Exit where some have; VolumeError of a single one."
-    for outcome in ended:
-        for words in outcome.warnings:
-            complain(f'warning: {outcome.task.name}: {words}')
-    failed = [outcome for outcome in ended if outcome.error]
-    if failed and len(ended) == 1:
-        raise VolumeError(failed[0].error)
-    say(f'{len(ended) - len(failed)} of {len(ended)} tomograms done in {output}')
-    for outcome in failed:
-        path, told = outcome.task.path, outcome.error
-        complain(told if told.startswith(f'{path}:') else f'{path}: {told}')
-        say(outcome.trace, 1)
-    if failed:
-        complain(f'{len(failed)} of {len(ended)} inputs failed: {", ".join(o.task.name for o in failed)}')
-        raise typer.Exit(FAILED)
-
-
 def run_on_cluster(folders:dict, # input -> folder for its results
                    output:Path, # folder of all of them
                    settings:RunSettings, # of the run
                    overwrite:bool, # start anew where there are results already
                    scheduler:str|None=None, # address of one that is running; None: workers on this machine
                    )->None:
-    "Run tomograms side by side, with a line for each."
+    "Run tomograms side by side. Raises typer.Exit where some have failed, VolumeError of a single one."
     from cryoseg.run import cluster
-    from cryoseg.run.board import tomogram_lines
     make_folder(output)
-    opened = cluster.running_cluster(scheduler, output) if scheduler else cluster.local_cluster(settings.segment.workers)
-    with opened as client:
-        n_workers = len(client.nthreads())
-        say(f'{n_workers} workers' + (f', to be watched at {client.dashboard_link}' if cluster.has_dashboard() else ''))
-        tasks = cluster.tasks_for(folders, settings, overwrite, max(1, n_workers))
-        ended = []
-        with tomogram_lines([task.name for task in tasks], Talk.level >= 0) as board:
-            client.subscribe_topic(tasks[0].topic, lambda event: board.tell(*event[1]))
-            for outcome in cluster.outcomes(client, tasks, lambda task, words: board.tell(task.number, words, 0, 0)):
-                ended.append(outcome)
-                board.end(outcome.task.number, outcome.words())
-    say_ended(sorted(ended, key=lambda outcome: outcome.task.number), output)
+    ended = cluster.run_all(folders, output, settings, overwrite, scheduler, Talk.level >= 0, say)
+    for outcome in ended:
+        for words in outcome.warnings:
+            complain(f'warning: {outcome.task.name}: {words}')
+        if outcome.trace:
+            say(outcome.trace, 1)
+    say(f'{sum(not outcome.error for outcome in ended)} of {len(ended)} tomograms done in {output}')
+    told = cluster.complaints(ended)
+    for words in told:
+        complain(words)
+    if told:
+        raise typer.Exit(FAILED)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #157a8b08
 @app.command()
