@@ -231,7 +231,7 @@ def _run(task, reports):
     return Outcome(task, statuses=statuses, kept=tuple(run.kept), why_none=run.record.why_none)
 
 
-def do_tomogram(task:TomogramTask)->Outcome:
+def do_tomogram(task:TomogramTask)->Outcome: # of a run, or of an error
     "Run a tomogram on a worker; an error is an outcome, too."
     one_thread()
     begun, reports = time.monotonic(), Reports(task)
