@@ -279,7 +279,7 @@ def _submit(client, tasks):
 def _ended(client, tasks):
     "Each task with its outcome, as they end; None where its workers were lost. Raises VolumeError without scheduler."
     futures = _submit(client, tasks)
-    for future in as_completed(list(futures)):
+    for future in as_completed(list(futures), loop=client.loop):
         task = futures.pop(future)
         try:
             yield task, future.result()
@@ -371,7 +371,7 @@ def running_cluster(address:str, # tcp://host:port
     "A cluster that somebody has started. Raises VolumeError where it does not answer, or its workers are of no use."
     logging.getLogger('distributed').setLevel(logging.CRITICAL)
     try:
-        client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+        client = distributed.Client(address, timeout=CONNECT_S)
     except (OSError, ValueError, RuntimeError) as error:
         raise VolumeError(f'--scheduler {address} does not answer ({one_line(error)}); is it running there? Start one '
                           'with: dask scheduler') from error
