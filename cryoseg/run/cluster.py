@@ -334,6 +334,12 @@ LOCAL = {'distributed.scheduler.allowed-failures': DEATHS, 'distributed.schedule
 CONNECT_S = 20.         # a scheduler that does not answer by then is none
 
 
+def _be_quiet():
+    "Let Dask log nothing here: what a person needs to know, this program says."
+    for name in [name for name in logging.root.manager.loggerDict if name.split('.')[0] == 'distributed']:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def has_dashboard()->bool: # True where Dask can show one
     "Whether the package that draws the dashboard is there."
     import importlib.util
@@ -345,7 +351,7 @@ def local_cluster(n:int, # workers
                   )->Iterator[distributed.Client]: # to give tasks to
     "Workers on this machine, a process and one thread each; they end at once where the block fails."
     before = set(multiprocessing.active_children())
-    logging.getLogger('distributed').setLevel(logging.CRITICAL)
+    _be_quiet()
     with dask.config.set(LOCAL):
         cluster = distributed.LocalCluster(
             n_workers=n, threads_per_worker=1, processes=True, memory_limit=0, host='127.0.0.1',
@@ -369,7 +375,7 @@ def running_cluster(address:str, # tcp://host:port
                     folder:Path, # that its workers must see
                     )->Iterator[distributed.Client]: # to give tasks to
     "A cluster that somebody has started. Raises VolumeError where it does not answer, or its workers are of no use."
-    logging.getLogger('distributed').setLevel(logging.CRITICAL)
+    _be_quiet()
     try:
         client = distributed.Client(address, timeout=CONNECT_S)
     except (OSError, ValueError, RuntimeError) as error:
