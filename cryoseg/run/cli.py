@@ -7,7 +7,7 @@ __all__ = ['FAILED', 'BAD_USAGE', 'app', 'MENDABLE', 'LOCKS', 'Inputs', 'Out', '
            'MaskThreshold', 'LabelsAre', 'AllowMissing', 'FollowLinks', 'Relink', 'Links', 'Labels', 'Membranes',
            'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues',
            'TruthValues', 'Try', 'Group', 'DEMO_PHANTOM', 'common', 'stopped', 'plain_errors', 'progress_bars',
-           'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each', 'wants_cluster', 'say_ended',
+           'locked_output', 'with_settings', 'output_folders', 'make_folder', 'for_each', 'wants_cluster',
            'run_on_cluster', 'run', 'segment', 'why_labels_again', 'segment_one', 'labels_of', 'connect_with',
            'warn_of_input', 'connect', 'surface', 'store_phantom', 'simulate', 'train', 'show_matched',
            'evaluate_command', 'info', 'doctor', 'settings_command', 'demo', 'old_option', 'main']
@@ -256,26 +256,6 @@ def wants_cluster(inputs:list, # paths
     return bool(scheduler) or there and len(inputs) > 1 and (settings.segment.workers or 1) > 1
 
 # %% ../../nbs/2_run/02b_cli.ipynb #c1u57e03
-def say_ended(ended:list, # of cluster.Outcome
-              output:Path, # folder of all results
-              )->None:
-    "Say what has failed, and how many have not. Raises typer.Exit where some have; VolumeError of a single one."
-    for outcome in ended:
-        for words in outcome.warnings:
-            complain(f'warning: {outcome.task.name}: {words}')
-    failed = [outcome for outcome in ended if outcome.error]
-    if failed and len(ended) == 1:
-        raise VolumeError(failed[0].error)
-    say(f'{len(ended) - len(failed)} of {len(ended)} tomograms done in {output}')
-    for outcome in failed:
-        path, told = outcome.task.path, outcome.error
-        complain(told if told.startswith(f'{path}:') else f'{path}: {told}')
-        say(outcome.trace, 1)
-    if failed:
-        complain(f'{len(failed)} of {len(ended)} inputs failed: {", ".join(o.task.name for o in failed)}')
-        raise typer.Exit(FAILED)
-
-
 def run_on_cluster(folders:dict, # input -> folder for its results
                    output:Path, # folder of all of them
                    settings:RunSettings, # of the run
@@ -283,29 +263,21 @@ def run_on_cluster(folders:dict, # input -> folder for its results
                    scheduler:str|None=None, # address of one that is running; None: workers on this machine
                    log=None, # logging.Logger that gets a line a stage
                    )->None:
-    "Run tomograms side by side, with a line for each."
+    "Run tomograms side by side. Raises typer.Exit where some have failed, VolumeError of a single one."
     from cryoseg.run import cluster
-    from cryoseg.run.board import tomogram_lines
-    from cryoseg.run.log import how_opened
-    from cryoseg.run.log import log_ended
     make_folder(output)
-    if scheduler:
-        opened = cluster.running_cluster(scheduler, output)
-    else:
-        opened = cluster.local_cluster(settings.segment.workers)
-    with opened as client:
-        n_workers = len(client.nthreads())
-        say(f'{n_workers} workers' + (f', to be watched at {client.dashboard_link}' if cluster.has_dashboard() else ''))
-        tasks = cluster.tasks_for(folders, settings, overwrite, max(1, n_workers), how_opened(log))
-        ended = []
-        with tomogram_lines([task.name for task in tasks], Talk.level >= 0) as board:
-            client.subscribe_topic(tasks[0].topic, lambda event: board.tell(*event[1]))
-            for outcome in cluster.outcomes(client, tasks, lambda task, words: board.tell(task.number, words, 0, 0)):
-                ended.append(outcome)
-                board.end(outcome.task.number, outcome.words())
-                if outcome.seconds == 0 or not outcome.error:       # else the worker has written why
-                    log_ended(log, outcome.task.path, outcome.error, seconds=outcome.seconds, **outcome.statuses)
-    say_ended(sorted(ended, key=lambda outcome: outcome.task.number), output)
+    ended = cluster.run_all(folders, output, settings, overwrite, scheduler, Talk.level >= 0, say, log)
+    for outcome in ended:
+        for words in outcome.warnings:
+            complain(f'warning: {outcome.task.name}: {words}')
+        if outcome.trace:
+            say(outcome.trace, 1)
+    say(f'{sum(not outcome.error for outcome in ended)} of {len(ended)} tomograms done in {output}')
+    told = cluster.complaints(ended)
+    for words in told:
+        complain(words)
+    if told:
+        raise typer.Exit(FAILED)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #157a8b08
 @app.command()
