@@ -165,16 +165,16 @@ class SegmentSettings:
     tile:int = setting(768, 'Side of the tiles in which the net sees a slice.', unit='px', low=16, high=MAX_TILE)
     probabilities:bool = setting(False, 'Write the membrane probabilities too (probabilities.mrc).',
                                  option='--probabilities')
-    quality:str = setting('normal', 'How long a volume may take: fast = slices a fifth smaller, best = along y and x too, '
-                          'which finds more and takes about three times as long.', choices=('fast', 'normal', 'best'),
+    quality:str = setting('normal', 'How long a volume may take: fast = slices a fifth smaller, best = along y and x '
+                          'too, which finds more and takes about three times as long.', choices=('fast', 'normal', 'best'),
                           option='--quality')
     engine:str = setting('auto', 'What computes the net: auto = OpenVINO in eight bits where it is installed and has '
                          'the weights, else PyTorch.', choices=('auto', 'openvino', 'torch'), option='--engine')
     precision:str = setting('auto', 'Arithmetic of the net: auto = int8 with OpenVINO, bf16 with PyTorch where the '
                             'processor or GPU has it, else float32.', choices=('auto', 'float32', 'bf16', 'int8'),
                             option='--precision')
-    workers:int|None = setting(None, 'Slices, regions, membranes or tomograms at a time; without it one for each processor.', low=1,
-                               high=MAX_WORKERS, cost=False,
+    workers:int|None = setting(None, 'Slices, regions, membranes or tomograms at a time; without it one for each '
+                               'processor.', low=1, high=MAX_WORKERS, cost=False,
                                option='--workers')
     device:str = setting('cpu', 'Where the net computes: the processor (cpu), an NVIDIA GPU (cuda) or one of Apple '
                          '(mps).', choices=('cpu', 'cuda', 'mps'), cost=False, option='--device')
