@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IN_MEMORY_BYTES', 'ROOMY', 'SLAB_VOXELS', 'scratch_folder', 'scratch_array', 'check_scratch', 'slabs', 'by_slabs',
-           'file_order', 'each_voxel']
+           'combined', 'file_order', 'each_voxel']
 
 # %% ../../nbs/9_base/09a8_scratch.ipynb #eca1ec60
 import math
@@ -110,6 +110,17 @@ def by_slabs(function:Callable, # (k,Y,X) -> (k,Y,X)
     made = scratch_array(volume.shape, dtype)
     for part in slabs(volume.shape, n_voxels):
         made[part] = function(volume[part])
+    return made
+
+
+def combined(function:Callable, # of as many (k,Y,X) as there are volumes -> (k,Y,X)
+             volumes:tuple, # of (Z,Y,X), all of one shape
+             dtype, # of the result
+             )->np.ndarray: # (Z,Y,X), in a temporary file where it is large
+    "Apply a function to several volumes together, a few slices at a time."
+    made = scratch_array(volumes[0].shape, dtype)
+    for part in slabs(made.shape):
+        made[part] = function(*(volume[part] for volume in volumes))
     return made
 
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['JOIN', 'CUT', 'USER', 'EDIT_REACH_A', 'MIN_EDIT_REACH_VOX', 'MAX_MEMBRANES', 'STEPS', 'PIECES', 'JOINS', 'THICK_VOX',
-           'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'DEEPEST', 'FILL', 'ANY_NEIGHBOUR', 'LINE_SPARE_PX', 'NO_LINE',
-           'LINES', 'BOX_MARGIN_PX', 'JUDGED_IN_A', 'membrane_mask', 'place_A', 'centre_voxel', 'number_voxels',
-           'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs', 'decide', 'edits_from_links',
-           'shape_score', 'confidence_of', 'Execution', 'find_in_space', 'is_thick', 'Middles', 'thin_walls',
-           'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes',
+           'MIN_TO_ASK', 'PLACES', 'DEEP', 'MIN_DEEP', 'DEEPEST', 'FILL', 'NO_TIE', 'ANY_NEIGHBOUR', 'LINE_SPARE_PX',
+           'NO_LINE', 'LINES', 'BOX_MARGIN_PX', 'JUDGED_IN_A', 'membrane_mask', 'place_A', 'centre_voxel',
+           'number_voxels', 'link_of_join', 'fragment_at', 'Decisions', 'look_up_edits', 'joined_pairs', 'decide',
+           'edits_from_links', 'shape_score', 'confidence_of', 'Execution', 'find_in_space', 'is_thick', 'Middles',
+           'thin_walls', 'thin_each', 'fill_walls', 'find_in_thick_walls', 'Lines', 'find_in_slice', 'find_membranes',
            'connect_labels']
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #d42fc50f
@@ -24,12 +24,13 @@ from scipy.spatial import cKDTree
 from ..base.distance import depths
 from ..base.files import VolumeError, warn_user
 from ..base.geometry import connected_groups
-from ..base.scratch import by_slabs, scratch_array, slabs
+from ..base.scratch import by_slabs, combined, scratch_array, slabs
 from ..result.records import Connection, Dropped, Edit, Fragment, Link, Membrane
 from .settings import ConnectSettings
 from .trace import trace_slice
 from .link import fragment_ends, link_fragments
-from .pieces import HALF_PERCENTILE, TYPICAL_VOXEL_A, Piece, Scale, keep_deepest
+from .merge import merge_runs
+from .pieces import HALF_PERCENTILE, MIN_EPSILON_VOX, TYPICAL_VOXEL_A, Piece, Scale, keep_deepest
 from .split import find_pieces, nearest_approach
 from .joins import CONTACT, LEAFLETS, Join, joined
 from .candidates import find_joins, join_probability
@@ -480,29 +481,39 @@ def fill_walls(ids:np.ndarray, # (Z,Y,X) of the middles
                reach:float, # voxels
                )->np.ndarray: # (Z,Y,X)
     "Give each voxel of a wall the id of the nearest middle, where one is within reach."
-    middles, walls = np.argwhere(ids > 0), np.argwhere(mask)
-    if len(middles) == 0:
-        return ids
-    away, nearest = cKDTree(middles).query(walls, distance_upper_bound=reach)
-    near = np.isfinite(away)
-    filled = np.zeros_like(ids)
-    filled[tuple(walls[near].T)] = ids[tuple(middles[nearest[near]].T)]
+    filled = scratch_array(ids.shape, ids.dtype)
+    for part in slabs(mask.shape):
+        wide = slice(max(part.start - math.ceil(reach), 0), part.stop + math.ceil(reach))
+        middles = np.argwhere(ids[wide] > 0) + (wide.start, 0, 0)
+        walls = np.argwhere(mask[part]) + (part.start, 0, 0)
+        if len(middles) == 0 or len(walls) == 0:
+            continue
+        away, nearest = cKDTree(middles).query(walls + NO_TIE, distance_upper_bound=reach - np.linalg.norm(NO_TIE))
+        near = np.isfinite(away)
+        filled[tuple(walls[near].T)] = ids[tuple(middles[nearest[near]].T)]
     return filled
+
+
+# voxels: of two middles that are equally far away the same one is nearer, however the volume is cut into slabs
+NO_TIE = 1e-5, 2**.5*1e-5, 3**.5*1e-5
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #ac4f529d
 def _fill_fragments(kept, others, mask, reach):
     "The fragment of each voxel of thick walls (Z,Y,X), from those of the middles: of membranes first, then others."
     filled = fill_walls(kept, mask, reach)
-    return filled + fill_walls(others, mask & (filled == 0), reach)
+    empty = combined(lambda wall, owner: wall & (owner == 0), (mask, filled), bool)
+    beside = fill_walls(others, empty, reach)
+    return combined(np.add, (filled, beside), filled.dtype)
 
 
 def _fill(found, mask, reach, numbered):
     "The fragment of each voxel of thick walls (Z,Y,X), of each id by itself where there are ids."
-    kept = np.where(found.membranes > 0, found.fragment_ids, 0)
-    others = found.fragment_ids - kept
+    both, kind = (found.fragment_ids, found.membranes), found.fragment_ids.dtype
+    kept = combined(lambda ids, membranes: np.where(membranes > 0, ids, 0), both, kind)
+    others = combined(lambda ids, membranes: np.where(membranes > 0, 0, ids), both, kind)
     if numbered is None:
         return _fill_fragments(kept, others, mask, reach)
-    filled = np.zeros_like(found.fragment_ids)
+    filled = scratch_array(found.fragment_ids.shape, kind)
     for n, box in numbered.boxes():
         own = numbered.labels[box] == n
         filled[box] += _fill_fragments(kept[box]*own, others[box]*own, own, reach)
@@ -522,16 +533,18 @@ def _shared_out(n_voxels, dropped):
 def _count_dropped(dropped, counts, left):
     "What was dropped with the voxels of its filled fragments; specks, which are none, are `left` (Z,Y,X) without one."
     recounted = [replace(d, n_voxels=int(counts[list(d.fragments)].sum())) for d in dropped if d.fragments]
-    specks = _shared_out(int(left.sum()), [d for d in dropped if not d.fragments])
-    if left.any() and not specks:
-        specks = [Dropped(int(left.sum()), label(left, ANY_NEIGHBOUR)[1], 'too far from the middle of any wall',
-                          advice=THINNER)]
+    n_left = int(np.count_nonzero(left))
+    specks = _shared_out(n_left, [d for d in dropped if not d.fragments])
+    if n_left and not specks:
+        regions = merge_runs(left, MIN_EPSILON_VOX).sizes()
+        specks = [Dropped(n_left, len(regions) - 1, 'too far from the middle of any wall', advice=THINNER)]
     return _largest_first(recounted + specks)
 
 # %% ../../nbs/5_connect/05c8_membranes.ipynb #a2c32b21
 def _numbered_by_size(found, fragment_ids, half_A, mask):
     "The same membranes with filled fragments (Z,Y,X), the largest 1 again."
-    counts = np.bincount(fragment_ids.ravel(), minlength=len(found.fragments) + 1)
+    n = len(found.fragments) + 1
+    counts = sum((np.bincount(fragment_ids[part].ravel(), minlength=n) for part in slabs(mask.shape)), np.zeros(n, int))
     member = np.array([0] + [f.membrane_id for f in found.fragments])
     full = np.bincount(member, weights=counts, minlength=len(found.table) + 1).astype(int)
     order = 1 + np.argsort(-full[1:], kind='stable')
@@ -545,10 +558,10 @@ def _numbered_by_size(found, fragment_ids, half_A, mask):
     for f in found.fragments:
         n_voxels, membrane_id = counts[f.fragment_id], number[f.membrane_id]
         fragments.append(replace(f, n_voxels=int(n_voxels), membrane_id=int(membrane_id)))
-    left = mask & (fragment_ids == 0)
+    left = combined(lambda wall, ids: wall & (ids == 0), (mask, fragment_ids), bool)
     return replace(
         found,
-        membranes=number[member][fragment_ids],
+        membranes=by_slabs(lambda slab: number[member][slab], fragment_ids, np.uint16),
         fragment_ids=fragment_ids,
         table=tuple(table),
         fragments=tuple(fragments),
@@ -566,7 +579,10 @@ def find_in_thick_walls(mask:np.ndarray, # (Z,Y,X) bool
     "Tell the membranes of a mask of thick walls apart: by the middles of the walls, which are then filled again."
     middles, half = thin_each(numbered) if numbered else thin_walls(mask)
     reach = FILL*half + 1
-    of_middles = numbered._replace(labels=numbered.labels*middles) if numbered else None
+    of_middles = None
+    if numbered:
+        thinned = combined(np.multiply, (numbered.labels, middles), numbered.labels.dtype)
+        of_middles = numbered._replace(labels=thinned)
     found = find_in_space(middles, scale, edits, seed, reach, of_middles, execution)
     filled = _fill(found, mask, reach, numbered)
     return _numbered_by_size(found, filled, half*scale.unit_A, mask)

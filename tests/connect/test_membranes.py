@@ -8,6 +8,7 @@ from scipy.ndimage import distance_transform_edt
 
 from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.metrics import adapted_rand_error
+from cryoseg.base.scratch import slabs
 from cryoseg.connect.joins import Join
 from cryoseg.connect.membranes import centre_voxel, confidence_of, connect_labels, decide, edits_from_links, fill_walls
 from cryoseg.connect.membranes import find_membranes, fragment_at, is_thick, joined_pairs, link_of_join, look_up_edits
@@ -246,7 +247,7 @@ def test_an_edit_that_fits_nothing_is_said(scene, found):
 
 # thick walls
 
-def test_walls_are_filled_from_the_nearest_middle():
+def test_walls_are_filled_from_the_nearest_middle(monkeypatch):
     rng = np.random.default_rng(0)
     mask = rng.random((12, 20, 20)) < .8
     ids = np.where(rng.random(mask.shape) < .02, rng.integers(1, 9, mask.shape), 0)*mask
@@ -256,6 +257,8 @@ def test_walls_are_filled_from_the_nearest_middle():
     values = ids[tuple(nearest)][filled > 0]
     assert (values == filled[filled > 0]).mean() > .6       # the rest are ties
     assert np.array_equal(fill_walls(0*ids, mask, 4.), 0*ids)
+    monkeypatch.setattr('cryoseg.connect.membranes.slabs', lambda shape: slabs(shape, 800))
+    assert np.array_equal(fill_walls(ids, mask, 4.), filled)        # ties too are the same in slabs of two slices
 
 
 def test_a_thick_wall_is_thinned_to_its_middle():
