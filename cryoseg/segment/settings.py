@@ -165,9 +165,9 @@ class SegmentSettings:
     tile:int = setting(768, 'Side of the tiles in which the net sees a slice.', unit='px', low=16, high=MAX_TILE)
     probabilities:bool = setting(False, 'Write the membrane probabilities too (probabilities.mrc).',
                                  option='--probabilities')
-    quality:str = setting('normal', 'How long a volume may take: fast = slices a fifth smaller, best = along y and x '
-                          'too, which finds more and takes about three times as long.', choices=('fast', 'normal', 'best'),
-                          option='--quality')
+    quality:str = setting('normal', 'How long a volume may take: fast = slices a fifth smaller, best = along y and '
+                          'x too, which finds more and takes about three times as long.',
+                          choices=('fast', 'normal', 'best'), option='--quality')
     engine:str = setting('auto', 'What computes the net: auto = OpenVINO in eight bits where it is installed and has '
                          'the weights, else PyTorch.', choices=('auto', 'openvino', 'torch'), option='--engine')
     precision:str = setting('auto', 'Arithmetic of the net: auto = int8 with OpenVINO, bf16 with PyTorch where the '
