@@ -335,7 +335,8 @@ def _when_free(client, tasks):
 # %% ../../nbs/2_run/02a7_cluster.ipynb #8e876bfa
 DEATHS = 1              # so many may a task cause and be tried again; then once more alone
 LOCAL = {'distributed.scheduler.allowed-failures': DEATHS, 'distributed.scheduler.worker-saturation': 1.0,
-         'distributed.scheduler.worker-ttl': None, 'distributed.worker.profile.enabled': False,
+         'distributed.scheduler.worker-ttl': None, 'distributed.scheduler.no-workers-timeout': '2 minutes',
+         'distributed.worker.profile.enabled': False,
          'distributed.logging.distributed': 'critical', 'distributed.admin.tick.limit': '1h'}
 CONNECT_S = 20.         # a scheduler that does not answer by then is none
 
