@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from cryoseg.connect.membranes import connect_labels
+from cryoseg.connect.membranes import find_membranes
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.phantom.phantom import simulate_phantom, write_phantom
 from cryoseg.base.formats import read_volume
@@ -51,7 +51,7 @@ def measure(size, settings):
             'simulate': lambda: write_phantom(simulate_phantom(settings, 0), folder / 'phantom'),
             'read': lambda: read_volume(folder / 'phantom' / 'tomogram.mrc'),
             'segment': lambda: write_labels(results['read'], RunSettings(), folder / 'labels.mrc'),
-            'connect': lambda: connect_labels(read_volume(folder / 'labels.mrc').data, results['read'].voxel_size_A).membranes,
+            'connect': lambda: find_membranes(read_volume(folder / 'labels.mrc').data, results['read'].voxel_size_A, workers=os.cpu_count()).membranes,
             'surface': lambda: fit_surfaces(results['connect'], workers=os.cpu_count()),
             'write': lambda: write_surfaces(folder, results['surface'], results['read']),
         }
