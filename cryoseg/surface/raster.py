@@ -100,7 +100,7 @@ SHELL_VOX = 2.                  # thickness of a shell
 BAND_VOX = 3.                   # sigma is given within this distance of a surface
 
 
-SLAB_VOXELS = 1 << 24           # drawn at a time, twelve bytes each
+SLAB_VOXELS = 1 << 22           # drawn at a time, twelve bytes each: small enough for memory to be used again
 
 
 class Raster(NamedTuple):
