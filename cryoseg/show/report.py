@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNKNOWN_A', 'MISSING', 'FACE_BYTES', 'FEW_FACES', 'FACES_EACH', 'MIN_DEPTH', 'MAX_LIGHT_FACES', 'MIN_LIGHT_FACES',
-           'STATUS', 'MAX_REFUSED', 'MAX_COUNTED_VOXELS', 'TABLE_NOTE', 'CURVE_NOTE', 'MEASURES', 'SURFACE_MEASURES',
+           'STATUS', 'MAX_REFUSED', 'OVER_A_CORNER', 'TABLE_NOTE', 'CURVE_NOTE', 'MEASURES', 'SURFACE_MEASURES',
            'MAX_DOTS', 'UNITS', 'VAGUE_A', 'MAX_BYTES', 'SCENE_FACES', 'STEPS', 'SLICES', 'PICTURES', 'SCENE',
            'RunFiles', 'read_run', 'slice_panels', 'ChosenSlices', 'choose_slices', 'slices_html', 'Proteins',
            'count_proteins', 'summary_html', 'table_html', 'curves_html', 'evaluation_html', 'pictures_html',
@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.formats import read_volume
+from ..base.scratch import by_slabs
 from ..base.scratch import slabs
 from ..base.volume import LengthUnits
 from ..base.text import read_toml
@@ -49,6 +49,7 @@ from ..result.folder import record_path
 from ..result.folder import read_input
 from ..result.tables import read_contours
 from ..result.tables import read_rows
+from ..connect.merge import merge_runs
 from . import layers
 from . import pages
 from .pages import Cell
@@ -115,7 +116,9 @@ class RunFiles:
     @property
     def protein(self)->np.ndarray|None: # (Z,Y,X) bool
         "Where protein is marked."
-        return np.asarray(self.labels.data) == PROTEIN if self.labels is not None else None
+        if self.labels is None:
+            return None
+        return by_slabs(lambda slab: slab == PROTEIN, np.asarray(self.labels.data), bool)
 
 
 def _quietly(read, notes):
@@ -363,7 +366,7 @@ def slices_html(run:RunFiles, # as `read_run` gives
 STATUS = {'closed': 'closed', 'truncated': 'cut by the edge of the volume', 'open': 'open',
           'refused': 'without a surface'}
 MAX_REFUSED = 5                 # reasons in the summary; the table says the others
-MAX_COUNTED_VOXELS = 2e8        # larger volumes are thinned before clumps are counted
+OVER_A_CORNER = 3**.5            # voxels: neighbours by which clumps hang together
 
 
 class Proteins(NamedTuple):
@@ -378,9 +381,8 @@ def count_proteins(run:RunFiles, # as `read_run` gives
     protein = run.protein
     if protein is None:
         return None
-    step = math.ceil((protein.size / MAX_COUNTED_VOXELS)**(1 / 3))
-    _, clumps = ndimage.label(protein[::step, ::step, ::step], np.ones((3, 3, 3)))
-    return Proteins(int(clumps), int(protein.sum()))
+    sizes = merge_runs(protein, OVER_A_CORNER).sizes()
+    return Proteins(np.count_nonzero(sizes), int(sizes.sum()))
 
 
 def _count(n, noun):

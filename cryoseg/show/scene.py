@@ -158,7 +158,7 @@ def blocks_mesh(mask:np.ndarray, # (Z,Y,X) bool
     from scipy.ndimage import gaussian_filter
     from skimage.measure import marching_cubes
     nothing = Mesh(np.zeros((0, 3)), np.zeros((0, 3), int))
-    boxes = find_objects(mask.astype(np.uint8))
+    boxes = find_objects(mask.view(np.uint8))
     if not boxes:
         return nothing
     part = mask[boxes[0]]
@@ -223,7 +223,7 @@ def _all_facets(surfaces, proteins, colors, color_map, max_faces, clip):
         n = max(_MIN_FACES, int(fraction * len(s.faces)))
         found.append(_facets(s.vertices_vox, s.faces, n, clip, color, sigma, color_map))
     if proteins is not None:
-        vertices, faces = blocks_mesh(volume_data(proteins).data.astype(bool))
+        vertices, faces = blocks_mesh(volume_data(proteins).data.astype(bool, copy=False))
         if len(faces):
             found.append(_facets(vertices, faces, max_faces // 2, clip, PROTEIN_COLOR))
     return Facets(*map(np.concatenate, zip(*found)))
@@ -474,7 +474,7 @@ def scene(surfaces:list[Surface], # may be empty
     for s in drawn:
         _add_surface(k3d, plot, s, int(fraction * len(s.faces)), voxel_size_A, limits, color_by)
     if proteins is not None:
-        vertices, faces = blocks_mesh(volume_data(proteins).data.astype(bool))
+        vertices, faces = blocks_mesh(volume_data(proteins).data.astype(bool, copy=False))
         if len(faces):
             plot += k3d.mesh(**_xyz(vertices, faces, scale), color=_hex(PROTEIN_COLOR), name='proteins', group='by id')
     if data is not None:
