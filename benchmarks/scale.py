@@ -2,7 +2,8 @@
 
 The volumes are one simulated block, repeated along all axes with fresh noise, so that the number of membranes grows with the volume.
 Each is run by the command itself in a process of its own. What counts is anonymous memory (RssAnon of Linux, sampled ten times a second,
-of the process and its workers together): pages of files that are mapped are the system's to take back.
+of the process and its workers together): pages of files that are mapped are the system's to take back. With `--limit 4G` the system
+itself ends a run that takes more (a group of processes, Linux as root): then pages of files count, too, but it can take those back.
 """
 import contextlib
 import os
@@ -18,6 +19,7 @@ import psutil
 
 from _tables import arguments, finish, print_table
 
+from cryoseg.base.limits import bytes_of
 from cryoseg.base.mrc import mrc_slices
 from cryoseg.base.volume import Volume
 from cryoseg.phantom.phantom import simulate_phantom
@@ -52,7 +54,40 @@ def anonymous_bytes(process):
     return total
 
 
-def watched(command):
+GROUPS = ((Path('/sys/fs/cgroup/memory'), 'memory.limit_in_bytes'), (Path('/sys/fs/cgroup'), 'memory.max'))     # versions 1 and 2
+
+
+def made_group(limit):
+    "The folder of a new group of processes that may take so much memory; None where none can be made."
+    for root, name in GROUPS:
+        group = root/f'cryoseg-{os.getpid()}'
+        try:
+            group.mkdir()
+            (group/name).write_text(str(bytes_of(limit)))
+            return group
+        except OSError:
+            with contextlib.suppress(OSError): group.rmdir()
+    print(f'no group of {limit} can be made here: only the memory that is seen is told')
+    return None
+
+
+@contextlib.contextmanager
+def group_of(limit):
+    "The file by which a process enters a group that may take so much memory; None where nothing is asked or none can be made."
+    group = made_group(limit) if limit else None
+    try: yield group and group/'cgroup.procs'
+    finally:
+        if group: group.rmdir()
+
+
+def watched(command, limit=None):
+    "Run a command: seconds, peak of its anonymous memory, exit code, whether its memory was limited."
+    with group_of(limit) as entry:
+        if entry: command = ['sh', '-c', f'echo $$ > {entry}; exec "$@"', 'sh', *command]
+        return *followed_to_end(command), entry is not None
+
+
+def followed_to_end(command):
     "Run a command: seconds, peak of its anonymous memory, exit code."
     start, seen = time.perf_counter(), []
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -63,29 +98,30 @@ def watched(command):
     return time.perf_counter() - start, max(seen), process.returncode
 
 
-def measure(name, block, folder):
+def measure(name, block, folder, limit=None):
     "The rows of one size."
     path, out = folder/f'{name}.mrc', folder/name
     n_voxels = write_volume_of_blocks(path, block, REPEATS[name])
-    command = [sys.executable, '-c', 'from cryoseg.run.signals import main; main()', 'run', path, '-o', out, '-q']
-    seconds, peak, code = watched(list(map(str, command)))
+    command = [sys.executable, '-c', 'from cryoseg.run.signals import main; main()', 'run', path, '-o', out, '-q', '--log', folder/f'{name}.log']
+    seconds, peak, code, limited = watched(list(map(str, command)), limit)
     if code:
         raise SystemExit(f'the run of {name} voxels ended with exit code {code}')
     rows = sum(1 for _ in open(out/'membranes.csv')) - 1
     disk = sum(p.stat().st_size for p in out.rglob('*') if p.is_file())
     return dict(voxels=n_voxels, seconds=seconds, us_per_voxel=1e6*seconds/n_voxels, peak_anonymous_MB=peak/2**20, bytes_per_voxel=peak/n_voxels,
-                membranes=rows, results_MB=disk/2**20)
+                membranes=rows, results_MB=disk/2**20, limit=limit if limited else 'none')
 
 
 def main():
     parser = arguments(__doc__)
-    parser.add_argument('--sizes', default='1e7,5e7', help=f'of {", ".join(REPEATS)}; 1e8 takes four minutes, 1e9 most of an hour and 20 GB of disk')
+    parser.add_argument('--sizes', default='1e7,5e7', help=f'of {", ".join(REPEATS)}; 1e8 takes three minutes, 1e9 half an hour and 25 GB of disk')
+    parser.add_argument('--limit', help='memory that each run may take, as 4G')
     parser.add_argument('--folder', help='for the volumes and results; a temporary one where not given')
     args = parser.parse_args()
     print(f'{os.cpu_count()} processors')
     block = np.asarray(simulate_phantom(BLOCK, 0).tomogram.data, np.float32)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        rows = [measure(name, block, Path(folder)) for name in args.sizes.split(',')]
+        rows = [measure(name, block, Path(folder), args.limit) for name in args.sizes.split(',')]
     tables = [('whole runs: time and memory that no file stands behind', rows)]
     print_table(*tables[0])
     finish(tables, args.json)
