@@ -27,17 +27,25 @@ from cryoseg.phantom.settings import PhantomSettings
 
 BLOCK = PhantomSettings(shape=(100, 256, 256), n_vesicles=6, cnr=2., n_ribosomes=4)
 REPEATS = {'1e7': (1, 1, 2), '5e7': (2, 2, 2), '1e8': (2, 3, 3), '1e9': (5, 5, 6)}
+ORDINARY = 512, 924, 956        # of an ordinary tomogram: blocks as in pipeline.py, cut to this size
+ORDINARY_BLOCK = PhantomSettings(shape=(200, 512, 512), n_vesicles=20, cnr=2.)
 
 
-def write_volume_of_blocks(path, block, repeats, seed=0):
+def simulated(settings):
+    "The image of a phantom."
+    return np.asarray(simulate_phantom(settings, 0).tomogram.data, np.float32)
+
+
+def write_volume_of_blocks(path, block, shape, seed=0):
     "Write a large tomogram, int16, slice by slice."
     rng = np.random.default_rng(seed)
-    depth, height, width = (n*side for n, side in zip(repeats, block.shape))
+    depth, height, width = shape
+    repeats = [-(-n//side) for n, side in zip(shape, block.shape)]
     scale = 1000/block.std()
     like = Volume(np.broadcast_to(np.int16(0), (depth, height, width)), 10.)
     with mrc_slices(path, like, np.int16, path) as file:
         for z in range(depth):
-            image = np.tile(block[z % len(block)], repeats[1:])
+            image = np.tile(block[z % len(block)], repeats[1:])[:height, :width]
             noise = .2*block.std()*rng.standard_normal(image.shape, np.float32)
             file.write(np.rint((image + noise)*scale).clip(-32000, 32000).astype(np.int16)[None])
     return depth*height*width
@@ -101,27 +109,28 @@ def followed_to_end(command):
 def measure(name, block, folder, limit=None):
     "The rows of one size."
     path, out = folder/f'{name}.mrc', folder/name
-    n_voxels = write_volume_of_blocks(path, block, REPEATS[name])
+    shape = ORDINARY if name == 'ordinary' else [n*side for n, side in zip(REPEATS[name], block.shape)]
+    n_voxels = write_volume_of_blocks(path, block, shape)
     command = [sys.executable, '-c', 'from cryoseg.run.signals import main; main()', 'run', path, '-o', out, '-q', '--log', folder/f'{name}.log']
     seconds, peak, code, limited = watched(list(map(str, command)), limit)
     if code:
         raise SystemExit(f'the run of {name} voxels ended with exit code {code}')
     rows = sum(1 for _ in open(out/'membranes.csv')) - 1
     disk = sum(p.stat().st_size for p in out.rglob('*') if p.is_file())
-    return dict(voxels=n_voxels, seconds=seconds, us_per_voxel=1e6*seconds/n_voxels, peak_anonymous_MB=peak/2**20, bytes_per_voxel=peak/n_voxels,
+    return dict(size=name, voxels=n_voxels, seconds=seconds, us_per_voxel=1e6*seconds/n_voxels, peak_anonymous_MB=peak/2**20, bytes_per_voxel=peak/n_voxels,
                 membranes=rows, results_MB=disk/2**20, limit=limit if limited else 'none')
 
 
 def main():
     parser = arguments(__doc__)
-    parser.add_argument('--sizes', default='1e7,5e7', help=f'of {", ".join(REPEATS)}; 1e8 takes three minutes, 1e9 half an hour and 25 GB of disk')
+    parser.add_argument('--sizes', default='1e7,5e7', help=f'of {", ".join([*REPEATS, "ordinary"])}; 1e8 takes three minutes, 1e9 half an hour and 25 GB of disk')
     parser.add_argument('--limit', help='memory that each run may take, as 4G')
     parser.add_argument('--folder', help='for the volumes and results; a temporary one where not given')
     args = parser.parse_args()
     print(f'{os.cpu_count()} processors')
-    block = np.asarray(simulate_phantom(BLOCK, 0).tomogram.data, np.float32)
+    block = simulated(BLOCK)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        rows = [measure(name, block, Path(folder), args.limit) for name in args.sizes.split(',')]
+        rows = [measure(name, simulated(ORDINARY_BLOCK) if name == 'ordinary' else block, Path(folder), args.limit) for name in args.sizes.split(',')]
     tables = [('whole runs: time and memory that no file stands behind', rows)]
     print_table(*tables[0])
     finish(tables, args.json)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'SCRATCH_BYTES', 'ENHANCED_BYTES', 'MAIN_BYTES', 'WORKER_BYTES',
-           'MEMORY_BYTES', 'bytes_to_write', 'check_space', 'scratch_bytes', 'Memory', 'memory_to_use',
-           'check_stage_memory', 'affordable_workers', 'check_resources']
+           'TOMOGRAM_BYTES', 'MEMORY_BYTES', 'bytes_to_write', 'check_space', 'scratch_bytes', 'Memory',
+           'memory_to_use', 'check_stage_memory', 'affordable_workers', 'check_resources']
 
 # %% ../../nbs/9_result/09i3_resources.ipynb #86943c49
 import shutil
@@ -68,7 +68,8 @@ def scratch_bytes(stage:str, # its name
 
 # %% ../../nbs/9_result/09i3_resources.ipynb #5a3d1f30
 MAIN_BYTES = 6 << 26 # libraries and a few slices, of the process that was asked: 400 MB
-WORKER_BYTES = 1 << 28 # and of each that works beside it
+WORKER_BYTES = 1 << 28 # and of each that works beside it on the same tomogram
+TOMOGRAM_BYTES = 6 << 27 # or on a tomogram of its own: 800 MB
 MEMORY_BYTES = dict(phantom=40, segment=.1, connect=1, surface=1) # a voxel, at least, at the peak of a stage
 
 
@@ -107,10 +108,11 @@ def check_stage_memory(stage:str, # its name
 # %% ../../nbs/9_result/09i3_resources.ipynb #6599769c
 def affordable_workers(wanted:int, # processes
                        memory:str|None, # that a person allows; None = half of what is free
+                       each_bytes:int=WORKER_BYTES, # that one of them takes
                        )->int: # 1 at least
     "As many processes as the memory allows. Raises VolumeError for what is no amount."
     budget = default_budget() if memory is None else bytes_of(memory)
-    most = (budget - MAIN_BYTES)//WORKER_BYTES
+    most = (budget - MAIN_BYTES)//each_bytes
     return max(1, min(wanted, most))
 
 # %% ../../nbs/9_result/09i3_resources.ipynb #b69c5990

@@ -6,8 +6,8 @@
 __all__ = ['THREAD_VARIABLES', 'NUMBA_VARIABLE', 'AHEAD', 'CAUGHT', 'MAX_TRACE', 'MAX_WARNINGS', 'LOOK_S', 'WAIT_S',
            'REPORTS_A_S', 'KILLED', 'DEATHS', 'LOCAL', 'CONNECT_S', 'one_thread', 'Prepared', 'TomogramTask', 'Outcome',
            'NotWanted', 'Reports', 'helped', 'do_tomogram', 'tasks_for', 'outcomes', 'has_dashboard', 'local_cluster',
-           'running_cluster', 'WorkerFacts', 'worker_facts', 'why_useless', 'check_workers', 'cluster_words', 'run_all',
-           'complaints']
+           'running_cluster', 'WorkerFacts', 'worker_facts', 'why_useless', 'check_workers', 'cluster_words',
+           'local_workers', 'run_all', 'complaints']
 
 # %% ../../nbs/2_run/02a7_cluster.ipynb #59ab10d1
 import logging
@@ -48,6 +48,8 @@ from ..base.pool import ByFile
 from ..result.lock import STALE_S
 from ..result.lock import Locked
 from ..result.lock import locked_folder
+from ..result.resources import TOMOGRAM_BYTES
+from ..result.resources import affordable_workers
 from .board import tomogram_lines
 from .console import one_line
 from .settings import RunSettings
@@ -450,6 +452,13 @@ def cluster_words(client, # distributed.Client
     return f'{n_workers or "no"} workers{"" if n_workers else " yet: waiting for one"}{watched}'
 
 
+def local_workers(settings:RunSettings, # of the run
+                  )->int: # processes on this machine
+    "As many tomograms at a time as were asked for, or as --memory allows."
+    wanted, memory = settings.segment.workers or 1, settings.resources.memory
+    return affordable_workers(wanted, memory, TOMOGRAM_BYTES) if memory else wanted
+
+
 def _log_outcome(log, outcome):
     "Write what became of a tomogram, but for an error that its worker has written already."
     if not outcome.error or not outcome.seconds:
@@ -466,7 +475,7 @@ def run_all(folders:dict, # input -> folder for its results
             log:logging.Logger|None=None, # that gets a line a stage, from whoever does it
             )->list: # of Outcome, in the order of the inputs
     "Run tomograms side by side. Raises VolumeError where the cluster cannot be used, or is lost."
-    opened = running_cluster(scheduler, output) if scheduler else local_cluster(settings.segment.workers or 1)
+    opened = running_cluster(scheduler, output) if scheduler else local_cluster(local_workers(settings))
     ended = []
     with opened as client:
         n_workers = len(client.nthreads())

@@ -176,6 +176,12 @@ def test_without_the_extra(inputs, tmp_path, monkeypatch):
     assert not cli.wants_cluster(inputs, cluster.with_values(SETTINGS, {'segment.workers': 2}), None)
 
 
+def test_memory_limits_the_tomograms_at_a_time():
+    asked = cluster.with_values(SETTINGS, {'segment.workers': 16})
+    assert cluster.local_workers(asked) == 16
+    assert [cluster.local_workers(cluster.with_values(asked, {'resources.memory': m})) for m in ('1G', '4G', '64G')] == [1, 4, 16]
+
+
 def test_who_wants_a_cluster(inputs):
     more = cluster.with_values(SETTINGS, {'segment.workers': 2})
     assert [cli.wants_cluster(inputs[:n], how, None) for n, how in ((1, more), (3, SETTINGS), (3, more))] == [False, False, True]
