@@ -115,7 +115,7 @@ class Symmetry(NamedTuple):
 
 def flipped_copies(n:int, # 1, 2, 4 or 8
                    )->list: # of Symmetry
-    "The first `n` of the eight symmetries of a square; two are none and half a turn. Raises VolumeError for other n."
+    "The first `n` symmetries of a square; for 2 the identity and half a turn. Raises VolumeError for other n."
     if n not in (1, 2, 4, 8):
         raise VolumeError(f'flips = {n} is not possible; take 1, 2, 4 or 8')
     if n == 2:
@@ -542,7 +542,7 @@ def _labelled(answer, settings):
 
 
 class _Steps:
-    "Tells how many slices are done."
+    "Reports how many slices are done."
     def __init__(self, progress, total):
         self.progress, self.total, self.done = progress, total, 0
 
