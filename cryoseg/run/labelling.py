@@ -160,8 +160,8 @@ def labelled_slices(volume:Volume, # (Z,Y,X) the image
     data = enhance(volume.data, settings.contrast, padding) if settings.input.enhance else volume.data
     if looks_bright(data, engine, settings.segment, size_A, padding=padding):
         warn_of_polarity(settings.input.invert)
-    whole = settings.input.enhance or settings.segment.quality == 'best'    # others read the file as it is, along z
-    label = label_slices if label is None or whole else label
+    whole = settings.input.enhance or settings.segment.quality == 'best' or len(data) == 1
+    label = label_slices if label is None or whole else label       # others read the file as it is, along z
     for z, labelled in enumerate(label(data, engine, settings.segment, size_A, progress, padding)):
         if inside is not None:
             for image in labelled:

@@ -11,6 +11,8 @@ from cryoseg.base.volume import Volume
 from cryoseg.result.folder import read_input
 from cryoseg.result.settings import InputSettings
 from cryoseg.run.blocks import BLOCK_SLICES, SliceBlock, label_in_blocks
+from cryoseg.run.labelling import labelled_slices
+from cryoseg.run.settings import RunSettings, with_values
 from cryoseg.segment.engines import open_engine
 from cryoseg.segment.padding import find_padding
 from cryoseg.segment.predict import label_slices
@@ -55,3 +57,13 @@ def test_a_block_reads_its_neighbours_within_the_volume():
         place = SliceBlock('a', InputSettings(), replace(FLOAT, neighbours=reach), 10., start, stop, 40).read
         return place.start, place.stop
     assert read(0, 16, 1) == (0, 17) and read(16, 32, 2) == (14, 34) and read(32, 40, 5) == (27, 40) and read(8, 9, 0) == (8, 9)
+
+
+@pytest.mark.parametrize('change, depth', [(dict(), 1), (dict(quality='best'), 40)], ids=str)
+def test_what_blocks_would_label_otherwise_is_not_cut(change, depth):
+    "A single image, seen at several scales, and a volume that is looked at along all axes."
+    asked = []
+    image = np.random.default_rng(0).normal(size=(depth, 40, 40)).astype(np.float32)
+    settings = with_values(RunSettings(), {'segment.workers': 1} | {f'segment.{name}': value for name, value in change.items()})
+    next(labelled_slices(Volume(image, 10.), settings, label=lambda *words: asked.append(words)))
+    assert not asked
