@@ -36,7 +36,10 @@ class CannotWrite(VolumeError):
                  ):
         super().__init__(f'{path}: cannot be written ({reason}); what was there is as it was: '
                          'free space or choose another output folder')
-        self.reason = reason
+        self.path, self.reason = path, reason
+
+    def __reduce__(self):       # so that it comes back whole from another process
+        return type(self), (self.path, self.reason)
 
 
 class VolumeWarning(UserWarning):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..base.files import new_mark
 from ..result.folder import read_input
 from ..result.settings import InputSettings
 from ..segment.settings import SegmentSettings
@@ -36,6 +37,7 @@ class SliceBlock:
     stop:int # and the one after the last
     n_slices:int # of the volume
     padding:object = None # Padding of the slices that are read; None: all holds an image
+    work:str = '' # mark of what it is a part of: files are read anew for another one
 
     @property
     def read(self)->slice: # of the volume
@@ -45,23 +47,23 @@ class SliceBlock:
 
 
 @lru_cache(maxsize=1)
-def _engine(settings):
-    "The net, made ready once for all blocks that are labelled with the same settings."
+def _engine(settings, work):
+    "The net, made ready once for all blocks of a tomogram."
     from cryoseg.segment.engines import open_engine
     return open_engine(settings)
 
 
 @lru_cache(maxsize=1)
-def _volume(path, settings, changed):
-    "A tomogram, read once for all blocks of it that this process labels; `changed` is when its file was."
+def _volume(path, settings, work):
+    "A tomogram, read once for all blocks of it that this process labels."
     return read_input(path, settings, check=False)
 
 
 def label_block(block:SliceBlock)->list: # of predict.LabelledSlice, one a slice
     "Label a block as it would be labelled in the whole volume."
     from cryoseg.segment.predict import label_slices
-    volume = _volume(block.path, block.input, os.stat(block.path).st_mtime_ns)
-    engine = _engine(block.segment)
+    volume = _volume(block.path, block.input, block.work)
+    engine = _engine(block.segment, block.work)
     slices = label_slices(volume.data[block.read], engine, block.segment, block.size_A, None, block.padding)
     wanted = slice(block.start - block.read.start, block.stop - block.read.start)
     return list(slices)[wanted]
@@ -76,7 +78,8 @@ def settled(data:np.ndarray, # (Z,Y,X) intensities
     "Decide what the settings leave to the whole volume. Warns where the voxel size is not known."
     from cryoseg.segment.predict import plan
     planned = plan(data, engine, settings, size_A, padding)
-    fixed = replace(settings, flips=planned.flips, workers=1)
+    made = engine.choice                # whoever labels a block must have the same engine
+    fixed = replace(settings, flips=planned.flips, workers=1, engine=made.engine, precision=made.precision)
     if settings.scale is None and size_A is None and settings.scale_spread is None:
         return fixed                    # the usual three scales, whatever the data are
     middle = planned.scales[len(planned.scales)//2]
@@ -103,9 +106,10 @@ def label_in_blocks(pool, # a pool.ByFile
     "Label a tomogram block by block, by the workers of a pool."
     fixed = settled(data, engine, settings, size_A, padding)
     starts = range(0, len(data), BLOCK_SLICES)
-    blocks = [SliceBlock(os.path.realpath(path), reading, fixed, size_A, z, min(z + BLOCK_SLICES, len(data)), len(data))
+    work = new_mark()
+    blocks = [SliceBlock(os.path.abspath(path), reading, fixed, size_A, z, min(z + BLOCK_SLICES, len(data)), len(data))
               for z in starts]
-    blocks = (replace(block, padding=_part(padding, block.read)) for block in blocks)
+    blocks = (replace(block, padding=_part(padding, block.read), work=work) for block in blocks)
     for z, labelled in enumerate(chain.from_iterable(pool.map(label_block, blocks)), 1):
         if progress:
             progress(z, len(data))

@@ -107,7 +107,7 @@ class LiveBoard:
                  bars, # rich.progress.Progress
                  ):
         self.names, self.bars = names, bars
-        self._tasks, self._stages = {}, {}
+        self._tasks, self._stages, self._ended = {}, {}, set()
         self._all = bars.add_task('all', total=len(names), stage='')
         self._lock = threading.Lock()
 
@@ -119,6 +119,8 @@ class LiveBoard:
              )->None:
         "Move the line of a tomogram; a new stage begins at nothing."
         with self._lock:
+            if number in self._ended:           # a report that comes late
+                return
             if number not in self._tasks:
                 self._tasks[number] = self.bars.add_task(self.names[number], stage=stage)
             task = self._tasks[number]
@@ -133,6 +135,7 @@ class LiveBoard:
             )->None:
         "Let a line that stays take the place of the one that moves."
         with self._lock:
+            self._ended.add(number)
             if number in self._tasks:
                 self.bars.remove_task(self._tasks.pop(number))
             self.bars.console.print(words, soft_wrap=True)

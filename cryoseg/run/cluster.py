@@ -149,7 +149,7 @@ class Outcome:
             return f'{self.task.name}: failed: {self.error}'
         total = sum(self.statuses.values())
         each = ', '.join(f'{n} {status}' for status, n in self.statuses.items())
-        found = f'{total} membrane{"s"*(total > 1)} ({each})' if total else 'no membranes'
+        found = f'{total} membrane{"s"*(total > 1)} ({each})' if total else self.why_none or 'no membranes'
         kept = f'; {", ".join(self.kept)}: already done' if self.kept else ''
         return f'{self.task.name}: {found}{kept}'
 
@@ -224,22 +224,41 @@ def helped(n:int, # workers that may help
 # %% ../../nbs/2_run/02a7_cluster.ipynb #e77ef748
 CAUGHT = ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, ImportError
 MAX_TRACE = 4000        # characters
+_AT_WORK = threading.Lock()
 MAX_WARNINGS = 20       # of a tomogram
 
 
 def _run(task, reports):
     "Run a tomogram and write its report; what came of it."
+    with (open_log(*task.log) as log, telling_log(log, task.path)):
+        return _run_logged(task, reports, log)
+
+
+def _run_logged(task, reports, log):
+    "Run a tomogram and write its report; lines go to the log."
     if not Path(task.path).exists():
         raise VolumeError(f'there is no file {task.path}; check the name, and that this machine sees it')
-    with (open_log(*task.log) as log, telling_log(log, task.path), locked_folder(task.folder)):
+    with locked_folder(task.folder):
         run = run_tomogram(task.path, task.folder, task.settings, task.overwrite, reports, log, helped(task.shared))
         make_report(task.path, task.folder, reports, log)
     statuses = dict(sorted(Counter(m.status for m in run.table).items()))
-    return Outcome(task, statuses=statuses, kept=tuple(run.kept), why_none=run.record.why_none)
+    unfit = tuple(run.record.unfit)
+    return Outcome(task, statuses=statuses, kept=tuple(run.kept), why_none=run.record.why_none, warnings=unfit)
 
 
 def do_tomogram(task:TomogramTask)->Outcome: # of a run, or of an error
     "Run a tomogram on a worker; an error is an outcome, too."
+    if not _AT_WORK.acquire(blocking=False):
+        distributed.secede()                # parts of the other tomogram may come to this worker meanwhile
+        _AT_WORK.acquire()
+    try:
+        return _do_alone(task)
+    finally:
+        _AT_WORK.release()
+
+
+def _do_alone(task):
+    "Run a tomogram while this process does no other one: warnings belong to a process."
     one_thread()
     begun, reports = time.monotonic(), Reports(task)
     with warnings.catch_warnings(record=True) as caught:
@@ -251,8 +270,11 @@ def do_tomogram(task:TomogramTask)->Outcome: # of a run, or of an error
             trace = ''.join(traceback.format_exception(error))[-MAX_TRACE:]
             kind = '' if isinstance(error, OSError | ValueError) else f'{type(error).__name__}: '
             outcome = Outcome(task, kind + one_line(error), trace, held=isinstance(error, Locked))
-    told = dict.fromkeys(one_line(w.message) for w in caught if issubclass(w.category, UserWarning))
-    return replace(outcome, warnings=tuple(told)[:MAX_WARNINGS], seconds=time.monotonic() - begun)
+    said = [one_line(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    told = tuple(dict.fromkeys([*outcome.warnings, *said]))
+    if len(told) > MAX_WARNINGS:
+        told = *told[:MAX_WARNINGS], f'and {len(told) - MAX_WARNINGS} more'
+    return replace(outcome, warnings=told, seconds=time.monotonic() - begun)
 
 # %% ../../nbs/2_run/02a7_cluster.ipynb #ea0a48c8
 LOOK_S = 5.             # between two tries for a folder that is held

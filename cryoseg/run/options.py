@@ -109,7 +109,13 @@ def build_settings(options:dict, # path -> value, None where an option was not g
     "The settings of a command: --set and the options, else the --config file, else the defaults."
     base = read_config(config) if config else RunSettings()
     given = {path: value for path, value in options.items() if value is not None}
-    return with_values(base, given | dict(map(parse_set, changes or ())))
+    return _files_in_place(with_values(base, given | dict(map(parse_set, changes or ()))))
+
+
+def _files_in_place(settings):
+    "The same settings, with the whole paths of their files: another process may begin in another folder."
+    named = {info.path: info.default for info in list_settings(settings) if info.metavar == 'FILE' and info.default}
+    return with_values(settings, {path: str(Path(name).absolute()) for path, name in named.items()})
 
 # %% ../../nbs/2_run/02a3_options.ipynb #89101ee3
 def _converted(info, value):

@@ -82,6 +82,7 @@ from .stages import Job
 from .stages import alone
 from .stages import connect_stage
 from .stages import contour_stage
+from .stages import precision_of
 from .stages import segment_stage
 from .stages import surface_stage
 
@@ -195,6 +196,17 @@ def do_stage(stage:Stage, # an entry of STAGES
     job.record = record
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #c10d0418
+def _say_of_another_engine(job, stage):
+    "Say where labels are kept that this machine would make with another engine: they differ in few voxels."
+    made = job.record.precision
+    if stage.name != 'segment' or not made:
+        return
+    here = precision_of(job.settings)
+    if made != here:
+        warn_user(f'{job.folder}: the labels were made with {made} and are kept; here it would be {here} '
+                  '(--overwrite makes all anew)')
+
+
 def do_stages(job:Job, # the run in the making
               stages:tuple, # of Stage, in order
               before:str='', # key of the stage before the first of them
@@ -207,6 +219,7 @@ def do_stages(job:Job, # the run in the making
         again[stage.name] = why_again(job.folder, job.record.stages.get(stage.name), key, __version__, settings, read)
         if not again[stage.name]:
             log_kept(job.log, job.path, stage.name)
+            _say_of_another_engine(job, stage)
         else:
             try:
                 with stage_logged(job.log, job.path, stage.name, job.folder):

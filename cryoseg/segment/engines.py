@@ -339,7 +339,10 @@ def read_quantised(weights:str|Path|None=None, # .safetensors file; None = the w
     fault = _quantised_fault(about, graph.tobytes(), constants.tobytes(), weights)
     if fault:
         raise VolumeError(f'{path} {fault}; {QUANTISE}, or remove it')
-    return Quantised(read_architecture(about, path), graph.tobytes(), constants, about)
+    net = read_architecture(about, path)
+    if net != read_weights(weights).net:
+        raise VolumeError(f'{path} was made of a net of another width or depth; {QUANTISE}, or remove it')
+    return Quantised(net, graph.tobytes(), constants, about)
 
 # %% ../../nbs/4_segment/04h0_engines.ipynb #8130a50f
 X86_64 = 'x86_64', 'AMD64', 'x64'       # as systems call it

@@ -567,6 +567,14 @@ class _Asked(NamedTuple):
         known = self.voxel_size_A is not None or self.settings.scale is not None
         return self.settings.quality == 'best' and known and sides_are_long(self.data.shape)
 
+    def warn_of_sides(self):
+        "Say where `best` can be no more than `normal`."
+        if self.settings.quality != 'best' or self.has_sides:
+            return
+        thin = not sides_are_long(self.data.shape)
+        why = f'a side of {min(self.data.shape)} voxels shows too little' if thin else 'the voxel size is not known'
+        warn_user(f'quality best: {why}, so the net looks along z alone, as with normal')
+
     @property
     def n_slices(self):
         "About which the net is asked, in all directions."
@@ -599,6 +607,7 @@ def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
         raise VolumeError(f'a volume has three dimensions (z, y, x), this array has shape {data.shape}')
     engine = engine_for(net, settings, workers_of(settings))
     volume = _Asked(data, engine, settings, voxel_size_A, padding)
+    volume.warn_of_sides()
     said = _Steps(progress, volume.n_slices)
     for z, average in enumerate(volume.averages(said)):
         labelled = _labelled(average, settings)

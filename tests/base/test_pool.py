@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from cryoseg.base.files import VolumeError
+from cryoseg.base.files import CannotWrite, VolumeError
 from cryoseg.base.pool import ByFile, in_order, worker_processes
 
 SLEEPERS = '''
@@ -78,3 +78,12 @@ def test_by_file_a_task_whose_worker_is_lost_is_done_here(tmp_path):
     assert list(ByFile(Broken(), tmp_path, lost=(Lost,)).map(abs, [-2, -1])) == [2, 1]
     with pytest.raises(Lost): next(ByFile(Broken(), tmp_path).map(abs, [-2]))
     assert list(tmp_path.iterdir()) == []
+
+
+def full_disk(_):
+    raise CannotWrite('/tmp', 'disk full')
+
+
+def test_an_error_of_a_worker_keeps_its_words():
+    with pytest.raises(CannotWrite, match='disk full') as error, worker_processes(1) as pool: pool.submit(full_disk, 0).result()
+    assert error.value.reason == 'disk full'

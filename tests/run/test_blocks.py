@@ -67,3 +67,16 @@ def test_what_blocks_would_label_otherwise_is_not_cut(change, depth):
     settings = with_values(RunSettings(), {'segment.workers': 1} | {f'segment.{name}': value for name, value in change.items()})
     next(labelled_slices(Volume(image, 10.), settings, label=lambda *words: asked.append(words)))
     assert not asked
+
+
+def test_a_block_has_the_engine_of_the_whole_and_its_own_files(path, tmp_path):
+    "A worker with another engine fails rather than mix; of a file that was replaced nothing old is kept."
+    data, seen = read_input(path).data, []
+
+    class Seen:
+        def map(self, function, blocks):
+            seen.append(list(blocks))
+            return []
+    for _ in range(2): list(label_in_blocks(Seen(), path, InputSettings(), data, open_engine(FLOAT), FLOAT, 10.))
+    one, other = (blocks[0] for blocks in seen)
+    assert (one.segment.engine, one.segment.precision) == ('torch', 'float32') and one.work != other.work

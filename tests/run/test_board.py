@@ -52,3 +52,12 @@ def test_nothing_is_shown_where_nothing_is_wanted(capsys):
     with tomogram_lines(['a']) as board: board.end(0, 'a: done')
     captured = capsys.readouterr()
     assert captured.out == '' and captured.err == 'a: done\n'
+
+
+def test_a_late_report_brings_no_line_back():
+    with Progress(disable=True) as bars:
+        board = LiveBoard(['a', 'b'], bars)
+        board.tell(0, 'surface', 1, 3)
+        board.end(0, 'a: 3 membranes')
+        board.tell(0, 'surface', 3, 3)
+        assert len(bars.tasks) == 1         # that of all

@@ -125,7 +125,7 @@ def test_a_whole_number_is_the_same_setting_as_a_real_one():
 
 
 @pytest.mark.parametrize('text, value', [
-    ('seed=4', 4), (' seed = 4 ', 4), ('connect.link=greedy', 'greedy'), ('connect.link="greedy"', 'greedy'), ('input.mask=a b.mrc', 'a b.mrc'), ('input.mask="a=b.mrc"', 'a=b.mrc'),
+    ('seed=4', 4), (' seed = 4 ', 4), ('connect.link=greedy', 'greedy'), ('connect.link="greedy"', 'greedy'), ('input.mask=/d/a b.mrc', '/d/a b.mrc'), ('input.mask="/d/a=b.mrc"', '/d/a=b.mrc'),
     ('segment.calibration=[1, 0]', (1., 0.)), ('input.invert=true', True), ('surface.edge_vox=3', 3.)])
 def test_settings_of_the_command_line(text, value):
     settings = build_settings({}, changes=[text])
@@ -146,3 +146,11 @@ def test_nonsense_of_the_command_line_is_one_line(text):
 def test_what_sizes_arrays_and_loops_has_an_end(path):
     "A thousand million of them would fill the memory or the day."
     with pytest.raises(VolumeError, match=f'{path.rpartition(".")[2]} = 1000000000(.0)?: give at most'): with_values(RunSettings(), {path: 10**9})
+
+
+def test_files_are_named_by_their_whole_path(tmp_path, monkeypatch):
+    "Another process may begin in another folder."
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'c.toml').write_text('[input]\nmask = "m.mrc"\n')
+    made = build_settings({}, tmp_path/'c.toml', ['segment.weights=mine.safetensors'])
+    assert (made.input.mask, made.segment.weights) == (str(tmp_path/'m.mrc'), str(tmp_path/'mine.safetensors'))

@@ -398,3 +398,11 @@ def test_nothing_found_is_a_whole_run(tmp_path):
     run = connect(tmp_path/'out', labels)
     assert run.table == () and read_rows(tmp_path/'out/fragments.csv', Fragment) == []
     assert refused_surface(1, 'x').status == 'refused'
+
+
+def test_labels_of_another_engine_are_kept_and_said(place, monkeypatch):
+    "They differ in few voxels; what was done is not thrown away, but a person should know."
+    monkeypatch.setattr('cryoseg.run.workflow.precision_of', lambda settings: 'openvino int8')
+    with pytest.warns(UserWarning, match='made with torch float32 and are kept; here it would be openvino int8'):
+        again = run_tomogram(*place, FAST)
+    assert 'segment' in again.kept and again.record.precision == 'torch float32'

@@ -6,7 +6,7 @@ from cryoseg.phantom.phantom import simulate_phantom
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.segment.directions import BLOCK, MIN_SIDE_VOX, side_answers, side_padding, sides_are_long, three_directions
 from cryoseg.segment.padding import find_padding
-from cryoseg.segment.predict import Plan, plan, segment_volume
+from cryoseg.segment.predict import Plan, label_slices, plan, segment_volume
 from cryoseg.segment.settings import SegmentSettings
 
 BITS = dict(precision='auto', workers=1)
@@ -84,3 +84,10 @@ def test_best_is_normal_where_sides_show_too_little(shape, size):
         warnings.simplefilter('ignore')
         best, plain = (segment_volume(data, None, SegmentSettings(quality=q, **BITS), size) for q in ('best', 'normal'))
     assert best.probability.tobytes() == plain.probability.tobytes()
+
+
+@pytest.mark.parametrize('shape, size_A, why', [((20, 40, 40), 10., 'a side of 20 voxels'), ((40, 40, 40), None, 'size is not known')])
+def test_best_that_is_no_better_is_said(shape, size_A, why):
+    data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    with pytest.warns(UserWarning, match=f'quality best: .*{why}'):
+        next(label_slices(data, None, SegmentSettings(quality='best', workers=1), size_A))
