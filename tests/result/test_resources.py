@@ -25,6 +25,7 @@ def test_memory_is_counted_before(monkeypatch):
     with pytest.raises(VolumeError, match='connect of 3,000,000,000 voxels needs 2.79 GB of memory, 2 GB are free'): check_stage_memory('connect', 3*10**9)
     with pytest.raises(VolumeError, match='1 GB are allowed'): check_stage_memory('connect', 10**9, '1G')
     check_stage_memory('connect', 3*10**9, '4G')
+    with pytest.raises(VolumeError, match='300 MB are allowed .*no run goes with less than 384 MB; allow more'): check_stage_memory('connect', 1000, '300M')
 
 
 def test_workers_follow_the_memory(monkeypatch):
@@ -41,8 +42,9 @@ def test_temporary_files_count_beside_the_results(tmp_path, monkeypatch):
     with pytest.raises(VolumeError, match=r'a.mrc: needs temporary files of 668 MB .* results of 381 MB on the same disk; 763 MB are free: .* TMPDIR'):
         check_resources('connect', 'a.mrc', tmp_path, 10**8, RunSettings())
     check_resources('segment', 'a.mrc', tmp_path, 10**8, RunSettings())
-    with pytest.raises(VolumeError, match='temporary'):
-        check_resources('segment', 'a.mrc', tmp_path, 18*10**7, with_values(RunSettings(), {'input.enhance': True}))
+    for change in ({'input.enhance': True}, {'segment.quality': 'best'}):
+        with pytest.raises(VolumeError, match='temporary'):
+            check_resources('segment', 'a.mrc', tmp_path, 18*10**7, with_values(RunSettings(), change))
 
 
 def test_memory_changes_no_result():
