@@ -1,8 +1,14 @@
 "Memory that no file stands behind, of whole runs of the command: it hardly grows with the volume."
 import shutil
+import sys
 
 import pytest
-import scale
+
+from notebooks import ROOT
+
+sys.path.insert(0, str(ROOT/'benchmarks'))
+
+import scale  # noqa: E402
 
 DISK_BYTES = {'5e7': 2e9, '1e9': 30e9}      # volume, results and temporary files
 
