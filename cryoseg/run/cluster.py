@@ -386,8 +386,7 @@ def local_cluster(n:int, # workers
     with dask.config.set(LOCAL):
         cluster = distributed.LocalCluster(
             n_workers=n, threads_per_worker=1, processes=True, memory_limit=0, host='127.0.0.1',
-            dashboard_address='127.0.0.1:0' if has_dashboard() else None, silence_logs=logging.CRITICAL,
-            env={NUMBA_VARIABLE: '1'})
+            dashboard_address='127.0.0.1:0' if has_dashboard() else None, silence_logs=logging.CRITICAL)
         client = distributed.Client(cluster)
         try:
             client.register_plugin(Prepared(True))

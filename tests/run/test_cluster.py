@@ -122,6 +122,29 @@ def test_helpers_give_the_same_bytes(two, inputs, wanted, tmp_path):
 
 # without a cluster
 
+LOADED = '''
+import numba
+from cryoseg.run.cluster import local_cluster
+
+def compiles():
+    import numba
+    from cryoseg.run.cluster import one_thread
+    one_thread()
+    return numba.njit(lambda x: x + 1)(1), numba.get_num_threads()
+
+if __name__ == '__main__':
+    with local_cluster(1) as client: print(client.submit(compiles).result())
+'''
+
+
+def test_numba_may_be_loaded_before_the_workers_begin(tmp_path):
+    "As in a script that simulates first: workers load the script, and numba with as many threads as there are processors."
+    (tmp_path/'script.py').write_text(LOADED)
+    free = {name: value for name, value in os.environ.items() if name != cluster.NUMBA_VARIABLE}
+    ended = subprocess.run([sys.executable, tmp_path/'script.py'], env=free, capture_output=True, text=True)
+    assert ended.stdout.strip() == '(2, 1)', ended.stderr
+
+
 def test_who_may_be_helped():
     "Only where there are more workers than tomograms left, and never by oneself alone."
     def shared(n_inputs, n): return [task.shared for task in tasks_for({f'{k}': f'o/{k}' for k in range(n_inputs)}, SETTINGS, False, n)]
