@@ -16,6 +16,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
+from _memory import anonymous_bytes
 from _tables import arguments, finish, print_table
 
 MODES = {'read': 'read_volume and all slices', 'info': 'cryoseg info', 'labels': 'read_volume and read_labels', 'walls': 'read_volume and thin_walls'}
@@ -160,7 +161,7 @@ def child(path, options, mode):
     from cryoseg.connect.labels import read_labels
     from cryoseg.connect.membranes import thin_walls
     warnings.simplefilter('ignore')
-    print(json.dumps(anonymous('self')), flush=True)
+    print(json.dumps(anonymous_bytes('self')), flush=True)
     before = time.process_time()
     if mode == 'info': describe(path)
     else:
@@ -172,20 +173,13 @@ def child(path, options, mode):
     print(json.dumps([time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_minflt]))
 
 
-def anonymous(pid):
-    "Bytes of a process that no file stands behind."
-    try: found = re.search(r'RssAnon:\s+(\d+) kB', Path(f'/proc/{pid}/status').read_text())
-    except OSError: return 0
-    return 1024*int(found[1]) if found else 0
-
-
 def watched(path, options, mode):
     "Read a file in a process of its own: its peak of memory above the imports, CPU seconds."
     process = subprocess.Popen([sys.executable, __file__, '--child', str(path), json.dumps(options), mode], stdout=subprocess.PIPE, text=True)
     base = json.loads(process.stdout.readline())
     peak = base
     while process.poll() is None:
-        peak = max(peak, anonymous(process.pid))
+        peak = max(peak, anonymous_bytes(process.pid))
         time.sleep(.01)
     text = process.stdout.read()
     if process.returncode: raise SystemExit(f'{path.name} ({mode}) ended with exit code {process.returncode}')

@@ -7,7 +7,6 @@ itself ends a run that takes more (a group of processes, Linux as root): then pa
 """
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from _memory import anonymous_bytes
 from _tables import arguments, finish, print_table
 
 from cryoseg.base.limits import bytes_of
@@ -51,15 +51,11 @@ def write_volume_of_blocks(path, block, shape, seed=0):
     return depth*height*width
 
 
-def anonymous_bytes(process):
+def anonymous_of_all(process):
     "Memory of a process and its workers that no file stands behind."
-    total = 0
     with contextlib.suppress(psutil.NoSuchProcess):
-        for one in (process, *process.children(recursive=True)):
-            with contextlib.suppress(OSError):          # it has just ended
-                found = re.search(r'RssAnon:\s+(\d+) kB', Path(f'/proc/{one.pid}/status').read_text())
-                total += 1024*int(found[1]) if found else 0
-    return total
+        return sum(anonymous_bytes(one.pid) for one in (process, *process.children(recursive=True)))
+    return 0
 
 
 GROUPS = ((Path('/sys/fs/cgroup/memory'), 'memory.limit_in_bytes'), (Path('/sys/fs/cgroup'), 'memory.max'))     # versions 1 and 2
@@ -101,7 +97,7 @@ def followed_to_end(command):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     followed = psutil.Process(process.pid)
     while process.poll() is None:
-        seen.append(anonymous_bytes(followed))
+        seen.append(anonymous_of_all(followed))
         time.sleep(.1)
     return time.perf_counter() - start, max(seen), process.returncode
 

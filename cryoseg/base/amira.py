@@ -234,7 +234,7 @@ def _zip_parts(mapped, n, start, end):
         n -= len(part)
         yield part
 
-
+# %% ../../nbs/9_base/09c5_amira.ipynb #9d8619ff
 def _unpacked_numbers(mapped, header, lattice, path):
     "The numbers of a packed file that is mapped into memory."
     unpack = unpack_runs if lattice.packing == 'HxByteRLE' else _zip_parts

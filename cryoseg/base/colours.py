@@ -137,7 +137,7 @@ def _without_opacity(image, opacity, labels, path):
         place[...] = np.where(opaque > 0, plane, 0)
     return seen
 
-
+# %% ../../nbs/9_base/09c0_colours.ipynb #df751e17
 def without_colour(image:np.ndarray, # (…,Y,X,1 to 4): gray, or red, green, blue; and opacity where there are 2 or 4
                    path:str|Path, # named in words
                    labels:bool=False, # whether labels are wanted

@@ -544,7 +544,7 @@ def _as_volume(raw, path, voxel_size_A=None, ask=True):
         _ask_for_beam(data.shape, path)
     return Volume(data, size.edge_A, raw.origin_A, raw.nstart, raw.axes, path, size.known)
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #15ee9fe6
 def _native(volume):
     "The volume in the byte order of this machine."
     if volume.data.dtype.isnative:

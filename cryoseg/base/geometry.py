@@ -86,7 +86,7 @@ def _sphere_mesh(splits):
         mesh = _split_in_four(*mesh)
     return mesh
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #a85be6eb
 def icosphere(splits:int, # how often each face is split in four; 0 is the icosahedron
               )->TriangleMesh: # unit vertices, n = 10*4**splits + 2; faces outwards
     "Build a closed mesh of the unit sphere with nearly equal triangles."
@@ -263,7 +263,7 @@ def _sampson(p, matrix, x):
             gradient[i, 3 + k] = by_q*d[row]*y[column] - by_s*ds
     return value, gradient
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #ef87e7a1
 def _log_axes(p):
     "The logarithms (3,) of the axes of the ellipsoid `p`, and their derivatives (3,9) by `p`."
     left, singular, right = np.linalg.svd(_ellipsoid(p).matrix)

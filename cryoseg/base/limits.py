@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['CGROUP_FILES', 'CACHED', 'RESERVE', 'UNITS', 'FACTORS', 'AMOUNT', 'BUDGET_SHARE', 'KINDS', 'FREELY_UNPACKED',
-           'MAX_RATIO', 'free_memory', 'in_words', 'check_memory', 'bytes_of', 'default_budget', 'check_regular',
-           'check_ratio', 'check_unpacked']
+           'MAX_RATIO', 'free_disk', 'free_memory', 'in_words', 'check_memory', 'bytes_of', 'default_budget',
+           'check_regular', 'check_ratio', 'check_unpacked']
 
 # %% ../../nbs/9_base/09a3_limits.ipynb #9036d81b
 import math
 import os
 import re
+import shutil
 import stat
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def _group_free():
         return max(0, limit - max(0, used - _cached(stat_file)))
     return float('inf')
 
-
+# %% ../../nbs/9_base/09a3_limits.ipynb #2f07c52f
 def _address_space_free():
     "Bytes of address space that `ulimit -v` leaves; infinite where nothing limits it."
     try:
@@ -58,6 +59,16 @@ def _address_space_free():
         return float('inf')
     import psutil
     return max(0, limit - psutil.Process().memory_info().vms)
+
+
+def free_disk(folder, # on it; it exists
+              )->float: # bytes; infinite where the file system does not say
+    "Say how much space a disk has."
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return math.inf
+    return disk.free if disk.total else math.inf # some network disks say 0 of 0
 
 
 def free_memory()->float: # bytes

@@ -231,7 +231,7 @@ def _add_polygon(polygon, n, sums):
         sums[1] += across/2
         sums[2] += across*(a[0] + b[0] + c[0])/6
 
-
+# %% ../../nbs/9_base/09e_mesh.ipynb #3c3b0eca
 @compiled()
 def _add_face(polygon, other, high, sums):
     "Add to `sums` what a face has inside the volume; both arrays are written over."
@@ -250,7 +250,7 @@ def _add_face(polygon, other, high, sums):
     sums[0] += total[0] - below[0] - above[0]
     sums[1] += total[2] - below[2] - above[2] - HALF*below[1] + high[0]*above[1]
 
-
+# %% ../../nbs/9_base/09e_mesh.ipynb #ba0f419e
 @compiled()
 def _measure(vertices, faces, high):
     "Area and volume (n,2) of the parts inside the volume of meshes (n,k,3) with the same faces."

@@ -776,9 +776,8 @@ def _after(start, lines):
     "What follows `start` in the line that begins with it; empty where none does."
     return next((line.removeprefix(start) for line in lines if line.startswith(start)), '')
 
-
+# %% ../../nbs/9_base/09c1_mrc.ipynb #1839930b
 def read_note(path:Path, # an MRC file
               )->str: # empty where there is none
     "Read the note that this program has left in a header."
     return _after(NOTE, _lines(path)[1])
-

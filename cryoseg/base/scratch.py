@@ -9,7 +9,6 @@ __all__ = ['IN_MEMORY_BYTES', 'ROOMY', 'SLAB_VOXELS', 'scratch_folder', 'scratch
 # %% ../../nbs/9_base/09a8_scratch.ipynb #eca1ec60
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 
 from .files import CannotWrite
 from .files import VolumeError
+from .limits import free_disk
 from .limits import in_words
 
 # %% ../../nbs/9_base/09a8_scratch.ipynb #6e65d721
@@ -55,7 +55,7 @@ def scratch_array(shape:tuple, # of the array
             _reserve(file, n_bytes)
             return np.asarray(np.memmap(file, dtype, 'r+', shape=tuple(shape)))
     except OSError as error:
-        free = shutil.disk_usage(folder).free
+        free = free_disk(folder)
         words = (f'{in_words(n_bytes)} are needed for a while, {in_words(free)} are free ({error.strerror}); name a '
                  'folder with more space in TMPDIR')
         raise CannotWrite(folder, words) from error
@@ -79,14 +79,11 @@ def check_scratch(n_bytes:float, # that temporary files will take at the same ti
     if n_bytes <= IN_MEMORY_BYTES:
         return
     beside = folder_bytes if folder is not None and _same_disk(place, folder) else 0
-    try:
-        disk = shutil.disk_usage(place)
-    except OSError: # a file system that does not say
-        return
-    if disk.total and n_bytes + beside > disk.free: # some network disks say 0 of 0
+    free = free_disk(place)
+    if n_bytes + beside > free:
         also = f', and results of {in_words(beside)} on the same disk' if beside else ''
         raise VolumeError(f'{path}: needs temporary files of {in_words(n_bytes)} in {place}{also}; '
-                          f'{in_words(disk.free)} are free: free space there, or name a folder with more in TMPDIR')
+                          f'{in_words(free)} are free: free space there, or name a folder with more in TMPDIR')
 
 # %% ../../nbs/9_base/09a8_scratch.ipynb #e9005462
 SLAB_VOXELS = 1 << 23           # looked at together: 8 MB of labels, 64 MB of numbers in double precision
@@ -123,7 +120,7 @@ def combined(function:Callable, # of as many (k,Y,X) as there are volumes -> (k,
         made[part] = function(*(volume[part] for volume in volumes))
     return made
 
-
+# %% ../../nbs/9_base/09a8_scratch.ipynb #fea01051
 def file_order(data:np.ndarray, # of any axes
                )->list: # its axes, the one whose neighbours lie farthest apart first
     "Say in which order of axes the numbers of an array lie one behind the other."

@@ -45,7 +45,7 @@ def _nearer(points, numbers, start, stop, picked, distance):
             best = i
     return far, best
 
-
+# %% ../../nbs/9_base/09d0_spacing.ipynb #432859ce
 @compiled()
 def _farthest(points, numbers, starts, low, high, n, first):
     "Numbers of `n` points, each the farthest from all before; point `first` begins. Run c ends where c + 1 starts."
@@ -124,7 +124,7 @@ def _rank_of_kth(voxels, marked, steps, k):
                 break
     return rank
 
-
+# %% ../../nbs/9_base/09d0_spacing.ipynb #ea548ed1
 def _kth_on_grid(voxels, k, rows):
     "Distance (n,) of each of some voxels (n,3) to its k-th neighbour, `rows` of the box at a time; inf beyond reach."
     steps, lengths = _places_around(GRID_REACH)
@@ -155,7 +155,7 @@ def _are_voxels(points):
     places.sort()
     return not (places[1:] == places[:-1]).any()
 
-
+# %% ../../nbs/9_base/09d0_spacing.ipynb #3652fad3
 def grid_neighbour_distance(points:np.ndarray, # (n,d)
                             k:int, # which neighbour, from 1
                             )->np.ndarray|None: # (n,) its distance, inf beyond reach; None where they are no voxels

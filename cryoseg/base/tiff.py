@@ -397,7 +397,7 @@ def _check_stack_axis(axis, n, path):
     if axis in 'CST':
         warn_user(f'{path}: {n} {name} and no slices: taken as slices')
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #810c2a78
 def as_sections(data:np.ndarray, # with these axes
                 axes:str, # a letter for each axis, as tifffile gives them
                 in_colour:bool, # whether samples (S) are colours
@@ -539,7 +539,7 @@ class _AllPages:
         self.axes = f'I{self.keyframe.axes}'
         self.nbytes = len(self.pages)*self.keyframe.nbytes
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #8f7af010
 def _image(tif, kinds, path):
     "(number of the image that is meant, the image). Raises VolumeError where one of its pages is another."
     every = list(kinds.values())
@@ -618,7 +618,7 @@ def _stacked(frames, n):
         data[k] = frame
     return data
 
-
+# %% ../../nbs/9_base/09c2_tiff.ipynb #25f54141
 def _by_pillow(series, path):
     "The voxels of an image and the letters of their axes, by Pillow."
     pages = _pages(series, path)

@@ -297,7 +297,7 @@ def _block_means(data, depth, n):
         means[k] = slab.reshape(depth, y, n, x, n).mean((0, 2, 4))
     return means
 
-
+# %% ../../nbs/9_base/09b_volume.ipynb #d7894c52
 def bin_volume(volume:Volume, # any
                n:int, # voxels along each edge of a block
                )->Volume: # float32; what does not fill a block at the far ends is dropped
@@ -383,7 +383,7 @@ def some_slices(data:np.ndarray, # (Z,…,Y,X)
     step = max(1, -(-len(places)*data[0].size//n_px))
     return np.stack([np.asarray(data[place][..., ::step, :]) for place in places])
 
-
+# %% ../../nbs/9_base/09b_volume.ipynb #4221b8e8
 def _looked_at(data):
     "Some slices in native order."
     sample = some_slices(data if data.ndim > 2 else data[None], WRAPPED_SLICES, WRAPPED_PX)

@@ -251,7 +251,7 @@ def too_flat(piece:Piece, # a sheet
     flattest = MAX_BODY_RATIO*LONGEST_BODY*np.linalg.norm(scale.shape)
     return piece.extent**2 > BEND*flattest and is_plate(piece)
 
-
+# %% ../../nbs/5_connect/05c4_joins.ipynb #7f28419e
 def one_body_cost(a:Piece, # a piece
                   b:Piece, # another
                   scale:Scale, # the settings in voxels

@@ -90,7 +90,7 @@ def _pairs(values):
     "Neighbours in y and neighbours in x, as two pairs of arrays."
     return (values[:, 1:], values[:, :-1]), (values[:, :, 1:], values[:, :, :-1])
 
-
+# %% ../../nbs/5_connect/05d_labels.ipynb #b1971691
 def unlike_neighbours(slices:np.ndarray, # (n,Y,X)
                       counted:np.ndarray|None=None, # (n,Y,X) bool: pairs with one of these voxels; None = all pairs
                       )->float: # 0..1; 0 where no two labelled voxels are neighbours
@@ -174,7 +174,7 @@ def _about_scale(values):
     other = values.low >= 0 and values.high > 1 + OVERSHOOT and top_of(values) is None
     return ', bring probabilities to the scale from 0 to 1' if other else ''
 
-
+# %% ../../nbs/5_connect/05d_labels.ipynb #aa0f6bd3
 def _kind_of_whole(values, slices, name):
     "What whole numbers are."
     present = labelled_values(values)

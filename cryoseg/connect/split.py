@@ -24,7 +24,7 @@ from scipy.spatial import cKDTree
 
 from ..base.files import warn_user
 from ..base.geometry import Ellipsoid, connected_groups, fibonacci_sphere
-from ..base.pool import in_order, worker_processes
+from ..base.pool import side_by_side
 from .merge import ROUNDING, merge_by_plane, merge_runs, merge_union_find
 from .pieces import CLOSED_FRACTION, MIN_CELL_VOX, MIN_EPSILON_VOX, Piece, Scale
 from .pieces import describe_piece, describe_planes, find_middle, fit_body, is_plate, is_upright, plane_radius
@@ -366,7 +366,7 @@ def gap_of_boxes(low, high, # (…,3) corners of boxes
     "How far apart boxes are."
     return np.maximum(low - other_high, other_low - high)
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #bdb68098
 def run_along(one:Piece, # a sheet
               other:Piece, # another
               reach:float, # how far apart their middles may be, voxels
@@ -490,7 +490,7 @@ def _may_be_solid(n, shape):
     "Whether a box of that shape with n voxels in it is worth a look."
     return min(shape) > 2*SOLID_LAYERS and n >= MIN_FILLED*np.prod(shape, dtype=float)
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #7a0839af
 def _is_block(voxels):
     "Whether the region of some voxels (n,3) is a block; its box is made only where it may be one."
     low = voxels.min(0)
@@ -679,16 +679,6 @@ def _handed_out(tasks):
         yield tasks.pop()
 
 
-def _cut_all(tasks, workers):
-    "Cut regions (_Task), side by side where that is worth it; their _Cut in order."
-    workers, n_voxels = min(workers, len(tasks)), sum(len(task.voxels) for task in tasks)
-    if workers < 2 or n_voxels < WORTH_SHARING:
-        yield from map(_cut, _handed_out(tasks))
-        return
-    with worker_processes(workers) as pool:
-        yield from in_order(pool, _cut, _handed_out(tasks), 2*workers)
-
-
 def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
                 scale:Scale, # the settings in voxels
                 seed:int=0, # of everything that draws
@@ -701,8 +691,9 @@ def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
     tasks = [_Task(voxels + np.array(corner, np.int32), scale, seed) for voxels in regions]
     regions.clear()                                         # the tasks hold copies
     done, n_voxels = 0, sum(len(task.voxels) for task in tasks)
+    workers = min(workers, len(tasks)) if n_voxels >= WORTH_SHARING else 1
     pieces, reasons, contacts, separate = [], [], [], set()
-    for parts, touching in _cut_all(tasks, workers):
+    for parts, touching in side_by_side(_cut, _handed_out(tasks), workers):
         first, n = len(pieces), len(parts.pieces)
         pieces += parts.pieces
         reasons += [parts.reason if n > 1 else '']*n

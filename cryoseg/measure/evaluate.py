@@ -110,7 +110,7 @@ def may_be_either(values:np.ndarray, # (Z,Y,X) what a file holds
     "Whether values may be classes as well as ids."
     return bool(np.isin(values, (0, MEMBRANE, PROTEIN)).all() and (values == 0).any() and (values == MEMBRANE).any())
 
-
+# %% ../../nbs/7_measure/07b_evaluate.ipynb #522e92d8
 def decide_labels(labelling:Labelling, # perhaps undecided
                   other:Labelling, # what it is compared with
                   name:str, # of its file, for the warning
@@ -429,7 +429,7 @@ def _with_none(labelling):
         return labelling
     return replace(labelling, instances=np.zeros(labelling.membrane.shape, np.int64))
 
-
+# %% ../../nbs/7_measure/07b_evaluate.ipynb #6c9fa089
 def evaluate(result:str|Path, # a run folder or a label file
              truth:str|Path, # a folder of `cryoseg simulate` or a label file
              labels_are:str='auto', # what the values of the result's label file mean, one of LABELS_ARE
@@ -507,7 +507,7 @@ def _instances_line(scores):
     return (f'{counts}  adapted Rand error {_shown(scores.are)}  VOI split {_shown(scores.voi_split_bits)} '
             f'merge {_shown(scores.voi_merge_bits)} bits  PQ {_shown(scores.pq)}')
 
-
+# %% ../../nbs/7_measure/07b_evaluate.ipynb #13fb2483
 def format_evaluation(scores:Evaluation, # as `evaluate` gives
                       )->str: # several lines
     "Write the scores as a text to read."

@@ -80,7 +80,7 @@ def _files_in(folder):
         found += [Path(place)/name for name in names]
     return sorted(path for path in found if path.is_file())
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #1b5f0c10
 def checksum(path, # a file or a folder
              own:bool=False, # it is a result of a run: what users keep in it does not count
              )->str: # 'sha256:' and 16 digits
@@ -439,7 +439,7 @@ def written_names(record:RunRecord|None, # of a folder; None where there is none
     "Name what the runs in a folder have written."
     return {name for made in record.stages.values() for name in made.wrote} if record else set()
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #14761853
 def results_of_another(folder:Path, # of the run
                        record:RunRecord, # of the run in the making
                        names:list, # of files and folders that a run can leave; nothing else is touched

@@ -8,13 +8,13 @@ __all__ = ['SPACE_RESERVE', 'VOLUME_BYTES', 'PROBABILITY_BYTES', 'SCRATCH_BYTES'
            'memory_to_use', 'check_stage_memory', 'affordable_workers', 'check_resources']
 
 # %% ../../nbs/9_result/09i3_resources.ipynb #86943c49
-import shutil
 from typing import NamedTuple
 
 from ..base.files import CannotWrite
 from ..base.files import VolumeError
 from ..base.limits import bytes_of
 from ..base.limits import default_budget
+from ..base.limits import free_disk
 from ..base.limits import free_memory
 from ..base.limits import in_words
 from ..base.scratch import check_scratch
@@ -43,13 +43,9 @@ def check_space(folder, # where to write; it exists
                 what:str, # that is written, for the words
                 )->None:
     "Raise VolumeError where the disk has less space than is needed."
-    try:
-        disk = shutil.disk_usage(folder)
-    except OSError: # a file system that does not say
-        return
-    needed = n_bytes + SPACE_RESERVE
-    if disk.total and needed > disk.free: # some network disks say 0 of 0
-        raise CannotWrite(folder, f'{what} needs {in_words(needed)}, the disk has {in_words(disk.free)} free')
+    needed, free = n_bytes + SPACE_RESERVE, free_disk(folder)
+    if needed > free:
+        raise CannotWrite(folder, f'{what} needs {in_words(needed)}, the disk has {in_words(free)} free')
 
 # %% ../../nbs/9_result/09i3_resources.ipynb #1091cdc6
 SCRATCH_BYTES = dict(segment=0, connect=7, surface=1) # a voxel: a mask; the number of its piece and of its membrane

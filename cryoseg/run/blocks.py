@@ -58,7 +58,7 @@ def _volume(path, settings, work):
     "A tomogram, read once for all blocks of it that this process labels."
     return read_input(path, settings, check=False)
 
-
+# %% ../../nbs/2_run/02a6_blocks.ipynb #ca2204bb
 def label_block(block:SliceBlock)->list: # of predict.LabelledSlice, one a slice
     "Label a block as it would be labelled in the whole volume."
     from cryoseg.segment.predict import label_slices
@@ -105,11 +105,9 @@ def label_in_blocks(pool, # a pool.ByFile
                     )->Iterator: # of predict.LabelledSlice, one a slice, in order
     "Label a tomogram block by block, by the workers of a pool."
     fixed = settled(data, engine, settings, size_A, padding)
-    starts = range(0, len(data), BLOCK_SLICES)
-    work = new_mark()
-    blocks = [SliceBlock(os.path.abspath(path), reading, fixed, size_A, z, min(z + BLOCK_SLICES, len(data)), len(data))
-              for z in starts]
-    blocks = (replace(block, padding=_part(padding, block.read), work=work) for block in blocks)
+    whole = SliceBlock(os.path.abspath(path), reading, fixed, size_A, 0, len(data), len(data), work=new_mark())
+    cuts = (replace(whole, start=z, stop=min(z + BLOCK_SLICES, len(data))) for z in range(0, len(data), BLOCK_SLICES))
+    blocks = (replace(block, padding=_part(padding, block.read)) for block in cuts)
     for z, labelled in enumerate(chain.from_iterable(pool.map(label_block, blocks)), 1):
         if progress:
             progress(z, len(data))

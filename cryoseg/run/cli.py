@@ -143,7 +143,7 @@ def locked_output(command:str, # its name
     from cryoseg.result import lock
     return getattr(lock, LOCKS[command])(output)
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #ffb76845
 def with_settings(*groups, # names of groups of settings, or of single ones; '' = the seed
                   **defaults, # path with __ for the dot -> a default of the command's own
                   )->Callable: # a decorator
@@ -339,7 +339,7 @@ def why_labels_again(target:Path, # labels that are there
                           '--overwrite to replace it')
     return '' if was == note else 'made with other settings'
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #23cf33b5
 def segment_one(path:Path, # a tomogram
                 target:Path, # file of the labels
                 settings:RunSettings, # how
@@ -446,7 +446,7 @@ def warn_of_input(settings:RunSettings, # of a command that begins with labels o
         named = ', '.join(f'input.{name} = {getattr(settings.input, name)}' for name in names)
         warn_user(f'{named}: of the tomogram, without effect here; say --voxel-size for that of the labels')
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #4d69cdbb
 Membranes = Annotated[Path, typer.Argument(help='membranes.mrc, or any volume with one number a membrane.')]
 
 
@@ -539,6 +539,7 @@ def train(inputs:Inputs, output:Weights, steps:Annotated[int, typer.Option(help=
     from cryoseg.result.folder import read_input
     from cryoseg.segment.match import read_regions
     from cryoseg.segment.match import train_on_tomogram
+    from cryoseg.segment.predict import workers_of
     from cryoseg.segment.unet import load_weights
     from cryoseg.segment.unet import save_weights
     from cryoseg.run.labelling import known_voxel_size
@@ -554,7 +555,7 @@ def train(inputs:Inputs, output:Weights, steps:Annotated[int, typer.Option(help=
     for path, volume in zip(inputs, volumes):
         check_image(volume.data, str(path))
     marked = [read_regions(regions, volumes[0].shape)] if regions else None
-    net, workers = load_weights(settings.segment.weights), settings.segment.workers or os.cpu_count() or 1
+    net, workers = load_weights(settings.segment.weights), workers_of(settings.segment)
     sizes_A = [known_voxel_size(v) for v in volumes]
     with progress_bars(insist=False) as progress:      # it keeps the best so far, and goes on to score it
         matched = train_on_tomogram([v.data for v in volumes], net, sizes_A, steps=steps, seed=settings.seed,
@@ -578,7 +579,7 @@ def show_matched(matched, # match.Matched
         f'agreement under mirroring {matched.agreement_before:.3f} -> {matched.agreement_after:.3f}')
     say(f'weights in {output}; use them with --weights {output}')
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #60dc2853
 Result = Annotated[Path, typer.Argument(help='A run folder or a label file.')]
 
 
@@ -645,7 +646,7 @@ def doctor(as_json:AsJson=False, test:Try=True, settings:RunSettings=None):
     if is_broken(found):
         raise typer.Exit(FAILED)
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #a912d872
 Group = Annotated[Optional[str], typer.Argument(help='One group, for example surface.', show_default=False)]
 
 

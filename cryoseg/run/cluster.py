@@ -89,7 +89,7 @@ def _end(*_):
     remove_unfinished()
     os._exit(INTERRUPTED)
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #58a0dd68
 class Prepared(distributed.WorkerPlugin):
     "What each worker does first, and each that comes later."
     name = 'cryoseg'
@@ -256,7 +256,7 @@ def do_tomogram(task:TomogramTask)->Outcome: # of a run, or of an error
     finally:
         _AT_WORK.release()
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #35955ecd
 def _do_alone(task):
     "Run a tomogram while this process does no other one: warnings belong to a process."
     one_thread()
@@ -305,7 +305,7 @@ def _submit(client, tasks):
     "Give tasks to Dask; future -> task."
     return {client.submit(do_tomogram, task, key=f'{task.name}-{new_mark()}', pure=False): task for task in tasks}
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #addba677
 def _ended(client, tasks):
     "Each task with its outcome, as they end; None where its workers were lost. Raises VolumeError without scheduler."
     futures = _submit(client, tasks)
@@ -341,7 +341,7 @@ def outcomes(client, # distributed.Client
         yield outcome or Outcome(task, KILLED)
     yield from _when_free(client, held)
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #c1a001ed
 def _when_free(client, tasks):
     "The outcomes of tasks whose folders were held, once they are free; after a while those that still are not."
     end = time.monotonic() + WAIT_S
@@ -376,7 +376,7 @@ def has_dashboard()->bool: # True where Dask can show one
     import importlib.util
     return importlib.util.find_spec('bokeh') is not None
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #c9b29cf2
 @contextmanager
 def local_cluster(n:int, # workers
                   )->Iterator[distributed.Client]: # to give tasks to
@@ -399,7 +399,7 @@ def local_cluster(n:int, # workers
             client.close()
             cluster.close()
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #4fd8cfd5
 @contextmanager
 def running_cluster(address:str, # tcp://host:port
                     folder:Path, # that its workers must see
@@ -485,7 +485,7 @@ def _log_outcome(log, outcome):
     if not outcome.error or not outcome.seconds:
         log_ended(log, outcome.task.path, outcome.error, seconds=outcome.seconds, **outcome.statuses)
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #095bf376
 def run_all(folders:dict, # input -> folder for its results
             output:Path, # folder of all of them
             settings:RunSettings, # of all of them

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INSTEAD', 'UNKNOWN', 'MARKUP', 'LINE_S', 'REMEDIES', 'typed_instead', 'safe_console', 'plain_help', 'clock_time',
-           'StageLines', 'stage_bars', 'draw_table', 'one_line', 'PatientStream', 'patient_output']
+           'seconds_left', 'StageLines', 'stage_bars', 'draw_table', 'one_line', 'PatientStream', 'patient_output']
 
 # %% ../../nbs/2_run/02a2_console.ipynb #013319ec
 import codecs
@@ -60,6 +60,14 @@ def clock_time(seconds:float, # a duration
     return '{}:{:02}:{:02}'.format(*divmod(minutes, 60), seconds)
 
 
+def seconds_left(spent:float, # seconds so far
+                 done:float, # steps, above 0
+                 total:float, # steps
+                 )->float: # seconds
+    "The time that work still takes, if it goes on as it went."
+    return spent*(total - done)/done
+
+# %% ../../nbs/2_run/02a2_console.ipynb #f175b10b
 class StageLines:
     "Progress as plain lines, few of them."
 
@@ -86,10 +94,10 @@ class StageLines:
             self._stream.write(f'{spent}\n')
         elif done and now - self._said[stage] >= LINE_S:
             self._said[stage] = now
-            self._stream.write(f'{spent} left {clock_time((now - began)*(total - done)/done)}\n')
+            self._stream.write(f'{spent} left {clock_time(seconds_left(now - began, done, total))}\n')
             self._stream.flush()
 
-
+# %% ../../nbs/2_run/02a2_console.ipynb #40ef3d56
 @contextmanager
 def stage_bars(shown:bool=True, # False draws nothing
                ): # yields a function draw(stage, done, total)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OK', 'NOTE', 'BROKEN', 'NAMED', 'LEAST', 'EXTRA', 'MACHINE', 'DEVELOPERS', 'KNOWN', 'MODULES', 'BESIDE', 'IMPORTING',
-           'IMPORT_S', 'QUOTAS', 'PERIOD', 'THREADS', 'LITTLE_MEMORY', 'LITTLE_DISK', 'ENGINES', 'RECORDED', 'PHANTOM',
-           'SEED', 'MIN_IOU', 'MIN_AREA_A2', 'PARTS', 'APART_S', 'ASIDE', 'Finding', 'without_home', 'Requirement',
+           'IMPORT_S', 'QUOTAS', 'PERIOD', 'THREADS', 'LITTLE_MEMORY', 'LITTLE_DISK', 'RECORDED', 'PHANTOM', 'SEED',
+           'MIN_IOU', 'MIN_AREA_A2', 'PARTS', 'APART_S', 'ASIDE', 'Finding', 'without_home', 'Requirement',
            'parse_requirement', 'requirements', 'import_errors', 'installed_version', 'is_older', 'module_of',
            'judge_package', 'look_at_packages', 'group_quota', 'usable_processors', 'look_at_machine', 'engine_here',
            'look_at_gpu', 'recorded_checksums', 'look_at_weights', 'look_at_net', 'self_test', 'look_aside',
@@ -27,7 +27,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import asdict
 from dataclasses import dataclass
-from importlib import import_module
 from importlib import metadata
 from importlib import util
 from pathlib import Path
@@ -155,7 +154,7 @@ def module_of(name:str, # of a package
     "The module that a package brings."
     return MODULES.get(name, name.replace('-', '_'))
 
-
+# %% ../../nbs/2_run/02d_doctor.ipynb #7fc73a4c
 def judge_package(wanted:Requirement, # what is asked for
                   version:str, # that is installed; empty where none is
                   error:str, # of its import; empty where it went well
@@ -225,7 +224,7 @@ def _disk(name, folder, remedy):
     state = NOTE if free < LITTLE_DISK else OK
     return Finding('machine', name, f'{in_words(free)} free', state, remedy if state == NOTE else '')
 
-
+# %% ../../nbs/2_run/02d_doctor.ipynb #be605678
 def look_at_machine()->Iterator[Finding]: # processors, threads, memory, disks
     "Look at what this process may use."
     usable, there = usable_processors(), os.cpu_count() or 1
@@ -242,17 +241,12 @@ def look_at_machine()->Iterator[Finding]: # processors, threads, memory, disks
     yield _disk('disk for a while', scratch_folder(), 'name a roomier folder in TMPDIR')
 
 # %% ../../nbs/2_run/02d_doctor.ipynb #83bd6965
-ENGINES = 'cryoseg.segment.engines'     # the module that chooses between several, where there is one
-
-
 def engine_here()->str: # 'torch bf16, cpu'
     "Say what `auto` takes on this machine."
+    from cryoseg.segment.engines import choose
     from cryoseg.segment.settings import SegmentSettings
     settings = SegmentSettings()
-    if util.find_spec(ENGINES):
-        return f'{import_module(ENGINES).choose(settings)}, {settings.device}'
-    from cryoseg.segment.predict import use_bf16
-    return f'torch {"bf16" if use_bf16(settings.precision, settings.device) else "float32"}, {settings.device}'
+    return f'{choose(settings)}, {settings.device}'
 
 
 def look_at_gpu()->Finding: # whether there is one
@@ -274,7 +268,7 @@ def recorded_checksums()->dict: # name -> sha256 in base 64; empty where the pac
         files = ()
     return {path.name: path.hash.value for path in files if RECORDED.fullmatch(path.as_posix()) and path.hash}
 
-
+# %% ../../nbs/2_run/02d_doctor.ipynb #e58ef139
 def look_at_weights()->Iterator[Finding]: # a file each
     "Compare the weights with what was installed."
     recorded = recorded_checksums()
@@ -337,7 +331,7 @@ def _fitted(ids):
         raise VolumeError(f'no surface could be fitted ({surfaces[0].reason})')
     return surfaces
 
-
+# %% ../../nbs/2_run/02d_doctor.ipynb #6a74d6dd
 def _simulated():
     "Make the phantom."
     from cryoseg.phantom.phantom import simulate_phantom
@@ -407,7 +401,7 @@ def findings_of(part:str, # a name in PARTS
     if process is None or process.returncode:
         yield Finding(part, part, _how_it_ended(process, error), BROKEN, 'mend what is broken above')
 
-
+# %% ../../nbs/2_run/02d_doctor.ipynb #bf7782d6
 def examine(test:bool=True, # the self-test, too
             tell:Callable|None=None, # called with the name of each part, and 0 before it, 1 after it
             )->list: # of Finding

@@ -137,7 +137,7 @@ def labels_note(path, # of a tomogram
     read = {str(k): checksum(name) for k, name in enumerate(files)}
     return f'{checksum(path)} {stage_key("segment", __version__, groups, read)}'
 
-
+# %% ../../nbs/2_run/02a4_labelling.ipynb #1e129478
 def labelled_slices(volume:Volume, # (Z,Y,X) the image
                     settings:RunSettings=RunSettings(), # of the run
                     progress:Callable|None=None, # called as progress(done, total)

@@ -86,7 +86,7 @@ def _handler(path):
     handler.handleError = lambda record: None           # a full disk: the work is worth more than its log
     return handler
 
-
+# %% ../../nbs/2_run/02a9_log.ipynb #f35b8b51
 @contextmanager
 def open_log(path:str|Path|None, # of a text file, made or added to; None: no log
              level:str='info', # debug, info or warning: the least that is written
@@ -231,7 +231,7 @@ def log_kept(log:logging.Logger|None, # None: nothing is written
     if log is not None:
         log.info(log_line(tomogram=tomogram, stage=stage, kept='yes'))
 
-
+# %% ../../nbs/2_run/02a9_log.ipynb #80ebb568
 def log_ended(log:logging.Logger|None, # None: nothing is written
               tomogram, # path of the input
               error:str='', # one line; empty where all went well

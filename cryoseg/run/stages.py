@@ -58,7 +58,7 @@ def alone(folder:Path, # where others would find their tasks
     "Nobody helps."
     return nullcontext()
 
-
+# %% ../../nbs/2_run/02a5_stages.ipynb #2c9c4929
 @dataclass
 class Job:
     "A run in the making."
@@ -293,18 +293,12 @@ WORTH_SHARING = 200_000     # voxels of membranes; with fewer it takes longer to
 def _fit_all(tasks, workers, pool=None):
     "Fit membranes (FitTask), side by side where that is worth it or others help; their Fitted in order."
     if pool is not None and len(tasks) > 1:
-        yield from pool.map(fit_membrane, tasks)
-        return
-    workers = min(workers, len(tasks))
-    if workers < 2 or sum(len(task.voxels) for task in tasks) < WORTH_SHARING:
-        yield from map(fit_membrane, tasks)
-        return
-    from cryoseg.base.pool import in_order
-    from cryoseg.base.pool import worker_processes
-    with worker_processes(workers) as pool:
-        yield from in_order(pool, fit_membrane, tasks, 2*workers)
+        return pool.map(fit_membrane, tasks)
+    from cryoseg.base.pool import side_by_side
+    n_voxels = sum(len(task.voxels) for task in tasks)
+    return side_by_side(fit_membrane, tasks, min(workers, len(tasks)) if n_voxels >= WORTH_SHARING else 1)
 
-
+# %% ../../nbs/2_run/02a5_stages.ipynb #32be8513
 def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  settings:SurfaceSettings=SurfaceSettings(), # of the run
                  seed:int=0, # of all random choices
@@ -355,7 +349,7 @@ def _in_A(sigma, voxel_size_A):
     in_A[known] = np.nan_to_num(sigma[known]*np.float32(voxel_size_A))
     return in_A
 
-
+# %% ../../nbs/2_run/02a5_stages.ipynb #0dd90da8
 def write_surfaces(folder, # where to
                    surfaces:list, # of Surface
                    volume:Volume, # for voxel size and origin

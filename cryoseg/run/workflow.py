@@ -171,7 +171,7 @@ def taken_as(job:Job)->dict: # what -> how
     size = f'{job.size_A:.6g} Å' if job.size_known else 'not known'
     return {'the voxel size': size, 'the meaning of the values': job.record.reading}
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #c10d0418
 def do_stage(stage:Stage, # an entry of STAGES
              job:Job, # the run in the making
              key:str, # that the stage should have
@@ -315,7 +315,7 @@ def start_record(folder, # of the run
                       voxel_size_known=volume.voxel_size_known)
     return replace(fresh, **{name: getattr(old, name) for name in OF_STAGES}) if old else fresh
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #a28937bf
 REPORT = 'report.html'
 OF_STAGES = 'precision', 'stages', 'dropped', 'unfit', 'why_none', 'left_out'   # what stages have said
 
@@ -422,7 +422,7 @@ def at_size_of(record:RunRecord, # of a run
                           'begin again with --voxel-size, or give another folder with -o')
     return replace(volume, voxel_size_A=record.voxel_size_A, voxel_size_known=record.voxel_size_known)
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #e8229577
 def job_on(path, # of labels or membranes
            folder, # of the run
            kind:str, # labels or membranes
@@ -455,7 +455,7 @@ def job_on(path, # of labels or membranes
         job.labels_given, job.instances = reading.data, reading.kind == INSTANCES
     return job
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #e186732a
 def _labels_of_run(job):
     "The reading of the labels that a run began with; None where they are gone, or are not what they were."
     path = find_input(job.folder, job.record.input)
@@ -491,7 +491,7 @@ def run_labels(path, # a label volume
         before = job.record.stages['segment'].key if 'segment' in job.record.stages else ''
         return finish(job, do_stages(job, stages, before))
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #9440c059
 def run_membranes(path, # a volume with one number a membrane
                   folder, # where the results go
                   membranes:LabelReading|np.ndarray, # its ids, or its voxels

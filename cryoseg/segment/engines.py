@@ -410,7 +410,7 @@ def quantised_graph(quantised:Quantised, # as it was read
         raise VolumeError(f'this OpenVINO cannot read the quantised weights ({first}); {QUANTISE}, or take '
                           '--engine torch') from None
 
-
+# %% ../../nbs/4_segment/04h0_engines.ipynb #63550c47
 def open_engine(settings:SegmentSettings=SegmentSettings(), # engine, precision, device, weights
                 workers:int=1, # questions at a time
                 )->Engine: # ready to answer

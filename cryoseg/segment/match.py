@@ -353,7 +353,7 @@ def choose_slices(data:np.ndarray, # (Z,Y,X) intensities
     marks = [cv2.resize(marked[k][box], size, interpolation=cv2.INTER_NEAREST) for k in z]
     return ChosenSlices(images, np.stack(marks))
 
-
+# %% ../../nbs/4_segment/04i_match.ipynb #b93b9549
 def _common_box(padding, z, shape):
     "The part (y, x) of some slices where none has padding."
     valid = np.ones(shape[1:], bool)

@@ -61,7 +61,7 @@ def _finite(image, centre):
     bad = ~np.isfinite(image)
     return _as_float(np.where(bad, centre, image) if bad.any() else image, centre)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #37f0e13b
 def step_tolerance(sample:np.ndarray, # (N,Y,X) some slices, float64
                    )->float: # in the volume's unit; 0 = only equal values are equal
     "Say how far two neighbours may differ and still be called equal."
@@ -266,7 +266,7 @@ def _border_is_quiet(image, usual):
     outermost = np.concatenate([_levels(strip, either)[1][0] for strip in strips])
     return np.count_nonzero(outermost < 1) >= MIN_QUIET_CONTACT*np.sqrt(MIN_QUIET_PX)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #767c2017
 def _is_quiet(inside, level, equal):
     "Whether a component is padding by its middle roughness, and as it is not simply constant."
     most = MAX_WHOLE if inside.all() else MIDDLE
@@ -438,7 +438,7 @@ def _soft_px(data, bits, width, constant):
     lean = [_lean(np.concatenate(ring), np.median(inner), constant) for ring in rings]
     return next((k for k, value in enumerate(lean) if value <= MIN_LEAN), MAX_SOFT_PX)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #1fadf040
 def _grown(bits, width, n_px):
     "The same padding, wider by some pixels."
     if n_px == 0:
@@ -446,7 +446,6 @@ def _grown(bits, width, n_px):
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2*n_px + 1, 2*n_px + 1))
     left_out = (_unpacked(image, width).astype(np.uint8) for image in bits)
     return np.stack([np.packbits(cv2.dilate(image, disk), axis=-1) for image in left_out])
-
 
 # %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
 class _Look(NamedTuple):
@@ -627,7 +626,7 @@ class Nearest(NamedTuple):
     distance: np.ndarray        # (N,) float64, pixels
     places: tuple               # y (N,) and x (N,)
 
-
+# %% ../../nbs/4_segment/04a1_padding.ipynb #45352bc7
 def nearest_valid(valid:np.ndarray, # (Y,X) bool, some of it True
                   )->Nearest: # of each pixel that is not valid
     "Find the nearest valid pixels. Small gaps are looked at in their own boxes: every pixel round a gap is valid."

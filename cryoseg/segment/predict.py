@@ -594,7 +594,7 @@ class _Asked(NamedTuple):
         sides = side_answers(self.data, ask, reach, self.padding, said.add)
         return three_directions(average_neighbours(ask_slices(*self), reach), sides)
 
-
+# %% ../../nbs/4_segment/04h_predict.ipynb #8751e3e5
 def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
                  net=None, # Engine, or UNet as `load_weights` returns it; None = what the settings name
                  settings:SegmentSettings=SegmentSettings(), # how

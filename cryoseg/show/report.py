@@ -120,7 +120,7 @@ class RunFiles:
             return None
         return by_slabs(lambda slab: slab == PROTEIN, np.asarray(self.labels.data), bool)
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #7fe9e827
 def _quietly(read, notes):
     "What `read` returns, or None with a note; its warnings become notes."
     try:
@@ -208,7 +208,7 @@ def _read_surfaces(folder, rows, frame, notes):
             notes.append(f'Not shown: {path.name} cannot be read ({error}).')
     return surfaces
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #61bbecf7
 def _read_curves(folder, frame, notes):
     "The contours of a single image."
     names = 'curves.csv', 'sections.csv'
@@ -427,7 +427,7 @@ def _left_out(run):
     "What was left out though it is as large as a membrane that was kept."
     return _about(run, 'left_out', list)
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #023a8f45
 def summary_html(run:RunFiles, # as `read_run` gives
                  )->str: # HTML
     "Say in one paragraph, and in a row of numbers, what was found."
@@ -594,7 +594,7 @@ def _picture(fig, text, ramp=False):
     "A figure with its caption, and with the colour scale of sigma."
     return dict(uri=layers.figure_uri(fig), text=text, ramp=ramp)
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #aa999cb3
 def pictures_html(run:RunFiles, # as `read_run` gives
                   )->str: # HTML
     "Make the static pictures of the surfaces."
@@ -702,7 +702,7 @@ def report_html(run:RunFiles, # as `read_run` gives
     facts = [str(fact) for fact in (made_by, about.get('started'), about.get('checksum')) if fact]
     return pages.page_html(_input_name(run) or run.folder.name, facts, sections, warnings_html(run))
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #d26e2bd6
 def write_report(run_folder:str|Path, # what `cryoseg run -o` wrote
                  path:str|Path|None=None, # where the page goes; None: report.html in the folder
                  progress:Callable|None=None, # called as progress(done, total)

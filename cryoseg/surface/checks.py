@@ -232,7 +232,7 @@ def why_not_covered(vertices:np.ndarray, # (n,3) of a closed mesh, voxels
         return f'the surface runs along its voxels at only {along:.0%} of them'
     return None
 
-
+# %% ../../nbs/6_surface/06e_checks.ipynb #3d4e7600
 def why_not_closed(star, # StarShape, fitted to the points
                    points:np.ndarray, # (n,3) voxels of one membrane
                    shape:tuple, # (Z,Y,X) of the volume

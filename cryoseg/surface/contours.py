@@ -532,7 +532,7 @@ def _select_in_slice(selected, ids, curves, free, settings):
         box = tuple(map(slice, corner, end))
         _select_near(selected[box], best[box], ids[box], free[box], corner, curve, settings)
 
-
+# %% ../../nbs/6_surface/06d_contours.ipynb #930e76f1
 def voxels_near_contours(membranes:np.ndarray, # (Z,Y,X) integer ids
                          curves:list, # of Contour
                          labelled:np.ndarray|None=None, # (Z,Y,X) bool: voxels of no membrane that may be claimed

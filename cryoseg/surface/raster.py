@@ -53,7 +53,7 @@ def _tell_voxels(point, value, band, square, nearest):
 def _square_length(a, b):
     return ((a - b)**2).sum()
 
-
+# %% ../../nbs/6_surface/06k_raster.ipynb #f34b261f
 @compiled(inline='always')
 def _parts(a, b, c, step):
     "In how many parts the edges of a face are divided."
@@ -148,7 +148,7 @@ def _draw(surface, slab, thickness, band):
     in_shell = nearer & (square <= thickness**2/4)
     slab.shells[box][in_shell] = surface.id
 
-
+# %% ../../nbs/6_surface/06k_raster.ipynb #853b6dd8
 def raster_slabs(surfaces:list, # of Surface, those inside others after them
                  shape:tuple, # (Z,Y,X)
                  thickness_vox:float=SHELL_VOX, # of the shell

@@ -76,7 +76,7 @@ class Displacements(NamedTuple):
     displacement:np.ndarray # (m,) voxels
     counts:np.ndarray # (m,) voxels behind each
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #05d62c85
 @compiled()
 def _middles(values, group, counts):
     "The upper middle of the values of each group, of which the sizes are known; nan of none."

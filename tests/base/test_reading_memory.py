@@ -263,7 +263,7 @@ def test_what_no_memory_holds_is_read_where_the_disk_does(tmp_path, monkeypatch)
     monkeypatch.setattr(limits, 'free_memory', lambda: 300_000.)    # of 576 kB
     for path in files: np.testing.assert_array_equal(read_volume(path, voxel_size_A=10.).data, data)
     disk = type('Disk', (), dict(total=10**9, free=300_000))
-    monkeypatch.setattr(scratch.shutil, 'disk_usage', lambda folder: disk)
+    monkeypatch.setattr(limits.shutil, 'disk_usage', lambda folder: disk)
     for path in files:
         if path.name not in ('a.mrc', 'a.am'):
             with pytest.raises(VolumeError, match=f'{path.name}: needs temporary files of 562 kB in .*; 293 kB are free.*TMPDIR'): read_volume(path, voxel_size_A=10.)

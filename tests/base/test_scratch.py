@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from cryoseg.base import scratch
+from cryoseg.base import limits, scratch
 from cryoseg.base.files import CannotWrite, VolumeError
 from cryoseg.base.scratch import by_slabs, check_scratch, each_voxel, scratch_array, scratch_folder, slabs
 
@@ -43,7 +43,7 @@ def test_slabs_cover_all_slices_once(n):
 
 def test_the_disk_is_asked_before_the_work(monkeypatch, tmp_path):
     disk = type('Disk', (), dict(total=10**12, free=2**30))
-    monkeypatch.setattr(scratch.shutil, 'disk_usage', lambda folder: disk)
+    monkeypatch.setattr(limits.shutil, 'disk_usage', lambda folder: disk)
     monkeypatch.setenv('TMPDIR', str(tmp_path))
     monkeypatch.setattr('tempfile.tempdir', None)
     check_scratch(2**30, 'a.tif')

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from cryoseg.run.board import PLAIN_S, Line, LiveBoard, PlainBoard, in_time, tomogram_lines
+from cryoseg.run.board import Line, LiveBoard, PlainBoard, in_time, tomogram_lines
+from cryoseg.run.console import LINE_S
 
 
 def test_time_left_is_that_of_the_stage():
@@ -28,7 +29,7 @@ def test_plain_lines_are_few():
     board = PlainBoard(['a', 'b'], shown.append, lambda: now[0])
     for now[0] in range(600): board.tell(0, 'segment', now[0] + 1, 600)
     board.tell(0, 'connect', 0, 1)
-    assert len(shown) == math.ceil(600/PLAIN_S) + 1 and shown[0] == 'a: segment 0%, 0 s left'[:len(shown[0])] and shown[-1] == 'a: connect 0%'
+    assert len(shown) == math.ceil(600/LINE_S) + 1 and shown[0] == 'a: segment 0%, 0 s left'[:len(shown[0])] and shown[-1] == 'a: connect 0%'
 
 
 def test_live_lines_go_when_they_are_done():
@@ -61,3 +62,8 @@ def test_a_late_report_brings_no_line_back():
         board.end(0, 'a: 3 membranes')
         board.tell(0, 'surface', 3, 3)
         assert len(bars.tasks) == 1         # that of all
+    shown = []
+    plain = PlainBoard(['a'], shown.append)
+    plain.end(0, 'a: 3 membranes')
+    plain.tell(0, 'surface', 3, 3)
+    assert shown == ['a: 3 membranes']
