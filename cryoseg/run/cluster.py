@@ -290,12 +290,12 @@ def tasks_for(folders:dict, # input -> folder for its results
               n_workers:int, # of the cluster
               log:tuple=(None,), # what `open_log` takes
               )->list: # of TomogramTask, in order
-    "Describe the tasks; the last ones, for which there are more workers than tomograms, may be helped."
+    "Describe the tasks; those of a last round in which there are more workers than tomograms may be helped."
     single, topic = with_values(settings, {'segment.workers': 1}), f'cryoseg-{new_mark()}'
     every_s = max(1., n_workers/REPORTS_A_S)
-    found = []
+    found, full_rounds = [], len(folders) - len(folders) % n_workers
     for number, (path, folder) in enumerate(folders.items()):
-        shared = n_workers if len(folders) - number < n_workers else 0
+        shared = n_workers if number >= full_rounds else 0
         found.append(TomogramTask(str(Path(path).absolute()), str(Path(folder).absolute()), single, overwrite, number,
                                   topic, every_s, shared, log))
     return found

@@ -146,9 +146,9 @@ def test_numba_may_be_loaded_before_the_workers_begin(tmp_path):
 
 
 def test_who_may_be_helped():
-    "Only where there are more workers than tomograms left, and never by oneself alone."
+    "Only in a last round with fewer tomograms than workers: help costs time where nobody would be idle. Never by oneself."
     def shared(n_inputs, n): return [task.shared for task in tasks_for({f'{k}': f'o/{k}' for k in range(n_inputs)}, SETTINGS, False, n)]
-    assert shared(3, 1) == [0, 0, 0] and shared(4, 2) == [0, 0, 0, 2] and shared(1, 8) == [8] and shared(3, 1000) == [1000]*3
+    assert shared(3, 1) == [0, 0, 0] and shared(4, 2) == [0, 0, 0, 0] and shared(3, 2) == [0, 0, 2] and shared(1, 8) == [8] and shared(3, 1000) == [1000]*3
     task = tasks_for({'a': 'o/a'}, SETTINGS, False, 1000)[0]
     assert task.every_s == 20 and task.settings.segment.workers == 1 and Path(task.path).is_absolute() and Path(task.folder).is_absolute()
 
