@@ -18,6 +18,7 @@ from cryoseg.run.settings import RunSettings
 from _tables import arguments, finish, print_table
 
 EMPTY_TASKS = 1000
+HELPED = 128, 512, 512          # of the larger one of the two tomograms that two workers share
 
 
 def process_counts():
@@ -59,23 +60,36 @@ def empty_tasks(n):
         return (time.perf_counter() - begun)/EMPTY_TASKS
 
 
+def simulated(shape):
+    "A tomogram with as many vesicles for each voxel as in the other benchmarks."
+    return simulate_phantom(PhantomSettings(shape=shape, n_vesicles=max(2, shape[0]*shape[1]*shape[2]//10**6), cnr=2.), 0).tomogram
+
+
+def helped(shape, folder):
+    "One tomogram on one worker, and on two that share its slices and membranes; both have just started. A row."
+    folder.mkdir()
+    path = folder/'t0.mrc'
+    write_volume(path, simulated(shape))
+    alone, shared = (run([path], folder/f'{n}', n)[0] for n in (1, 2))
+    # Amdahl's law, T2 = (s + (1 - s)/2) T1
+    return dict(shape='x'.join(map(str, shape)), one_worker_s=alone['seconds'], two_workers_s=shared['seconds'],
+                one_worker_cpu_s=alone['cpu'], two_workers_cpu_s=shared['cpu'], not_shared=2*shared['seconds']/alone['seconds'] - 1,
+                same_bytes=contents(folder/'1') == contents(folder/'2'))
+
+
 def measure(shape, count, folder):
-    "Both tables."
+    "The three tables."
     paths = [folder/f't{k}.mrc' for k in range(count)]
-    # as many vesicles for each voxel as in the other benchmarks; the same cost for each tomogram
-    phantom = simulate_phantom(PhantomSettings(shape=shape, n_vesicles=max(2, shape[0]*shape[1]*shape[2]//10**6), cnr=2.), 0)
-    for path in paths: write_volume(path, phantom.tomogram)
-    n_voxels = count*phantom.tomogram.data.size
+    tomogram = simulated(shape)                         # the same cost for each
+    for path in paths: write_volume(path, tomogram)
+    n_voxels = count*tomogram.data.size
     run(paths[:1], folder/'warm', 1)                    # what numba compiles is stored
     one, tasks, ended = run(paths, folder/'one', 1)
     two, _, _ = run(paths, folder/'two', 2)
-    helped, _, _ = run(paths[:1], folder/'helped', 2)
+    help_rows = [helped(shape, folder/f'help{shape[0]}') for shape in (shape, HELPED)]
     same = {k: contents(folder/name) for k, name in ((1, 'one'), (2, 'two'))}
     scaling = [dict(tomograms=count, shape='x'.join(map(str, shape)), workers=n, seconds=t['seconds'], cpu_seconds=t['cpu'],
                     efficiency=one['seconds']/(n*t['seconds']), same_bytes=same[1] == same[n]) for n, t in ((1, one), (2, two))]
-    alone = one['seconds']/count
-    scaling.append(dict(tomograms=1, shape=scaling[0]['shape'], workers=2, seconds=helped['seconds'], cpu_seconds=helped['cpu'],
-                        efficiency=alone/(2*helped['seconds']), same_bytes=contents(folder/'helped'/'t0') == contents(folder/'one'/'t0')))
     results = sum(len(data) for data in same[1].values())
     constants = [
         ('CPU of a voxel', 1e6*one['cpu']/n_voxels, 'us'),
@@ -88,7 +102,7 @@ def measure(shape, count, folder):
         ('written by workers', one['written']/n_voxels, 'bytes a voxel'),
         ('read by workers, mapped files apart', one['read']/n_voxels, 'bytes a voxel'),
         ('peak memory of a worker, files included', one['peak']/2**20, 'MB')]
-    return scaling, [dict(constant=name, value=float(value), unit=unit) for name, value, unit in constants]
+    return scaling, help_rows, [dict(constant=name, value=float(value), unit=unit) for name, value, unit in constants]
 
 
 def main():
@@ -99,8 +113,9 @@ def main():
     args = parser.parse_args()
     print(f'{os.cpu_count()} processors')
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        scaling, constants = measure(tuple(map(int, args.shape.split(','))), args.count, Path(folder))
-    tables = [('the same tomograms on one and two workers; and one tomogram, helped', scaling), ('constants of the model', constants)]
+        scaling, help_rows, constants = measure(tuple(map(int, args.shape.split(','))), args.count, Path(folder))
+    tables = [('the same tomograms on one and two workers', scaling), ('one tomogram, shared by two workers', help_rows),
+              ('constants of the model', constants)]
     for table in tables: print_table(*table)
     finish(tables, args.json)
 

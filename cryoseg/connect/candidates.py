@@ -136,7 +136,7 @@ def _sheets_and_strips(pieces, scale):
     return sheets, strips
 
 
-def _joins_in_space(pieces, separate, scale, seed, progress=None):
+def _joins_in_space(pieces, separate, scale, seed, progress=None, share=map):
     "Candidates by a common body, among sheets, and by a smooth patch, among sheets and the strips beside them."
     sheets, strips = _sheets_and_strips(pieces, scale)
     chosen = sheets + strips
@@ -146,7 +146,7 @@ def _joins_in_space(pieces, separate, scale, seed, progress=None):
     of_strips = range(len(sheets), len(chosen))
     apart |= set(combinations(of_strips, 2))                # two strips make no sheet
     leaflets = join_leaflets([pieces[i] for i in sheets], scale)
-    on_bodies = join_on_bodies([pieces[i] for i in sheets], scale, seed, progress)
+    on_bodies = join_on_bodies([pieces[i] for i in sheets], scale, seed, progress, share)
     across = join_across_gaps([pieces[i] for i in chosen], scale, apart)
     return [replace(j, a=chosen[j.a], b=chosen[j.b]) for j in leaflets + on_bodies + across]
 
@@ -182,7 +182,7 @@ def _nearest_members(a, b, pieces):
     return min(product(a, b), key=distance)
 
 
-def _joins_by_slices(pieces, separate, scale, seed, progress=None):
+def _joins_by_slices(pieces, separate, scale, seed, progress=None, share=map):
     "The joins for which the slices vote; what they leave open is then joined in space."
     voted = join_in_slices(pieces, scale, seed)
     voted = keep_separate(voted, separate)
@@ -195,7 +195,7 @@ def _joins_by_slices(pieces, separate, scale, seed, progress=None):
         members.append(numbers)
         groups.append(joined([pieces[i] for i in numbers], scale, seed))
     found = list(voted)
-    for j in _joins_in_space(groups, apart, scale, seed, progress):
+    for j in _joins_in_space(groups, apart, scale, seed, progress, share):
         a, b = _nearest_members(members[j.a], members[j.b], pieces)
         found.append(replace(j, a=a, b=b))
     return found
@@ -205,12 +205,13 @@ def find_joins(found:Pieces, # of a mask
                scale:Scale, # the settings in voxels
                seed:int=0, # of everything that draws
                progress:Callable|None=None, # called as progress(done, total)
+               share:Callable=map, # pairs are compared by it, perhaps in several processes; the result is the same
                )->list[Join]: # taken or not; one a pair
     "Find all candidates for joins among pieces."
     if not scale.settings.join:
         return []
     way = _joins_in_space if scale.settings.link == MERGE else _joins_by_slices
-    joins = way(found.pieces, found.separate, scale, seed, progress)
+    joins = way(found.pieces, found.separate, scale, seed, progress, share)
     best = {}
     for j in sorted(joins, key=lambda j: (not j.taken, j.cost)):
         best.setdefault(j.pair, j)                          # the better one where two cues speak

@@ -6,11 +6,11 @@
 __all__ = ['BODY', 'PATCH', 'SLICES', 'CONTACT', 'LEAFLET', 'LEAFLETS', 'LEAFLET_SLACK', 'MIN_ALONG_LEAFLET', 'MAX_SPREAD',
            'MIN_BETWEEN', 'CLEARLY_NEARER', 'MIN_ALONG', 'LARGE_BODY', 'QUADRIC_CELLS', 'BODY_CELLS', 'MIN_ON_QUADRIC',
            'TINY', 'SMALL_PIECE', 'MIN_TRUSTED', 'MIN_TRUSTED_SEEN', 'MAX_BODY_RATIO', 'MIN_BESIDE', 'LONGEST_BODY',
-           'MIN_ON_SHELL', 'MIN_SHELL_SEEN', 'FACING', 'BEND', 'BESIDE', 'RIVAL', 'MAX_AWAY', 'RIM_REACH',
-           'MIN_OFF_CENTRE', 'MAX_RIM', 'MIN_FACING', 'MIN_NORMALS', 'PATCH_GAPS', 'PATCH_SIZE', 'MIN_PATCH',
-           'MIN_SIDE', 'N_TERMS', 'NO_PATCH', 'REACH_BOTH', 'REACH_SMALL', 'MIN_VOTES', 'MIN_AGREED', 'MIN_WIDTH',
-           'Join', 'joined', 'join_leaflets', 'OnShell', 'on_shell', 'quadric_misses', 'two_faces', 'too_flat',
-           'one_body_cost', 'side_by_side', 'join_on_bodies', 'Rim', 'rim_cells', 'RimCell', 'HeightFit',
+           'MIN_ON_SHELL', 'MIN_SHELL_SEEN', 'FACING', 'BEND', 'BESIDE', 'RIVAL', 'MAX_AWAY', 'PAIRS_SHARED',
+           'RIM_REACH', 'MIN_OFF_CENTRE', 'MAX_RIM', 'MIN_FACING', 'MIN_NORMALS', 'PATCH_GAPS', 'PATCH_SIZE',
+           'MIN_PATCH', 'MIN_SIDE', 'N_TERMS', 'NO_PATCH', 'REACH_BOTH', 'REACH_SMALL', 'MIN_VOTES', 'MIN_AGREED',
+           'MIN_WIDTH', 'Join', 'joined', 'join_leaflets', 'OnShell', 'on_shell', 'quadric_misses', 'two_faces',
+           'too_flat', 'one_body_cost', 'side_by_side', 'join_on_bodies', 'Rim', 'rim_cells', 'RimCell', 'HeightFit',
            'height_terms', 'fit_height', 'curvature_along', 'PatchFit', 'patch_cost', 'Bridges', 'list_bridges',
            'join_across_gaps']
 
@@ -279,6 +279,7 @@ def one_body_cost(a:Piece, # a piece
 BESIDE = 2.5                    # bilayers: so near most of a piece must be to another to run along it
 RIVAL = 1.25                    # a rival costs no more than this times as much
 MAX_AWAY = 2.5                  # extents of the larger: pieces farther apart have no common body
+PAIRS_SHARED = 4                # that are compared in one task after a join
 
 
 def side_by_side(a:Piece, # a piece
@@ -291,16 +292,34 @@ def side_by_side(a:Piece, # a piece
     return bool((distance < BESIDE*scale.bilayer).mean() > MIN_BESIDE)
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #ae870746
+def _only_counted(piece):
+    "The piece, its voxels counted but their places left out: a body needs no more, and there is less to send."
+    return replace(piece, voxels=np.empty((len(piece.voxels), 0), np.int32))
+
+
+class _Asked(NamedTuple):
+    "Pairs of pieces whose common bodies are looked for."
+    pairs:list # of (Piece, Piece)
+    scale:Scale
+    seed:int
+
+
+def _costs_of(asked):
+    "What `one_body_cost` says of each pair."
+    return [one_body_cost(*pair, asked.scale, asked.seed) for pair in asked.pairs]
+
+
 class _BodySearch:
     "Pieces while they are joined on bodies: what each has become, and the cost of each pair."
-    def __init__(self, pieces, numbers, scale, seed):
+    def __init__(self, pieces, numbers, scale, seed, share):
         self.pieces = {i: pieces[i] for i in numbers}
+        self.counted = {i: _only_counted(pieces[i]) for i in numbers}
         centres = [p.cells.mean(0) for p in pieces]
         self.centres = np.array(centres).reshape(-1, 3)
         self.extents = np.array([p.extent for p in pieces])
         self.members = {i: {i} for i in numbers}
         self.costs, self.refused = {}, set()
-        self.scale, self.seed = scale, seed
+        self.scale, self.seed, self.share = scale, seed, share
 
     def near(self, i, others):
         "Those of other pieces that are near enough to have a common body with this one."
@@ -308,13 +327,13 @@ class _BodySearch:
         away = np.linalg.norm(self.centres[others] - self.centres[i], axis=1)
         return others[away <= MAX_AWAY*np.maximum(self.extents[others], self.extents[i])].tolist()
 
-    def consider(self, i, j):
-        "Note what a pair would cost, where it is possible at all."
-        if self._pairs(i, j) & self.refused:
-            return
-        cost = one_body_cost(self.pieces[i], self.pieces[j], self.scale, self.seed)
-        if cost < 1:
-            self.costs[i, j] = cost
+    def consider(self, rows):
+        "Note what pairs would cost, where they are possible at all; yields after each row of them."
+        rows = [[pair for pair in row if not self._pairs(*pair) & self.refused] for row in rows]
+        tasks = (_Asked([(self.counted[i], self.counted[j]) for i, j in row], self.scale, self.seed) for row in rows)
+        for row, costs in zip(rows, self.share(_costs_of, tasks)):
+            self.costs |= {pair: cost for pair, cost in zip(row, costs) if cost < 1}
+            yield
 
     def _pairs(self, i, j):
         "The pairs of first pieces that a join of two would bring together."
@@ -328,11 +347,14 @@ class _BodySearch:
     def unite(self, i, j):
         "Put two pieces together, and ask again what fits the whole."
         self.pieces[i] = joined([self.pieces[i], self.pieces.pop(j)], self.scale, self.seed)
+        self.counted[i] = _only_counted(self.pieces[i])
+        del self.counted[j]
         self.members[i] |= self.members.pop(j)
         self.centres[i], self.extents[i] = self.pieces[i].cells.mean(0), self.pieces[i].extent
         self.costs = {pair: cost for pair, cost in self.costs.items() if not {i, j} & set(pair)}
-        for k in self.near(i, [k for k in self.pieces if k != i]):
-            self.consider(i, k)
+        pairs = [(i, k) for k in self.near(i, [k for k in self.pieces if k != i])]
+        for _ in self.consider(pairs[n:n + PAIRS_SHARED] for n in range(0, len(pairs), PAIRS_SHARED)):
+            pass
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #3b9b680b
 def _fits_same_place(search, one, other):
@@ -370,15 +392,15 @@ def join_on_bodies(pieces:list, # of Piece
                    scale:Scale, # the settings in voxels
                    seed:int=0, # of the fits
                    progress:Callable|None=None, # called as progress(done, total), pieces that were compared
+                   share:Callable=map, # pairs are compared by it, perhaps in several processes; the result is the same
                    )->list[Join]: # those refused too
     "Join pieces that lie on one closed body, the best pair first; where two fit one place as well, neither is joined."
     order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].voxels))
-    search = _BodySearch(pieces, order, scale, seed)
-    for n, i in enumerate(order):
-        for j in search.near(i, order[:n]):
-            search.consider(j, i)
+    search = _BodySearch(pieces, order, scale, seed, share)
+    rows = [[(j, i) for j in search.near(i, order[:n])] for n, i in enumerate(order)]
+    for n, _ in enumerate(search.consider(rows), 1):
         if progress:
-            progress(n + 1, len(order))
+            progress(n, len(order))
     joins = []
     while search.costs:
         best = min(search.costs, key=search.costs.get)

@@ -8,10 +8,10 @@ __all__ = ['PATCHES', 'SPHERE_TRIALS', 'MAX_SPHERES', 'MIN_PATCH', 'PATCH_CELLS'
            'MIN_COVERED', 'MIN_OWN', 'WALL_POINTS', 'MIN_DEEP', 'MIN_WALL', 'SHELL_NEIGHBOURS', 'DISPUTED', 'ASKED',
            'MAX_BEYOND', 'MIN_AWAY', 'VOTERS', 'ROUNDS', 'SEAM_REACH', 'MIN_SIDEWAYS', 'ACROSS', 'MIN_REGION',
            'MIN_LAYER', 'MAX_LAYERS', 'MIN_BESIDE', 'MIN_LAYERED', 'IN_LAYERS', 'MAX_REGIONS', 'MORE_REGIONS',
-           'SOLID_LAYERS', 'MIN_FILLED', 'EPSILON_SLACK', 'WORTH_SHARING', 'Sphere', 'fit_sphere', 'likely_spheres',
-           'grow_body', 'find_bodies', 'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length',
-           'split_at_seams', 'Beside', 'gap_of_boxes', 'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions',
-           'find_regions', 'Approach', 'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
+           'SOLID_LAYERS', 'MIN_FILLED', 'EPSILON_SLACK', 'Sphere', 'fit_sphere', 'likely_spheres', 'grow_body',
+           'find_bodies', 'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length', 'split_at_seams',
+           'Beside', 'gap_of_boxes', 'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions', 'find_regions',
+           'Approach', 'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #3c87b051
 from collections.abc import Callable
@@ -24,7 +24,6 @@ from scipy.spatial import cKDTree
 
 from ..base.files import warn_user
 from ..base.geometry import Ellipsoid, connected_groups, fibonacci_sphere
-from ..base.pool import side_by_side
 from .merge import ROUNDING, merge_by_plane, merge_runs, merge_union_find
 from .pieces import CLOSED_FRACTION, MIN_CELL_VOX, MIN_EPSILON_VOX, Piece, Scale
 from .pieces import describe_piece, describe_planes, find_middle, fit_body, is_plate, is_upright, plane_radius
@@ -669,9 +668,6 @@ def _cut(task):
     return _Cut(parts, tuple(_contacts(parts.pieces, task.scale)))
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #d27ff9a6
-WORTH_SHARING = 300_000         # voxels of regions; with fewer it takes longer to start the processes
-
-
 def _handed_out(tasks):
     "Go through a list and forget what was given out: all regions and all pieces together would be twice the memory."
     tasks.reverse()
@@ -683,7 +679,7 @@ def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
                 scale:Scale, # the settings in voxels
                 seed:int=0, # of everything that draws
                 corner:tuple=(0, 0, 0), # z,y,x of the mask in the volume of `scale`, voxels
-                workers:int=1, # processes that cut regions side by side; the pieces are the same
+                share:Callable=map, # regions are cut by it, perhaps in several processes; the pieces are the same
                 progress:Callable|None=None, # called as progress(done, total), voxels
                 )->Pieces: # of the whole mask
     "Merge a mask by distance and cut what touches."
@@ -691,9 +687,9 @@ def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
     tasks = [_Task(voxels + np.array(corner, np.int32), scale, seed) for voxels in regions]
     regions.clear()                                         # the tasks hold copies
     done, n_voxels = 0, sum(len(task.voxels) for task in tasks)
-    workers = min(workers, len(tasks)) if n_voxels >= WORTH_SHARING else 1
     pieces, reasons, contacts, separate = [], [], [], set()
-    for parts, touching in side_by_side(_cut, _handed_out(tasks), workers):
+    share = share if len(tasks) > 1 else map
+    for parts, touching in share(_cut, _handed_out(tasks)):
         first, n = len(pieces), len(parts.pieces)
         pieces += parts.pieces
         reasons += [parts.reason if n > 1 else '']*n

@@ -293,10 +293,12 @@ WORTH_SHARING = 200_000     # voxels of membranes; with fewer it takes longer to
 def _fit_all(tasks, workers, pool=None):
     "Fit membranes (FitTask), side by side where that is worth it or others help; their Fitted in order."
     if pool is not None and len(tasks) > 1:
-        return pool.map(fit_membrane, tasks)
-    from cryoseg.base.pool import side_by_side
+        yield from pool.map(fit_membrane, tasks)
+        return
+    from cryoseg.base.pool import shared_map
     n_voxels = sum(len(task.voxels) for task in tasks)
-    return side_by_side(fit_membrane, tasks, min(workers, len(tasks)) if n_voxels >= WORTH_SHARING else 1)
+    with shared_map(min(workers, len(tasks)) if n_voxels >= WORTH_SHARING else 1) as share:
+        yield from share(fit_membrane, tasks)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #32be8513
 def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cryoseg.base.geometry import Ellipsoid
+from cryoseg.base.pool import shared_map
 from cryoseg.connect.joins import NO_PATCH, Join, RimCell, curvature_along, fit_height, height_terms, join_across_gaps
 from cryoseg.connect.joins import join_on_bodies, joined, list_bridges, on_shell, one_body_cost, patch_cost, quadric_misses
 from cryoseg.connect.joins import _nearest_of_each, _reach, _rim_cells_of_all, rim_cells, side_by_side
@@ -74,6 +75,15 @@ def test_the_order_of_pieces_changes_nothing(outer, inner):
     order = [2, 0, 3, 1]
     again = join_on_bodies([pieces[k] for k in order], SCALE)
     assert {frozenset(order[n] for n in j.pair) for j in again} == {frozenset((0, 3)), frozenset((1, 2))}
+
+
+def test_two_processes_find_the_same_joins(outer, inner):
+    "A body in two halves and one in three: the search goes on after a join, and every pair is compared elsewhere."
+    voxels, most = outer[1].voxels, outer[1].voxels[:, 0] < 50
+    pieces = [outer[0], inner[0], describe_piece(voxels[most], SCALE), inner[1], describe_piece(voxels[~most], SCALE)]
+    alone = join_on_bodies(pieces, SCALE)
+    assert sum(j.taken for j in alone) == 3
+    with shared_map(2) as share: assert str(join_on_bodies(pieces, SCALE, share=share)) == str(alone)
 
 
 def test_rivals_are_not_joined(outer):

@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 from cryoseg.base.files import VolumeWarning
 from cryoseg.base.geometry import Ellipsoid, fibonacci_sphere
 from cryoseg.base.metrics import adapted_rand_error
+from cryoseg.base.pool import shared_map
 from cryoseg.connect.pieces import Scale, describe_piece
 from cryoseg.connect.settings import ConnectSettings
 from cryoseg.connect.split import Specks, distance_to_shells, find_bodies, find_pieces, find_regions, fit_sphere, is_solid
@@ -167,13 +168,12 @@ def test_every_voxel_is_accounted_for(touching):
     assert np.linalg.norm(found.contacts[0].middle - (35, 40, 73)) < 12
 
 
-def test_two_processes_find_the_same_pieces(touching, monkeypatch):
+def test_two_processes_find_the_same_pieces(touching):
     mask = touching[1] > 0
     n_shells = mask.sum()
     mask[:1, 5:70, 5:140] = True
     alone, said = find_pieces(mask, SCALE), []
-    monkeypatch.setattr('cryoseg.connect.split.WORTH_SHARING', 0)
-    shared = find_pieces(mask, SCALE, workers=2, progress=lambda done, total: said.append((done, total)))
+    with shared_map(2) as share: shared = find_pieces(mask, SCALE, share=share, progress=lambda done, total: said.append((done, total)))
     assert len(alone.pieces) == 3 and [done for done, _ in said] == [n_shells, mask.sum()]
     for one, other in zip(shared.pieces, alone.pieces, strict=True):
         assert one.voxels.tobytes() == other.voxels.tobytes() and one.cells.tobytes() == other.cells.tobytes()
