@@ -89,10 +89,11 @@ def worker_processes(n:int, # how many
 
 @contextmanager
 def shared_map(workers:int, # processes, started when they are needed; with one all is done here
+               share:Callable|None=None, # what maps already, by others: then no process is started
                )->Iterator[Callable]: # of a function and its items: its results, in the order of the items
     "Map functions as `map` does, in several processes. Raises VolumeError where one of them is killed."
-    if workers < 2:
-        yield map
+    if share or workers < 2:
+        yield share or map
         return
     with worker_processes(workers) as pool:
         yield lambda function, items: in_order(pool, function, items, 2*workers)

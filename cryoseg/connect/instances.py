@@ -146,6 +146,7 @@ def find_joins_of_ids(found:Pieces, # of all ids
                       scale:Scale, # the settings in voxels
                       seed:int=0, # of everything that draws
                       progress:Callable|None=None, # called as progress(done, total), ids
+                      share:Callable=map, # as in `find_joins`
                       )->list[Join]: # taken or not
     "Find all candidates for joins within each id."
     given = np.array(found.given)
@@ -157,7 +158,7 @@ def find_joins_of_ids(found:Pieces, # of all ids
         if len(numbers) == 1:
             continue
         own = _only(found, numbers)
-        inside = find_joins(own, scale, seed)
+        inside = find_joins(own, scale, seed, share=share)
         inside += join_by_id(own, inside, scale)
         joins += [replace(j, a=numbers[j.a], b=numbers[j.b]) for j in inside]
     return joins

@@ -329,11 +329,22 @@ class _BodySearch:
 
     def consider(self, rows):
         "Note what pairs would cost, where they are possible at all; yields after each row of them."
-        rows = [[pair for pair in row if not self._pairs(*pair) & self.refused] for row in rows]
-        tasks = (_Asked([(self.counted[i], self.counted[j]) for i, j in row], self.scale, self.seed) for row in rows)
-        for row, costs in zip(rows, self.share(_costs_of, tasks)):
-            self.costs |= {pair: cost for pair, cost in zip(row, costs) if cost < 1}
+        rows = [self._allowed(row) for row in rows]
+        found = self.share(_costs_of, map(self._asked, rows))
+        for row, costs in zip(rows, found):
+            for pair, cost in zip(row, costs):
+                if cost < 1:
+                    self.costs[pair] = cost
             yield
+
+    def _allowed(self, row):
+        "The pairs that nothing forbids."
+        return [pair for pair in row if not self._pairs(*pair) & self.refused]
+
+    def _asked(self, row):
+        "What is asked of a row of pairs."
+        pairs = [(self.counted[i], self.counted[j]) for i, j in row]
+        return _Asked(pairs, self.scale, self.seed)
 
     def _pairs(self, i, j):
         "The pairs of first pieces that a join of two would bring together."
@@ -352,8 +363,11 @@ class _BodySearch:
         self.members[i] |= self.members.pop(j)
         self.centres[i], self.extents[i] = self.pieces[i].cells.mean(0), self.pieces[i].extent
         self.costs = {pair: cost for pair, cost in self.costs.items() if not {i, j} & set(pair)}
-        pairs = [(i, k) for k in self.near(i, [k for k in self.pieces if k != i])]
-        for _ in self.consider(pairs[n:n + PAIRS_SHARED] for n in range(0, len(pairs), PAIRS_SHARED)):
+        others = [k for k in self.pieces if k != i]
+        pairs = [(i, k) for k in self.near(i, others)]
+        firsts = range(0, len(pairs), PAIRS_SHARED)
+        rows = [pairs[n:n + PAIRS_SHARED] for n in firsts]
+        for _ in self.consider(rows):
             pass
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #3b9b680b
@@ -397,7 +411,10 @@ def join_on_bodies(pieces:list, # of Piece
     "Join pieces that lie on one closed body, the best pair first; where two fit one place as well, neither is joined."
     order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].voxels))
     search = _BodySearch(pieces, order, scale, seed, share)
-    rows = [[(j, i) for j in search.near(i, order[:n])] for n, i in enumerate(order)]
+    rows = []
+    for n, i in enumerate(order):
+        larger = search.near(i, order[:n])
+        rows.append([(j, i) for j in larger])
     for n, _ in enumerate(search.consider(rows), 1):
         if progress:
             progress(n, len(order))

@@ -357,11 +357,8 @@ def _join_of_contact(contact):
 
 def _candidates(found, scale, seed, execution):
     "All candidates among pieces as links: what touched where it was cut, unless another cue speaks, and the joins."
-    progress = execution.part(*JOINS)
-    if found.given:
-        joins = find_joins_of_ids(found, scale, seed, progress)
-    else:
-        joins = find_joins(found, scale, seed, progress, execution.share)
+    find = find_joins_of_ids if found.given else find_joins
+    joins = find(found, scale, seed, execution.part(*JOINS), execution.share)
     asked = {j.pair for j in joins}
     touching = [_join_of_contact(c) for c in found.contacts]
     every = [j for j in touching if j.pair not in asked] + joins
@@ -789,6 +786,7 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
                    seed:int=0, # of everything that draws
                    instances:bool=False, # labels are ids: each a membrane of its own, split and joined within itself
                    workers:int=1, # processes that look at regions side by side; the result is the same
+                   share:Callable|None=None, # maps as `map` does, in the workers of a cluster; None: in those processes
                    progress:Callable|None=None, # called as progress(done, total)
                    )->Connection: # places in Å from the centre of voxel (0,0,0); in voxels of unknown size
     "Tell the membranes of a volume apart (§5.2): merge, cut, join, drop. Raises VolumeError for bad labels."
@@ -801,11 +799,10 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
         _warn_of_unused(settings)
     if len(mask) == 1:
         return find_in_slice(mask[0], scale, edits, seed, numbered)
-    with shared_map(workers if np.count_nonzero(mask) >= WORTH_SHARING else 1) as share:
-        execution = Execution(share, progress)
-        if is_thick(mask, seed):
-            return find_in_thick_walls(mask, scale, edits, seed, numbered, execution)
-        return find_in_space(mask, scale, edits, seed, numbered=numbered, execution=execution)
+    many = np.count_nonzero(mask) >= WORTH_SHARING
+    with shared_map(workers if many else 1, share if many else None) as shared:
+        find = find_in_thick_walls if is_thick(mask, seed) else find_in_space
+        return find(mask, scale, edits, seed, numbered=numbered, execution=Execution(shared, progress))
 
 
 def connect_labels(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask

@@ -121,7 +121,7 @@ class TomogramTask:
     number:int = 0 # by which it is reported
     topic:str = '' # under which; empty: it is not
     every_s:float = 1. # between two reports
-    shared:int = 0 # workers that may help with slices and membranes; 0: none
+    shared:int = 0 # workers that may help with its parts; 0: none
     log:tuple = (None,) # what `open_log` takes: a file that all workers add to, and the level
 
     @property
@@ -214,7 +214,7 @@ AHEAD = 2               # tasks a helper: one in work and one that waits
 
 def helped(n:int, # workers that may help
            )->Callable: # as Job.crew
-    "Distribute slices and membranes over the workers of the cluster that runs this task."
+    "Distribute the parts of a tomogram over the workers of the cluster that runs this task."
     @contextmanager
     def _crew(folder):
         with distributed.worker_client() as client:

@@ -76,7 +76,7 @@ class Job:
     overwrite:bool = False # files that no run has written may be replaced
     links:Path|None = None # a links.csv with decisions made by hand, which edits.csv holds now
     log:Logger|None = None # that gets a line a stage
-    crew:Callable = alone # (folder for its files) -> context with a pool.ByFile for slices and membranes, or None
+    crew:Callable = alone # (folder for its files) -> context with a pool.ByFile for its parts, or None
 
     @property
     def size_A(self)->float|None: # Å; None where nobody knows
@@ -198,8 +198,10 @@ def connect_stage(job:Job, # the run in the making
     from cryoseg.connect.membranes import STEPS
     from cryoseg.connect.membranes import find_membranes
     settings, tell = job.settings, job.tell('connect')
-    found = find_membranes(job.labels(), job.size_A, settings.connect, edits=job.edits(), seed=settings.seed,
-                           instances=job.instances, workers=job.workers, progress=tell)
+    with job.crew(fresh/CREW) as pool:
+        share = None if pool is None else pool.map
+        found = find_membranes(job.labels(), job.size_A, settings.connect, edits=job.edits(), seed=settings.seed,
+                               instances=job.instances, workers=job.workers, share=share, progress=tell)
     write_connection(fresh, found, job.volume)
     job.record = replace(job.record, dropped=tuple(found.dropped[:MAX_DROPPED]), unfit=tuple(found.unfit),
                          why_none=why_none(job, found), left_out=left_out(found))

@@ -351,7 +351,7 @@ def run_tomogram(path, # the tomogram
                  overwrite:bool=False, # start anew even where the folder holds a run
                  progress:Callable|None=None, # called as progress(stage, done, total)
                  log:Logger|None=None, # that gets a line a stage
-                 crew:Callable=alone, # who helps with slices and membranes, see `Job`
+                 crew:Callable=alone, # who helps with parts of the work, see `Job`
                  )->Run: # what the folder holds
     "The whole chain on one tomogram (§2, Fig. 2). Stages done with the same settings and contents are kept."
     folder = Path(folder)
