@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Fragment', 'Link', 'Membrane', 'Dropped', 'NewNumber', 'Edit', 'Connection', 'moved', 'Contour', 'Curvature',
-           'SurfaceModel', 'Surface', 'refused_surface', 'Section', 'ContourPoint']
+           'Thickness', 'SurfaceModel', 'Surface', 'refused_surface', 'Section', 'ContourPoint']
 
 # %% ../../nbs/9_result/09g1_records.ipynb #121c38ff
 from dataclasses import dataclass, field, replace
@@ -94,6 +94,10 @@ class Membrane:
     body_fraction:float|None = None # of it on the shell of one ellipsoid
     seen_fraction:float|None = None # of the visible shell of that ellipsoid that has voxels
     given_id:int|None = None # that it had in the labels, where another tool had told the membranes apart
+    thickness_A:float|None = None # of the bilayer: the distance of its two leaflets
+    thickness_sd_A:float|None = None
+    thickness_reason:str = '' # why it is not known
+    bilayer_offset_A:float|None = None # of the middle of the bilayer from the surface, outwards
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,28 @@ class Curvature:
                     gaussian_curvature_sd_per_A2=self.gaussian_sd_per_vox2/a**2)
 
 
+@dataclass(frozen=True)
+class Thickness:
+    "Distance of the two leaflets of a bilayer at every vertex of a surface; nan where it is not known."
+    thickness_vox:np.ndarray # (n,)
+    thickness_sd_vox:np.ndarray # (n,)
+    reliability:np.ndarray # (n,) 0..1: the part of the variance that is no error
+    offset_vox:np.ndarray # (n,) of the middle of the bilayer from the surface, outwards
+    average_vox:float = np.nan # mean of the reliable patches
+    average_sd_vox:float = np.nan
+    average_offset_vox:float = np.nan # median of the reliable patches
+    reason:str = '' # why there is no average
+
+    def in_A(self,
+             voxel_size_A:float, # Å
+             )->dict: # name with unit: (n,) values, as vertex properties of mesh files
+        "The values at the vertices, in Å."
+        return dict(thickness_A=self.thickness_vox*voxel_size_A,
+                    thickness_sd_A=self.thickness_sd_vox*voxel_size_A,
+                    thickness_reliability=self.reliability,
+                    bilayer_offset_A=self.offset_vox*voxel_size_A)
+
+
 class SurfaceModel(Protocol):
     "What a surface method fitted, kept until the surface is measured; without it there are no error bars."
 
@@ -251,6 +277,7 @@ class Surface:
     diameter_sd_vox:float = np.nan
     model:SurfaceModel|None = None # what was fitted
     curvature:Curvature|None = None # once it is measured
+    thickness:Thickness|None = None # the same
 
     def __repr__(self):
         size = f'{len(self.vertices_vox)} vertices, {len(self.faces)} faces'

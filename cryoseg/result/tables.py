@@ -185,6 +185,14 @@ def _known(value, scale):
     return float(value)*scale if np.isfinite(value) else None
 
 
+def _thickness(found, a):
+    "What a Thickness says of a membrane, in Å."
+    if found is None:
+        return {}
+    return dict(thickness_A=_known(found.average_vox, a), thickness_sd_A=_known(found.average_sd_vox, a),
+                thickness_reason=found.reason, bilayer_offset_A=_known(found.average_offset_vox, a))
+
+
 def with_surface(membrane:Membrane, # as far as it is known
                  surface:Surface, # of the same id
                  volume:Volume, # for voxel size and origin
@@ -206,7 +214,8 @@ def with_surface(membrane:Membrane, # as far as it is known
         diameter_A=_known(surface.diameter_vox, a), diameter_sd_A=_known(surface.diameter_sd_vox, a),
         mean_sigma_A=float(np.mean(surface.sigma_vox))*a if drawn else None,
         mean_curvature_per_A=_known(bend.average_per_vox, 1/a) if bend else None,
-        mean_curvature_sd_per_A=_known(bend.average_sd_per_vox, 1/a) if bend else None)
+        mean_curvature_sd_per_A=_known(bend.average_sd_per_vox, 1/a) if bend else None,
+        **_thickness(surface.thickness, a))
 
 
 def with_contour(membrane:Membrane, # as far as it is known

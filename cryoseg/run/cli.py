@@ -281,7 +281,7 @@ def run_on_cluster(folders:dict, # input -> folder for its results
 
 # %% ../../nbs/2_run/02b_cli.ipynb #157a8b08
 @app.command()
-@with_settings('input', 'segment', 'connect', 'contours', 'surface', 'output', 'resources', '')
+@with_settings('input', 'segment', 'connect', 'contours', 'surface', 'thickness', 'output', 'resources', '')
 def run(inputs:Inputs, output:Out, scheduler:Scheduler=None, overwrite:Overwrite=False, settings:RunSettings=None,
         log=None):
     "The whole chain: labels, single membranes, surfaces, a table and a report. What is done is not done again."

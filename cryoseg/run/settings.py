@@ -35,6 +35,7 @@ from ..segment.settings import SlabSettings
 from ..connect.settings import ConnectSettings
 from ..surface.settings import ContourSettings
 from ..surface.settings import SurfaceSettings
+from ..measure.settings import ThicknessSettings
 
 # %% ../../nbs/2_run/02_settings.ipynb #654ad941
 MAX_SEED = 2**32 - 1        # the largest that every library takes
@@ -49,6 +50,7 @@ class RunSettings:
     connect:ConnectSettings = ConnectSettings()
     contours:ContourSettings = ContourSettings()
     surface:SurfaceSettings = SurfaceSettings()
+    thickness:ThicknessSettings = ThicknessSettings()
     output:OutputSettings = OutputSettings()
     phantom:PhantomSettings = PhantomSettings()
     motifs:MotifSettings = MotifSettings()

@@ -122,7 +122,7 @@ STAGES = (
           ('membranes.mrc', 'fragments.mrc', 'fragments.csv', 'links.csv', 'connected.csv'),
           connect_stage, connect_reads),
     Stage('contours', ('contours', 'seed'), ('curves.csv', 'sections.csv'), contour_stage, contour_reads),
-    Stage('surface', ('surface', 'contours', 'output', 'seed'),
+    Stage('surface', ('surface', 'thickness', 'contours', 'output', 'seed'),
           ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'membranes.csv', 'renumbered.csv', 'surfaces',
            'surfaces.glb'),
           surface_stage),

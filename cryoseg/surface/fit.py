@@ -207,10 +207,13 @@ class Shelf:
                 surface:Surface, # without its model
                 )->Surface: # equal to it
         "Lay the mesh of a surface down, and its curvature."
-        curvature = surface.curvature and self._record(surface.curvature)
-        return self._record(replace(surface, curvature=curvature))
+        curvature = surface.curvature and self.record(surface.curvature)
+        return self.record(replace(surface, curvature=curvature))
 
-    def _record(self, record):
+    def record(self,
+               record, # a dataclass
+               ): # equal to it
+        "Lay the arrays of a record down."
         arrays = {name: value for name, value in vars(record).items() if isinstance(value, np.ndarray)}
         return replace(record, **{name: self.array(value) for name, value in arrays.items()})
 
