@@ -54,6 +54,11 @@ def nearest_body(phantom, surface):
     return min(np.abs(body.signed_distance(some)).mean() for body in phantom.bodies)*phantom.settings.voxel_size_A
 
 
+def known(voxels, size):
+    "A length in Å; None where it is not known."
+    return voxels*size if math.isfinite(voxels) else None
+
+
 def one(seed):
     "The rows of a phantom, one a surface."
     phantom = simulate_phantom(settings_of(seed), seed)
@@ -72,7 +77,8 @@ def one(seed):
         patches = patches[patches[:, 2] >= .5]*[size, size, 1]
         error = patches[:, 0] - true_thickness(settings)
         rows.append(dict(seed=seed, voxel_A=size, cnr=settings.cnr, true_A=true_thickness(settings), off_body_A=nearest_body(phantom, surface),
-                         thickness_A=found.average_vox*size, sd_A=found.average_sd_vox*size, offset_A=found.average_offset_vox*size,
+                         thickness_A=known(found.average_vox, size), sd_A=known(found.average_sd_vox, size),
+                         offset_A=known(found.average_offset_vox, size),
                          reliable_patches=len(patches), patches_within_2sd=float((np.abs(error) <= 2*patches[:, 1]).mean()) if len(patches) else None,
                          reason=found.reason))
     return rows
@@ -81,8 +87,8 @@ def one(seed):
 def summary(name, rows):
     "What some surfaces have in common; surfaces of no body apart."
     true = [r for r in rows if r['off_body_A'] <= ON_BODY_A]
-    told = [r for r in true if np.isfinite(r['thickness_A'])]
-    invented = sum(r['off_body_A'] > ON_BODY_A and math.isfinite(r['thickness_A']) for r in rows)
+    told = [r for r in true if r['thickness_A'] is not None]
+    invented = len([r for r in rows if r['off_body_A'] > ON_BODY_A and r['thickness_A'] is not None])
     if not told: return dict(phantoms=name, membranes=len(true), measured=0, **dict.fromkeys(NUMBERS), invented_measured=invented)
     error = np.array([r['thickness_A'] - r['true_A'] for r in told])
     sd, patches = np.array([r['sd_A'] for r in told]), np.array([(r['patches_within_2sd'], r['reliable_patches']) for r in told])
