@@ -482,10 +482,12 @@ def unknown_thickness(n:int, # vertices
 
 
 def _at_vertices(vertices, profiles, patches, values, radius):
-    "The values of the nearest patch at each vertex, nan where none is within its radius."
+    "The values of the nearest patch at each vertex, nan where none is near or the vertex has no profile."
     places = profiles.points[[patch.node for patch in patches]]
     away, nearest = cKDTree(places).query(vertices)
-    known = (away <= radius) & (values.reliability[nearest] > 0)
+    used = np.zeros(len(vertices), bool)
+    used[profiles.vertices] = True
+    known = used & (away <= radius) & (values.reliability[nearest] > 0)
 
     def spread(each, elsewhere=np.nan):
         return np.where(known, each[nearest], elsewhere)

@@ -7,7 +7,7 @@ __all__ = ['CREW', 'MAX_UINT16', 'MAX_DROPPED', 'WORTH_SHARING', 'FITS_SHARE', '
            'segment_stage', 'mrc_type_of_ids', 'write_connection', 'why_none', 'left_out', 'connect_stage',
            'wants_contours', 'contour_stage', 'fit_one', 'measure_one', 'measure_surfaces', 'FitTask', 'Fitted',
            'fit_membrane', 'fit_surfaces', 'voxels_to_fit', 'membrane_mask', 'write_surfaces', 'known_membranes',
-           'has_thickness', 'shares', 'with_thickness', 'surface_stage']
+           'has_thickness', 'shares', 'with_thickness', 'with_bilayer', 'surface_stage']
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #aa31f6c0
 import os
@@ -447,6 +447,14 @@ def with_thickness(job:Job, # the run in the making
     return found
 
 
+def with_bilayer(job:Job)->SurfaceSettings: # of the run
+    "Say in voxels how far apart two leaflets may be."
+    settings, size_A = job.settings.surface, job.size_A
+    if settings.bilayer_vox or not size_A or not job.settings.connect.bilayer_A:
+        return settings
+    return replace(settings, bilayer_vox=job.settings.connect.bilayer_A/size_A)
+
+
 def surface_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
@@ -454,7 +462,7 @@ def surface_stage(job:Job, # the run in the making
     volume, settings, rows = job.volume, job.settings, known_membranes(job)
     fitted, measured = shares(job.tell('surface'), has_thickness(job))
     with job.crew(fresh/CREW) as pool:
-        surfaces = fit_surfaces(voxels_to_fit(job), settings.surface, settings.seed, fitted, job.workers, pool)
+        surfaces = fit_surfaces(voxels_to_fit(job), with_bilayer(job), settings.seed, fitted, job.workers, pool)
         if has_thickness(job):
             surfaces = with_thickness(job, surfaces, measured, pool)
     by_id = {s.id: s for s in surfaces}

@@ -277,7 +277,7 @@ _STYLE_TEXT = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.55 system-ui, -apple-system,
   "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-header, main, footer { max-width: 1080px; margin: 0 auto; padding: 0 28px; }
+header, main, footer { max-width: 1180px; margin: 0 auto; padding: 0 28px; }
 header { padding-top: 40px; }
 footer { padding-bottom: 48px; color: var(--soft); font-size: 14px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 0; letter-spacing: -.01em; overflow-wrap: anywhere; }
@@ -366,6 +366,7 @@ button:hover { background: #005c91; }
 # %% ../../nbs/8_show/08d2_pages.ipynb #9201c6be
 _STYLE_TABLES = """
 .scroll { overflow-x: auto; }
+.sortable td:last-child { min-width: 16em; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 8px 10px 8px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { white-space: nowrap; }

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['UNKNOWN_A', 'MISSING', 'FACE_BYTES', 'FEW_FACES', 'FACES_EACH', 'MIN_DEPTH', 'MAX_LIGHT_FACES', 'MIN_LIGHT_FACES',
-           'STATUS', 'MAX_REFUSED', 'OVER_A_CORNER', 'TABLE_NOTE', 'CURVE_NOTE', 'MEASURES', 'SURFACE_MEASURES',
-           'MAX_DOTS', 'UNITS', 'VAGUE_A', 'MAX_BYTES', 'SCENE_FACES', 'STEPS', 'SLICES', 'PICTURES', 'SCENE',
-           'RunFiles', 'read_run', 'slice_panels', 'ChosenSlices', 'choose_slices', 'slices_html', 'Proteins',
-           'count_proteins', 'summary_html', 'table_html', 'curves_html', 'evaluation_html', 'pictures_html',
-           'scene_html', 'made_html', 'warnings_html', 'report_html', 'write_report']
+           'STATUS', 'MAX_REFUSED', 'OVER_A_CORNER', 'TABLE_NOTE', 'CURVE_NOTE', 'MAX_OFFSET_A', 'MEASURES',
+           'SURFACE_MEASURES', 'MAX_DOTS', 'UNITS', 'VAGUE_A', 'MAX_BYTES', 'SCENE_FACES', 'STEPS', 'SLICES',
+           'PICTURES', 'SCENE', 'RunFiles', 'read_run', 'slice_panels', 'ChosenSlices', 'choose_slices', 'slices_html',
+           'Proteins', 'count_proteins', 'summary_html', 'table_html', 'curves_html', 'evaluation_html',
+           'pictures_html', 'scene_html', 'made_html', 'warnings_html', 'report_html', 'write_report']
 
 # %% ../../nbs/8_show/08d_report.ipynb #1a0e9bcd
 import csv
@@ -454,8 +454,8 @@ def _membrane_heads(units):
     "The columns of the table of membranes."
     long, fine = units.long, units.fine
     return [Head('id'), Head('status'), Head('voxels'), Head('centre x, y, z', long), Head('area', f'{long}²'),
-            Head('volume', f'{long}³'), Head('mean σ', fine), Head('shape', '0–1'), Head('confidence', '0–1'),
-            Head('method'), Head('reason')]
+            Head('volume', f'{long}³'), Head('thickness', fine), Head('mean σ', fine),
+            Head('confidence', '0–1'), Head('remarks')]
 
 
 def _curve_heads(units):
@@ -466,7 +466,8 @@ def _curve_heads(units):
 
 
 TABLE_NOTE = ('<p class="note">± is one standard deviation. Areas and volumes count what lies inside the tomogram; '
-              'a volume is given where the membrane encloses one.</p>')
+              'a volume is given where the membrane encloses one. Thickness is the distance of the '
+              'two leaflets.</p>')
 CURVE_NOTE = ('<p class="note">± is one standard deviation. Seen is the fraction of the curve with labelled pixels '
               'near it; the area is that of the whole curve, the part outside the image included.</p>')
 
@@ -482,6 +483,20 @@ def _first_cells(id, status, n):
     return [Cell(str(id), id, color=color), Cell(status, status, badge=status), Cell(pages.grouped(str(n)), n)]
 
 
+MAX_OFFSET_A = 10.              # a surface farther from the middle of the bilayer runs along one of its leaflets
+
+
+def _remarks(row, units):
+    "What is peculiar about a membrane, in words."
+    remarks = [row.reason]
+    if row.bilayer_offset_A is not None and abs(row.bilayer_offset_A) > MAX_OFFSET_A:
+        side, away = 'outside' if row.bilayer_offset_A < 0 else 'inside', abs(row.bilayer_offset_A)
+        remarks.append(f'its surface runs {away:.0f} {units.fine} {side} the middle of the bilayer')
+    if row.thickness_reason:
+        remarks.append(f'no thickness: {row.thickness_reason}')
+    return '; '.join(filter(None, remarks))
+
+
 def _membrane_cells(row, units):
     "One membrane as a row of the table."
     x, y, z = (_in_long(getattr(row, f'centre_{axis}_A'), units) for axis in 'xyz')
@@ -490,9 +505,9 @@ def _membrane_cells(row, units):
             Cell(centre, row.centre_x_A),
             pages.number_cell(_in_long(row.area_A2, units, 2), _in_long(row.area_sd_A2, units, 2)),
             pages.number_cell(_in_long(row.volume_A3, units, 3), _in_long(row.volume_sd_A3, units, 3)),
-            *(pages.number_cell(v, digits=2) for v in (row.mean_sigma_A, row.shape_score, row.confidence)),
-            pages.text_cell(row.method),
-            Cell(row.reason, row.reason)]
+            pages.number_cell(row.thickness_A, row.thickness_sd_A),
+            *(pages.number_cell(v, digits=2) for v in (row.mean_sigma_A, row.confidence)),
+            Cell(_remarks(row, units), row.reason)]
 
 # %% ../../nbs/8_show/08d_report.ipynb #9f0bbb8c
 def table_html(rows:list[Membrane]|None, # of membranes.csv

@@ -123,6 +123,9 @@ class SurfaceSettings:
     label_length_vox:float = setting(8., 'How long such a stretch is.', unit='voxels', above=0)
     flat_sigma_vox:float = setting(
         4., 'The same where a membrane lies flat and the missing wedge smears it.', unit='voxels', low=0)
+    bilayer_vox:float|None = setting(
+        None, 'Lines no farther apart may be the two leaflets of one bilayer, and the surface then runs between them. '
+              'Not given: bilayer_A of connect where the voxel size is known, else none are.', unit='voxels', above=0)
     systematic_sigma_vox:float = setting(
         .3, 'Error that all voxels share: labels too far out everywhere.', unit='voxels', low=0)
     edge_vox:float = setting(2., 'Length of the edges of the mesh.', unit='voxels', above=0)

@@ -7,12 +7,12 @@ __all__ = ['FAR_SDS', 'FAR_VOX', 'STRAY_SDS', 'STRAY_VOX', 'CROWDED', 'STRAY_VOX
            'ICOSAHEDRON_EDGE', 'MESH_SPLITS', 'VOXELS_A_CELL', 'MIN_CELLS', 'IMPOSSIBLE_SDS', 'START', 'NOISE_LIMITS',
            'SIZE_MIN_VOX', 'DECAY_LIMITS', 'DECAY_MEAN', 'DECAY_LOG_SD', 'VAGUE_PART', 'SMOOTH_SPLITS',
            'MIN_OUTSIDE_VOX', 'ROUND_PENALTY', 'LAYER_CELLS', 'LAYER_QUANTILE', 'LAYER_DEPTH_VOX', 'PEEL_DEGREES',
-           'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX', 'ROUGH_EDGE_VOX', 'Displacements',
-           'group_median', 'near_group_median', 'bin_displacements', 'smoothness_prior', 'flatness_in_z', 'label_noise',
-           'Displacement', 'StarMesh', 'SampleMeshes', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells',
-           'fit_star', 'Measures', 'smooth_measures', 'FittedMesh', 'StarMeasures', 'measure_star', 'fit_round_star',
-           'star_surface', 'MainBody', 'outermost', 'main_body', 'StarBody', 'find_star_body', 'fit_star_surface',
-           'with_note']
+           'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX', 'ROUGH_EDGE_VOX', 'FACES', 'FACE_SLACK_VOX',
+           'MIN_IN_CELL', 'EVEN', 'MIN_EVEN', 'Displacements', 'group_median', 'near_group_median', 'bin_displacements',
+           'smoothness_prior', 'flatness_in_z', 'label_noise', 'Displacement', 'StarMesh', 'SampleMeshes', 'StarShape',
+           'Cells', 'fit_displacement', 'clean_cells', 'fit_star', 'Measures', 'smooth_measures', 'FittedMesh',
+           'StarMeasures', 'measure_star', 'fit_round_star', 'star_surface', 'MainBody', 'outermost', 'main_body',
+           'StarBody', 'wall_middle', 'find_star_body', 'fit_star_surface', 'with_note']
 
 # %% ../../nbs/6_surface/06f_star.ipynb #998d3fd8
 from collections.abc import Callable
@@ -527,8 +527,59 @@ class StarBody:
     no_star:bool = False # whether a body that is no star may be tried
 
 
+FACES = 10, 90                  # percentiles of the heights in a direction: the inner and the outer face of a wall
+FACE_SLACK_VOX = 2.             # faces lie so much farther apart than the middles of two leaflets
+MIN_IN_CELL = 8                 # voxels that show two faces
+EVEN = .35                      # of its half: so near the usual half wall is a direction that has both leaflets
+MIN_EVEN = .7                   # of the directions with voxels have both
+
+
+def wall_middle(star:StarShape, # fitted to all of the points
+                points:np.ndarray, # (n,3) voxels
+                bilayer_vox:float, # distance of the two leaflets at most
+                n_directions:int=LAYER_CELLS, # cells of the sphere
+                )->np.ndarray|None: # (m,3) places between the leaflets; None where there is no bilayer of two lines
+    "Look for two leaflets that are labelled as lines of their own, at one distance everywhere, and for their middle."
+    directions, height = star.ellipsoid.directions(points), star.distance(points)
+    cell = cKDTree(fibonacci_sphere(n_directions)).query(directions)[1]
+    order = np.argsort(cell, kind='stable')
+    cells = np.split(order, np.flatnonzero(np.diff(cell[order])) + 1)
+    cells = [own for own in cells if len(own) >= MIN_IN_CELL]
+    if len(cells) < MIN_IN_CELL:
+        return None
+    faces = np.array([np.percentile(height[own], FACES) for own in cells])
+    middle, half = faces.mean(1), np.diff(faces)[:, 0]/2
+    usual = np.median(half)
+    even = np.abs(half - usual) <= EVEN*usual
+    if even.mean() < MIN_EVEN or 2*usual > bilayer_vox + FACE_SLACK_VOX:
+        return None
+    moved = [(own, np.full(len(own), m)) for own, m, good in zip(cells, middle, even) if good]
+    chosen, shift = (np.concatenate(part) for part in zip(*moved))
+    blocks = np.array_split(directions[chosen], max(1, len(chosen)//BLOCK))
+    surface = np.concatenate([star.process.mean(some) for some in blocks])
+    return star.ellipsoid.at(directions[chosen], surface + shift)
+
+
+def _between_leaflets(star, points, shape, settings, seed):
+    "The body that runs between the two leaflets of a bilayer, or None."
+    middle = wall_middle(star, points, settings.bilayer_vox) if settings.bilayer_vox else None
+    if middle is None:
+        return None
+    for fit in (fit_star, fit_round_star):
+        try:
+            body = fit(middle, settings, seed=seed)
+        except ValueError:
+            continue
+        if why_not_closed(body, middle, shape, settings) is None:
+            return StarBody(body, middle, 'both leaflets are labelled, and the surface runs between them')
+    return None
+
+
 def _second_try(star, points, shape, settings, seed, why_not):
-    "A body round a sphere, or without its folds; else why there is none."
+    "A body between two leaflets, round a sphere, or without its folds; else why there is none."
+    between = _between_leaflets(star, points, shape, settings, seed)
+    if between:
+        return between
     no_star = why_not_star(star, points, settings) is not None
     if no_star and outside_volume(star.mesh(ROUGH_EDGE_VOX).vertices, shape) > MIN_OUTSIDE_VOX:
         try:
