@@ -256,8 +256,8 @@ there. <span class="badge open">open</span> is a sheet, or too little of it was 
 <span class="badge refused">refused</span> got no surface; the reason stands beside it.</dd>
 <dt>Area, volume, ±</dt><dd>Measured on the fitted surface inside the volume. The ± is one standard deviation that
 follows from σ; it knows nothing of a wrong voxel size or a wrongly joined membrane.</dd>
-<dt>Shape score</dt><dd>How much the voxels of a membrane look like one sheet or one closed body, from 0 to 1. It is no
-probability, and no measure of the surface.</dd>
+<dt>Thickness</dt><dd>The distance of the two dark lines of the bilayer, from the densities along the surface, averaged
+over patches; empty where the missing wedge hides them, or something else is too near.</dd>
 <dt>Confidence</dt><dd>The probability that every join of fragments that made this membrane is right, from 0 to 1. It
 says nothing of the labels or of the surface.</dd>
 <dt>What to check first</dt><dd>Do the contours follow dark lines in every slice? Is one id one object? Is a wide band

@@ -510,7 +510,7 @@ def main_body(star:StarShape, # fitted to all of the points
     has_folds = kept.mean() > MIN_OWN and (height > PEEL_REACH_VOX).mean() < MAX_OUTSIDE
     return MainBody(star, kept if has_folds else None)
 
-# %% ../../nbs/6_surface/06f_star.ipynb #88351e7a
+# %% ../../nbs/6_surface/06f_star.ipynb #5b1e7c01
 MIN_THICKNESS_VOX = 4.          # third extent of a flat cloud from which a body that is no star may be tried
 
 
@@ -526,7 +526,7 @@ class StarBody:
     reason:str|None = None # why there is no such body
     no_star:bool = False # whether a body that is no star may be tried
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #5b1e7c02
 FACES = 10, 90                  # percentiles of the heights in a direction: the inner and the outer face of a wall
 FACE_SLACK_VOX = 2.             # faces lie so much farther apart than the middles of two leaflets
 MIN_IN_CELL = 8                 # voxels that show two faces
@@ -574,7 +574,7 @@ def _between_leaflets(star, points, shape, settings, seed):
             return StarBody(body, middle, 'both leaflets are labelled, and the surface runs between them')
     return None
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #88351e7a
 def _second_try(star, points, shape, settings, seed, why_not):
     "A body between two leaflets, round a sphere, or without its folds; else why there is none."
     between = _between_leaflets(star, points, shape, settings, seed)

@@ -12,7 +12,7 @@ from cryoseg.surface.checks import NotClosed
 from cryoseg.surface.settings import SurfaceSettings
 from cryoseg.surface.star import (
     bin_displacements, find_star_body, fit_round_star, fit_star, fit_star_surface, flatness_in_z, group_median,
-    label_noise, main_body, measure_star, outermost, smooth_measures, smoothness_prior, star_surface, with_note,
+    label_noise, main_body, measure_star, outermost, smooth_measures, smoothness_prior, star_surface, wall_middle, with_note,
 )
 
 EXACT = SurfaceSettings(label_sigma_vox=0., flat_sigma_vox=0., systematic_sigma_vox=0., degree=6, samples=8, edge_vox=4.)
@@ -207,3 +207,39 @@ def test_what_lies_outside_is_the_mean_of_two_fits(star, seen, monkeypatch, shif
     assert s.area_outside_vox2 == pytest.approx(np.mean(far, 0)[0]) and s.volume_outside_vox3 == pytest.approx(np.mean(far, 0)[1])
     sd = np.sqrt(variance + (far[0] - far[1])**2/4)
     assert (s.area_outside_sd_vox2, s.volume_outside_sd_vox3) == pytest.approx(tuple(sd))
+
+
+def leaflets(radius=30, half=5, shape=(80, 80, 80), low=0):
+    "Voxels of two lines, each two voxels thick, on both sides of a sphere; without those below `low`."
+    grid = np.indices(shape).reshape(3, -1).T.astype(float)
+    away = np.linalg.norm(grid - 39.5, axis=1) - radius
+    return grid[(np.abs(np.abs(away) - half) <= 1) & (np.abs(grid[:, 0] - 39.5) < 26) & (grid[:, 2] >= low)]
+
+
+@pytest.mark.parametrize('low', [0, 30])
+def test_a_surface_runs_between_two_leaflets(low):
+    "Ten voxels apart, as at 5 Å a voxel; whole, and cut by the edge of the volume."
+    points = leaflets(low=low) - [0, 0, low]
+    body = find_star_body(points, (80, 80, 80 - low), SurfaceSettings(bilayer_vox=14.))
+    surface = fit_star_surface(points, (80, 80, 80 - low), SurfaceSettings(bilayer_vox=14.))
+    middle = surface.vertices_vox[np.abs(surface.vertices_vox[:, 0] - 39.5) < 20]
+    radius = np.linalg.norm(middle - [39.5, 39.5, 39.5 - low], axis=1)
+    assert 'between them' in body.note and np.abs(radius - 30).mean() < .6 and 'leaflets' in surface.reason
+
+
+def test_two_membranes_are_no_leaflets():
+    "What is farther apart than a bilayer, and what has no size, gets no surface in a place where nothing is."
+    for settings in (SurfaceSettings(), SurfaceSettings(bilayer_vox=7.)):
+        body = find_star_body(leaflets(), (80, 80, 80), settings)
+        assert 'between' not in (body.note or '')
+        if body.star: assert np.abs(np.linalg.norm(body.star.mesh(2.).vertices - 39.5, axis=1).mean() - 30) > 3
+
+
+def test_one_line_and_a_filled_wall_have_no_middle():
+    "A wall of which both faces are seen in few directions is none; a filled one needs no help."
+    line = leaflets(half=0)
+    settings = SurfaceSettings(bilayer_vox=14.)
+    assert find_star_body(line, (80, 80, 80), settings).note is None
+    half_of_it = np.vstack([leaflets()[leaflets()[:, 1] < 30], line[line[:, 1] >= 30]])
+    star = fit_star(half_of_it)
+    assert wall_middle(star, half_of_it, 14.) is None
