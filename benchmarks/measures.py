@@ -1,9 +1,9 @@
 """Bilayer thickness against the truth, and how often the truth lies within the error bar: `python benchmarks/measures.py`.
 
 Random phantoms of 35 to 60 Å between the two leaflets, 5 to 10 Å a voxel, contrast to noise 0.7 to 2.5, each run as the command does:
-the net, membranes, surfaces, thickness. `surface_off_A` is the median
-of the mean distances of surfaces from the true middle of their bilayers. `--first 0 --count 12` are the phantoms on which the limits and the systematic error of
-`measure.settings` were chosen; the default ones chose nothing. Ten minutes on two cores.
+the net, membranes, surfaces, thickness. `surface_off_A` is the median of the mean distances of surfaces from the true middle of their
+bilayers. `--first 0 --count 12` are the phantoms on which the limits and the systematic error of `measure.settings` were chosen; the
+default ones chose nothing. Ten minutes on two cores.
 """
 import math
 import tempfile
@@ -29,19 +29,21 @@ from _tables import arguments, finish, print_table
 
 SIZE_A = 800., 1300., 1300.     # of each phantom
 VOXELS_A = 5., 7., 10.
+DEFOCI_UM = 2., 4.              # of phantoms with a contrast transfer function
+BLURRED = 10                    # phantoms of each
 CONTRASTS = math.sqrt(.5), 1., 1.5, 2.5
 NUMBERS = 'mean_error_A rms_error_A worst_A within_2_A within_2_sd median_sd_A patches_within_2_sd surface_off_A'.split()
 ON_BODY_A = 40.                 # mean distance of a surface from the body that it shows; else most of it shows none
 
 
-def settings_of(seed):
+def settings_of(seed, defocus_um=0.):
     "A random phantom."
     rng = np.random.default_rng(1000 + seed)
     size, separation, contrast = float(rng.choice(VOXELS_A)), float(rng.uniform(35, 60)), float(rng.choice(CONTRASTS))
     leaflet, core = float(rng.uniform(4, 8)), float(rng.choice([0., .2]))
     shape = tuple(round(side/size) for side in SIZE_A)
     return PhantomSettings(shape=shape, voxel_size_A=size, n_vesicles=4, leaflet_separation_A=separation, thickness_A=separation + 4*leaflet,
-                           cnr=contrast, n_ribosomes=2, radius_A=(150., 330.), double_gap_A=(130., 190.), core_density=core)
+                           cnr=contrast, n_ribosomes=2, radius_A=(150., 330.), double_gap_A=(130., 190.), core_density=core, defocus_um=defocus_um)
 
 
 def true_thickness(settings):
@@ -62,9 +64,10 @@ def known(voxels, size):
     return voxels*size if math.isfinite(voxels) else None
 
 
-def one(seed):
+def one(task):
     "The rows of a phantom, one a surface."
-    phantom = simulate_phantom(settings_of(seed), seed)
+    seed, defocus_um = task
+    phantom = simulate_phantom(settings_of(seed, defocus_um), seed)
     settings, size = phantom.settings, phantom.settings.voxel_size_A
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'labels.mrc'
@@ -107,11 +110,15 @@ def main():
     parser.add_argument('--count', type=int, default=40, help='phantoms')
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.count)
-    with shared_map(2) as share: rows = [row for rows in share(one, seeds) for row in rows]
+    with shared_map(2) as share:
+        rows = [row for rows in share(one, [(seed, 0.) for seed in seeds]) for row in rows]
+        blurred = {um: [row for rows in share(one, [(seed, um) for seed in seeds[:BLURRED]]) for row in rows] for um in DEFOCI_UM}
     groups = [('all', rows)]
     groups += [(f'{size:g} Å a voxel', [r for r in rows if r['voxel_A'] == size]) for size in VOXELS_A]
     groups += [(f'contrast to noise {cnr:.2g}', [r for r in rows if r['cnr'] == cnr]) for cnr in CONTRASTS]
-    tables = [('thickness of the bilayers of phantoms', [summary(name, some) for name, some in groups]), ('each membrane', rows)]
+    tables = [('thickness of the bilayers of phantoms', [summary(name, some) for name, some in groups]),
+              ('thickness with a contrast transfer function, phases flipped', [summary(f'defocus {um:g} µm', some) for um, some in blurred.items()]),
+              ('each membrane', rows)]
     for table in tables: print_table(*table)
     finish(tables, args.json)
 

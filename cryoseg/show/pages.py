@@ -258,6 +258,8 @@ there. <span class="badge open">open</span> is a sheet, or too little of it was 
 follows from σ; it knows nothing of a wrong voxel size or a wrongly joined membrane.</dd>
 <dt>Thickness</dt><dd>The distance of the two dark lines of the bilayer, from the densities along the surface, averaged
 over patches; empty where the missing wedge hides them, or something else is too near.</dd>
+<dt>Shape score</dt><dd>How much the voxels of a membrane look like one sheet or one closed body, from 0 to 1. It is no
+probability, and no measure of the surface.</dd>
 <dt>Confidence</dt><dd>The probability that every join of fragments that made this membrane is right, from 0 to 1. It
 says nothing of the labels or of the surface.</dd>
 <dt>What to check first</dt><dd>Do the contours follow dark lines in every slice? Is one id one object? Is a wide band
@@ -366,7 +368,7 @@ button:hover { background: #005c91; }
 # %% ../../nbs/8_show/08d2_pages.ipynb #9201c6be
 _STYLE_TABLES = """
 .scroll { overflow-x: auto; }
-.sortable td:last-child { min-width: 16em; }
+.sortable td:last-child { min-width: 14em; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 8px 10px 8px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { white-space: nowrap; }

@@ -454,7 +454,7 @@ def _membrane_heads(units):
     "The columns of the table of membranes."
     long, fine = units.long, units.fine
     return [Head('id'), Head('status'), Head('voxels'), Head('centre x, y, z', long), Head('area', f'{long}²'),
-            Head('volume', f'{long}³'), Head('thickness', fine), Head('mean σ', fine),
+            Head('volume', f'{long}³'), Head('thickness', fine), Head('mean σ', fine), Head('shape', '0–1'),
             Head('confidence', '0–1'), Head('remarks')]
 
 
@@ -506,7 +506,7 @@ def _membrane_cells(row, units):
             pages.number_cell(_in_long(row.area_A2, units, 2), _in_long(row.area_sd_A2, units, 2)),
             pages.number_cell(_in_long(row.volume_A3, units, 3), _in_long(row.volume_sd_A3, units, 3)),
             pages.number_cell(row.thickness_A, row.thickness_sd_A),
-            *(pages.number_cell(v, digits=2) for v in (row.mean_sigma_A, row.confidence)),
+            *(pages.number_cell(v, digits=2) for v in (row.mean_sigma_A, row.shape_score, row.confidence)),
             Cell(_remarks(row, units), row.reason)]
 
 # %% ../../nbs/8_show/08d_report.ipynb #9f0bbb8c
