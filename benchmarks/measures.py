@@ -42,6 +42,7 @@ def settings_of(seed, defocus_um=0.):
     size, separation, contrast = float(rng.choice(VOXELS_A)), float(rng.uniform(35, 60)), float(rng.choice(CONTRASTS))
     leaflet, core = float(rng.uniform(4, 8)), float(rng.choice([0., .2]))
     shape = tuple(round(side/size) for side in SIZE_A)
+    if defocus_um: contrast = min(contrast, 1.)         # the fringes of the transfer function leave no more
     return PhantomSettings(shape=shape, voxel_size_A=size, n_vesicles=4, leaflet_separation_A=separation, thickness_A=separation + 4*leaflet,
                            cnr=contrast, n_ribosomes=2, radius_A=(150., 330.), double_gap_A=(130., 190.), core_density=core, defocus_um=defocus_um)
 
