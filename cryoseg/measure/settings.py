@@ -30,7 +30,8 @@ class ThicknessSettings:
     min_reliable:float = setting(
         .25, 'A membrane of which less than this fraction of the patches is reliable has no thickness.', low=0, high=1)
     systematic_sigma_A:float = setting(
-        .25, 'Error of the thickness that the whole membrane shares.', unit='Å', low=0)
+        1.5, 'Error of the thickness that the whole membrane shares: the fringes of the contrast transfer function '
+             'move the leaflets; 0.25 Å where there are none.', unit='Å', low=0)
 
     def __post_init__(self):
         check_settings(self)
