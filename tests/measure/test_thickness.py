@@ -14,6 +14,7 @@ from cryoseg.phantom.phantom import simulate_phantom
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.result.records import Surface
 
+NO_FRINGES = ThicknessSettings(systematic_sigma_A=.25)
 SETTINGS = PhantomSettings(shape=(80, 110, 110), voxel_size_A=8., n_vesicles=1, radius_A=(220., 240.), kinds=('sphere',), kind_probabilities=(1.,), double=0.,
                            truncated=False, leaflet_separation_A=44., thickness_A=66., n_ribosomes=0, proteins_per_vesicle=(0, 0), cnr=1.)
 
@@ -29,7 +30,7 @@ def surface_of(phantom, outwards_vox=0., n=2500):
     return Surface(1, vertices, mesh.faces, np.full(len(vertices), .5), 'closed')
 
 
-def measured(data=None, membranes=None, labels=None, settings=ThicknessSettings(), surface=None):
+def measured(data=None, membranes=None, labels=None, settings=NO_FRINGES, surface=None):
     phantom = vesicle()
     data = phantom.tomogram.data if data is None else data
     neighbours = Neighbours(phantom.membranes if membranes is None else membranes, labels)
@@ -107,13 +108,13 @@ def test_the_scale_of_densities_and_of_voxels_changes_nothing():
     data = 250*vesicle().tomogram.data + 1000
     assert measured(data=data).average_vox == pytest.approx(one.average_vox, rel=1e-4)
     neighbours = Neighbours(vesicle().membranes)
-    settings = replace(ThicknessSettings(), patch_radius_A=100., reach_A=90.)
+    settings = replace(NO_FRINGES, patch_radius_A=100., reach_A=90.)
     again = measure_thickness(surface_of(vesicle()), data, neighbours, 8., settings)
     assert again.average_sd_vox == pytest.approx(one.average_sd_vox, rel=1e-2)
 
 
 def test_larger_patches_are_surer():
-    small, large = (measured(settings=ThicknessSettings(patch_radius_A=r)) for r in (60., 140.))
+    small, large = (measured(settings=replace(NO_FRINGES, patch_radius_A=r)) for r in (60., 140.))
     assert np.nanmedian(large.thickness_sd_vox) < .8*np.nanmedian(small.thickness_sd_vox)
 
 
@@ -136,6 +137,10 @@ def test_leaflets_that_run_together_are_less_sure():
         fit = fit_bilayer(profile, t, size, start.shape[0], .05, leaflet_sd=start.shape[0][2])
         sds.append(size*np.sqrt((.05*fit.response)@(.05*fit.response) + fit.prior_variance))
     assert sds[1] > 1.5*sds[0]
+
+
+def test_the_error_of_a_real_tomogram_has_that_of_the_fringes():
+    assert 8*measured(settings=ThicknessSettings()).average_sd_vox > 1.5 > 8*measured().average_sd_vox
 
 
 def test_nothing_to_measure():
