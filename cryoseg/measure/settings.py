@@ -17,9 +17,9 @@ class ThicknessSettings:
     measure:bool = setting(True, 'Whether the thickness of bilayers is measured, from the densities of the tomogram.')
     patch_radius_A:float = setting(
         100., 'Radius of the patches over which the density across a membrane is averaged: larger ones are surer, '
-              'smaller ones show more detail.', unit='Å', above=0, option='--patch-radius')
+              'smaller ones show more detail.', unit='Å', low=20, option='--patch-radius')
     reach_A:float = setting(
-        90., 'How far from the surface the density is looked at, to both sides.', unit='Å', above=0)
+        90., 'How far from the surface the density is looked at, to both sides.', unit='Å', low=60)
     max_beam:float = setting(
         .71, 'Where the normal has a larger component than this along the beam, the missing wedge has removed the '
              'leaflets, and nothing is measured: 0.71 is 45°.', above=0, high=1)

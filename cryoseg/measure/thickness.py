@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['CORE_OF_THICKNESS', 'GRID_THICKNESS_A', 'GRID_LEAFLET_A', 'GRID_MIDDLE_A', 'MIN_LEAFLET_VOX', 'LIMITS_A',
-           'WIDEST_LEAFLET_A', 'LEAFLET_SPREAD', 'CORE_SPREAD', 'MOST_EVALUATIONS', 'STEP_VOX', 'CLEAR_A', 'PROTEIN',
-           'SPLINE_MARGIN_VOX', 'CUBE_VOX', 'BIN_VOX', 'MOST_PAIRED', 'LEAST_LIKENESS', 'PATCHES_A_PLACE',
-           'FEW_PATCHES', 'MANY_PATCHES', 'FITTED_FREELY', 'SAME_SIDE', 'MIN_PROFILES', 'BETWEEN_KINDS_A',
-           'OUTLIER_SDS', 'OUTLIER_A', 'TO_SD', 'MIN_RELIABLE', 'MIN_SIGNAL', 'LOST', 'Bilayer', 'bilayer_density',
-           'start_fits', 'BilayerFit', 'fit_bilayer', 'Profiles', 'Neighbours', 'sample_profiles', 'Patch',
-           'likeness_by_distance', 'fit_patches', 'PatchValues', 'patch_values', 'unknown_thickness', 'ThicknessTask',
-           'thickness_of', 'measure_thickness']
+           'FARTHEST_A', 'WIDEST_LEAFLET_A', 'LEAFLET_SPREAD', 'CORE_SPREAD', 'MOST_EVALUATIONS', 'EVERY', 'OPPOSITE',
+           'STEP_VOX', 'CLEAR_A', 'PROTEIN', 'SPLINE_MARGIN_VOX', 'CUBE_VOX', 'BIN_VOX', 'MOST_PAIRED',
+           'LEAST_LIKENESS', 'PATCHES_A_PLACE', 'FEW_PATCHES', 'MANY_PATCHES', 'LEAST_COVER', 'FITTED_FREELY',
+           'SAME_SIDE', 'MIN_PROFILES', 'BETWEEN_KINDS_A', 'OUTLIER_SDS', 'OUTLIER_A', 'TO_SD', 'MIN_RELIABLE',
+           'MIN_SIGNAL', 'COARSEST_A', 'LOST', 'Bilayer', 'bilayer_density', 'start_fits', 'BilayerFit', 'fit_bilayer',
+           'Profiles', 'Neighbours', 'sample_profiles', 'Patch', 'likeness_by_distance', 'fit_patches', 'PatchValues',
+           'patch_values', 'unknown_thickness', 'ThicknessTask', 'thickness_of', 'measure_thickness']
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #df66ebac
 import math
@@ -80,6 +80,7 @@ GRID_LEAFLET_A = np.array([4., 6., 9.])
 GRID_MIDDLE_A = np.arange(-30., 31., 5.)        # a surface may run along one of the leaflets
 MIN_LEAFLET_VOX = .4                            # no line on a grid is sharper
 LIMITS_A = 15., 90.                             # of the thickness
+FARTHEST_A = 45.                                # may its middle be from the surface
 WIDEST_LEAFLET_A = 20.
 LEAFLET_SPREAD = .15                            # of the width of the leaflets, from patch to patch
 CORE_SPREAD = .3                                # of the amplitude of the tails, in units of the profile's range
@@ -124,7 +125,8 @@ class BilayerFit(NamedTuple):
     bilayer:Bilayer
     response:np.ndarray # (k,) change of the thickness for a change of each value of the profile
     leaflet_response:np.ndarray # (2,k) the same of the amplitudes of the outer and the inner leaflet
-    prior_variance:float # of the thickness: what the held numbers do not know, voxels²
+    prior_variance:float # of the thickness: what the priors leave open, voxels²
+    free:bool # False where the fit ended at a limit, or not at all
 
 
 class _Prior(NamedTuple):
@@ -147,11 +149,12 @@ def _held_derivatives(priors, n):
     return rows
 
 
-def _limits(t, voxel_size_A):
+def _limits(voxel_size_A):
     "Lowest and highest values of the parameters."
     thin, thick = np.array(LIMITS_A)/voxel_size_A
-    low = [t[0], thin, MIN_LEAFLET_VOX, -np.inf, -np.inf, -np.inf, -np.inf, -np.inf]
-    high = [t[-1], thick, WIDEST_LEAFLET_A/voxel_size_A, np.inf, np.inf, 0., 0., np.inf]
+    away = FARTHEST_A/voxel_size_A
+    low = [-away, thin, MIN_LEAFLET_VOX, -np.inf, -np.inf, -np.inf, -np.inf, -np.inf]
+    high = [away, thick, WIDEST_LEAFLET_A/voxel_size_A, np.inf, np.inf, 0., 0., np.inf]
     return np.array(low), np.array(high)
 
 
@@ -185,14 +188,17 @@ def fit_bilayer(profile:np.ndarray, # (k,) density, dark = low
     def derivatives(p):
         return np.vstack([_derivatives(p, t)/noise, held])
 
-    limits = _limits(t, voxel_size_A)
+    limits = _limits(voxel_size_A)
     start = _first_guess(shape, profile, t, scale, limits)
     fit = least_squares(residuals, start, derivatives, bounds=limits, x_scale=scale, max_nfev=MOST_EVALUATIONS)
     answer = np.linalg.pinv(derivatives(fit.x))
     response, prior_variance = answer[:, :len(t)]/noise, (answer[1, len(t):]**2).sum()
-    return BilayerFit(Bilayer(*fit.x.tolist()), response[1], response[5:7], float(prior_variance))
+    free = fit.status > 0 and not fit.active_mask.any()
+    return BilayerFit(Bilayer(*fit.x.tolist()), response[1], response[5:7], float(prior_variance), bool(free))
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #2ee02191
+EVERY = 4                       # vertices of which one is looked at for the other wall
+OPPOSITE = -.5                  # product of the normals of two walls that face each other
 STEP_VOX = .5                   # between the samples of a profile
 CLEAR_A = 60.                   # so near nothing else may be
 PROTEIN = 2                     # in the labels
@@ -214,6 +220,15 @@ class Profiles(NamedTuple):
 def _along(points, normals, t):
     "Places (n,k,3) along normals."
     return points[:, None] + t[:, None]*normals[:, None]
+
+
+def _other_wall(vertices, normals, used, reach):
+    "Whether the same membrane (n,) comes back within reach of used vertices: the other wall of a thin tube."
+    some = slice(None, None, EVERY)
+    near = cKDTree(vertices[some]).query_ball_point(vertices[used], reach)
+    facing = normals[some]
+    least = [(facing[own] @ normal).min(initial=1.) for own, normal in zip(near, normals[used])]
+    return np.array(least) < OPPOSITE
 
 
 def _inside(points, normals, reach, shape):
@@ -247,7 +262,11 @@ def _read_box(data, places):
     high = np.ceil(places.max((0, 1))).astype(int) + SPLINE_MARGIN_VOX + 1
     low, high = np.maximum(low, 0), np.minimum(high, data.shape)
     box = tuple(map(slice, low, high))
-    splines = spline_filter(np.asarray(data[box], np.float32), output=np.float32)
+    densities = np.array(data[box], np.float32)
+    known = np.isfinite(densities)
+    if not known.all():                     # a spline would carry it through the whole box
+        densities[~known] = np.median(densities[known]) if known.any() else 0
+    splines = spline_filter(densities, output=np.float32)
     at = np.moveaxis(places - low, -1, 0)
     return map_coordinates(splines, at.astype(np.float32), prefilter=False, mode='nearest')
 
@@ -276,7 +295,9 @@ def sample_profiles(surface:Surface, # with a mesh
     seen = np.abs(normals[:, 0]) <= settings.max_beam
     within = seen & _inside(vertices, normals, reach, data.shape)
     used = np.flatnonzero(within)
-    clear = _clear(vertices[used], normals[used], CLEAR_A/voxel_size_A, neighbours, surface.id)
+    near = CLEAR_A/voxel_size_A
+    clear = _clear(vertices[used], normals[used], near, neighbours, surface.id)
+    clear &= ~_other_wall(vertices, normals, used, near)
     kept = used[clear]
     lost = areas @ np.column_stack([~seen, seen & ~within]), areas[used[~clear]].sum()
     values = _read(data, vertices[kept], normals[kept], t) if len(kept) else np.zeros((0, len(t)))
@@ -318,7 +339,8 @@ def likeness_by_distance(patches:list, # of Patch
         bins = np.minimum(_distances(at, at), n_bins - 1)
         products += np.bincount(bins.ravel(), np.outer(influence, influence).ravel(), n_bins)
         counts += np.bincount(bins.ravel(), minlength=n_bins)
-    likeness = products/np.maximum(counts, 1)
+    there = np.flatnonzero(counts)          # a coarse mesh has no pairs at some distances
+    likeness = np.interp(np.arange(n_bins), there, products[there]/counts[there])
     likeness /= max(likeness[0], 1e-30)
     few = np.flatnonzero(likeness < LEAST_LIKENESS)
     likeness[few[0] if len(few) else n_bins:] = 0
@@ -327,12 +349,17 @@ def likeness_by_distance(patches:list, # of Patch
 
 def _variance(weights, points, likeness):
     "Variance of the weighted sum of influences of unit spread."
-    bins = np.minimum(_distances(points, points), len(likeness) - 1)
-    return float(max(weights @ likeness[bins] @ weights, 0.))
+    reach = BIN_VOX*np.count_nonzero(likeness)
+    a, b = cKDTree(points).query_pairs(reach, output_type='ndarray').T
+    bins = np.rint(np.linalg.norm(points[a] - points[b], axis=1)/BIN_VOX).astype(int)
+    shared = likeness[np.minimum(bins, len(likeness) - 1)]
+    total = (weights**2).sum() + 2*(weights[a]*weights[b]) @ shared
+    return float(max(total, 0.))
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #d43d5da8
 PATCHES_A_PLACE = 4             # that cover it
 FEW_PATCHES, MANY_PATCHES = 12, 100
+LEAST_COVER = 2.                # of a membrane for which so many are too few: every place has one
 FITTED_FREELY = 30              # patches from which the usual width of the leaflets is taken
 SAME_SIDE = .5                  # least product of two normals in one patch
 MIN_PROFILES = 20               # of a patch
@@ -341,8 +368,10 @@ MIN_PROFILES = 20               # of a patch
 def _members(profiles, radius):
     "For each of some places: its profile, and those round it."
     tree, whole = cKDTree(profiles.points), math.pi*radius**2
-    wanted = int(profiles.areas.sum()/whole*PATCHES_A_PLACE)
-    nodes = farthest_points(profiles.points, min(max(wanted, FEW_PATCHES), MANY_PATCHES, len(profiles.points)))
+    cover = profiles.areas.sum()/whole
+    most = max(MANY_PATCHES, int(LEAST_COVER*cover))
+    wanted = max(int(PATCHES_A_PLACE*cover), FEW_PATCHES)
+    nodes = farthest_points(profiles.points, min(wanted, most, len(profiles.points)))
     for node in nodes.tolist():
         near = np.array(tree.query_ball_point(profiles.points[node], radius))
         near = near[profiles.normals[near] @ profiles.normals[node] > SAME_SIDE]
@@ -422,7 +451,7 @@ def patch_values(patches:list, # of Patch
         signal[k] = _weaker_signal(patch, shared)
     sd = np.sqrt(variance + (settings.systematic_sigma_A/voxel_size_A)**2)
     tau = BETWEEN_KINDS_A/voxel_size_A
-    seen = np.array([patch.seen for patch in patches]) >= settings.min_seen
+    seen = np.array([patch.fit.free and patch.seen >= settings.min_seen for patch in patches])
     reliability = np.where(seen & (signal >= MIN_SIGNAL), tau**2/(tau**2 + sd**2), 0.)
     fits = [patch.fit.bilayer for patch in patches]
     thickness, middle = (np.array([getattr(fit, name) for fit in fits]) for name in ('thickness', 'middle'))
@@ -446,31 +475,30 @@ def _mean_variance(chosen, points, likeness):
         spread = math.sqrt(np.mean(patch.influence**2))
         weights[patch.members] += spread*patch.weights/len(chosen)
     own = np.flatnonzero(weights)
-    near = cKDTree(points[own]).query_pairs(BIN_VOX*np.count_nonzero(likeness), output_type='ndarray')
-    a, b = own[near].T
-    bins = np.rint(np.linalg.norm(points[a] - points[b], axis=1)/BIN_VOX).astype(int)
-    shared = likeness[np.minimum(bins, len(likeness) - 1)]
-    total = (weights**2).sum() + 2*(weights[a]*weights[b]) @ shared
     held = np.mean([patch.fit.prior_variance for patch in chosen])
-    return max(total, 0.) + held
+    return _variance(weights[own], points[own], likeness) + held
 
 
 def _scale_factor(thickness, variance):
     "By how much patches scatter more than their errors say, in standard deviations; at least 1."
     away = thickness - thickness.mean()
-    return math.sqrt(max(np.mean(away**2/np.maximum(variance, 1e-30)), 1.))
+    squares = (away**2/np.maximum(variance, 1e-30)).sum()
+    return math.sqrt(max(squares/(len(away) - 1), 1.))
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #05fcc3fa
-LOST = 'it lies flat, and the missing wedge hides its leaflets', 'its profile leaves the volume', \
-       'another membrane or a protein is within 60 Å'
+COARSEST_A = 16.                # voxels in which two leaflets can be told apart
+LOST = 'lies flat, where the missing wedge hides the leaflets', 'has a profile that leaves the volume', \
+       'has another membrane, its own other wall or a protein within 60 Å'
 
 
-def _why_not(lost, n_patches, n_reliable):
+def _why_not(profiles, n_patches, n_reliable):
     "Why there is no thickness, in words."
-    if n_patches == 0:
-        worst = int(np.argmax(lost))
-        return f'no place has a profile across it; of {lost[worst]:.0%} of the area {LOST[worst]}'
-    return f'two leaflets could be told apart at {n_reliable} of {n_patches} places'
+    if n_patches:
+        return f'two leaflets could be told apart at {n_reliable} of {n_patches} places'
+    if len(profiles.points) >= MIN_PROFILES:
+        return 'no place has enough profiles with two dark leaflets; larger patches may have (--patch-radius)'
+    worst = int(np.argmax(profiles.lost))
+    return f'too little of it can be used: {profiles.lost[worst]:.0%} of its area {LOST[worst]}'
 
 
 def unknown_thickness(n:int, # vertices
@@ -488,6 +516,8 @@ def _at_vertices(vertices, profiles, patches, values, radius):
     used = np.zeros(len(vertices), bool)
     used[profiles.vertices] = True
     known = used & (away <= radius) & (values.reliability[nearest] > 0)
+    facing = profiles.normals[[patch.node for patch in patches]][nearest[profiles.vertices]]
+    known[profiles.vertices] &= (facing*profiles.normals).sum(1) > 0
 
     def spread(each, elsewhere=np.nan):
         return np.where(known, each[nearest], elsewhere)
@@ -507,16 +537,19 @@ def thickness_of(task:ThicknessTask, # the profiles of a surface
                  )->Thickness: # at the vertices, and of the membrane
     "Fit the patches of a surface and average them."
     profiles, vertices, voxel_size_A, settings = task
+    if voxel_size_A > COARSEST_A:
+        words = f'voxels of {voxel_size_A:g} Å are too coarse to tell two leaflets apart ({COARSEST_A:g} Å at most)'
+        return unknown_thickness(len(vertices), words)
     patches = fit_patches(profiles, voxel_size_A, settings)
     if not patches:
-        return unknown_thickness(len(vertices), _why_not(profiles.lost, 0, 0))
+        return unknown_thickness(len(vertices), _why_not(profiles, 0, 0))
     radius = settings.patch_radius_A/voxel_size_A
     likeness = likeness_by_distance(patches, profiles.points, math.ceil(2*radius/BIN_VOX) + 1)
     values = patch_values(patches, profiles.points, likeness, voxel_size_A, settings)
     found = _at_vertices(vertices, profiles, patches, values, radius)
     good = _reliable(values, voxel_size_A, settings)
     if good.sum() < max(MIN_RELIABLE, settings.min_reliable*len(patches)):
-        return replace(found, reason=_why_not(profiles.lost, len(patches), int(good.sum())))
+        return replace(found, reason=_why_not(profiles, len(patches), int(good.sum())))
     chosen = [patch for patch, ok in zip(patches, good) if ok]
     variance = _mean_variance(chosen, profiles.points, likeness)
     systematic = settings.systematic_sigma_A/voxel_size_A

@@ -7,12 +7,13 @@ __all__ = ['FAR_SDS', 'FAR_VOX', 'STRAY_SDS', 'STRAY_VOX', 'CROWDED', 'STRAY_VOX
            'ICOSAHEDRON_EDGE', 'MESH_SPLITS', 'VOXELS_A_CELL', 'MIN_CELLS', 'IMPOSSIBLE_SDS', 'START', 'NOISE_LIMITS',
            'SIZE_MIN_VOX', 'DECAY_LIMITS', 'DECAY_MEAN', 'DECAY_LOG_SD', 'VAGUE_PART', 'SMOOTH_SPLITS',
            'MIN_OUTSIDE_VOX', 'ROUND_PENALTY', 'LAYER_CELLS', 'LAYER_QUANTILE', 'LAYER_DEPTH_VOX', 'PEEL_DEGREES',
-           'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX', 'ROUGH_EDGE_VOX', 'FACES', 'FACE_SLACK_VOX',
-           'MIN_IN_CELL', 'EVEN', 'MIN_EVEN', 'Displacements', 'group_median', 'near_group_median', 'bin_displacements',
-           'smoothness_prior', 'flatness_in_z', 'label_noise', 'Displacement', 'StarMesh', 'SampleMeshes', 'StarShape',
-           'Cells', 'fit_displacement', 'clean_cells', 'fit_star', 'Measures', 'smooth_measures', 'FittedMesh',
-           'StarMeasures', 'measure_star', 'fit_round_star', 'star_surface', 'MainBody', 'outermost', 'main_body',
-           'StarBody', 'wall_middle', 'find_star_body', 'fit_star_surface', 'with_note']
+           'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX', 'ROUGH_EDGE_VOX', 'TWO_FACES', 'FACES',
+           'FACE_SLACK_VOX', 'MIN_IN_CELL', 'EVEN', 'MIN_EVEN', 'Displacements', 'group_median', 'near_group_median',
+           'bin_displacements', 'smoothness_prior', 'flatness_in_z', 'label_noise', 'Displacement', 'StarMesh',
+           'SampleMeshes', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells', 'fit_star', 'Measures',
+           'smooth_measures', 'FittedMesh', 'StarMeasures', 'measure_star', 'fit_round_star', 'star_surface',
+           'MainBody', 'outermost', 'main_body', 'StarBody', 'wall_middle', 'find_star_body', 'fit_star_surface',
+           'with_note']
 
 # %% ../../nbs/6_surface/06f_star.ipynb #998d3fd8
 from collections.abc import Callable
@@ -527,6 +528,7 @@ class StarBody:
     no_star:bool = False # whether a body that is no star may be tried
 
 # %% ../../nbs/6_surface/06f_star.ipynb #5b1e7c02
+TWO_FACES = 'its labels have two faces, as of two leaflets; the surface runs between them'
 FACES = 10, 90                  # percentiles of the heights in a direction: the inner and the outer face of a wall
 FACE_SLACK_VOX = 2.             # faces lie so much farther apart than the middles of two leaflets
 MIN_IN_CELL = 8                 # voxels that show two faces
@@ -571,7 +573,7 @@ def _between_leaflets(star, points, shape, settings, seed):
         except ValueError:
             continue
         if why_not_closed(body, middle, shape, settings) is None:
-            return StarBody(body, middle, 'both leaflets are labelled, and the surface runs between them')
+            return StarBody(body, middle, TWO_FACES)
     return None
 
 # %% ../../nbs/6_surface/06f_star.ipynb #88351e7a

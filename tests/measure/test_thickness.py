@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from cryoseg.base.files import VolumeError
 from cryoseg.base.mesh import vertex_normals
 from cryoseg.measure import thickness
 from cryoseg.measure.settings import ThicknessSettings
@@ -86,7 +87,7 @@ def test_what_is_near_is_left_out():
     assert np.isnan(found.thickness_vox[from_middle > 14]).all() and np.isfinite(found.thickness_vox[from_middle < -5]).any()
     protein = np.where(phantom.labels == 1, 0, 2).astype(np.uint8)
     nothing = measured(labels=protein)
-    assert np.isnan(nothing.average_vox) and 'another membrane or a protein' in nothing.reason
+    assert np.isnan(nothing.average_vox) and 'another membrane' in nothing.reason
 
 
 def test_a_vesicle_at_the_edge_has_the_rest():
@@ -141,6 +142,60 @@ def test_leaflets_that_run_together_are_less_sure():
 
 def test_the_error_of_a_real_tomogram_has_that_of_the_fringes():
     assert 8*measured(settings=ThicknessSettings()).average_sd_vox > 1.5 > 8*measured().average_sd_vox
+
+
+def test_a_large_membrane_has_a_patch_at_every_place(monkeypatch):
+    monkeypatch.setattr(thickness, 'MANY_PATCHES', 12)
+    profiles = sample_profiles(surface_of(vesicle()), vesicle().tomogram.data, Neighbours(vesicle().membranes), 8., ThicknessSettings(patch_radius_A=60.))
+    patches = fit_patches(profiles, 8., ThicknessSettings(patch_radius_A=60.))
+    places = profiles.points[[p.node for p in patches]]
+    nearest = np.linalg.norm(profiles.points[:, None] - places, axis=2).min(1)
+    assert len(patches) > 12 and (nearest <= 60/8).mean() > .95
+
+
+def test_distances_without_pairs_do_not_cut_the_correlogram():
+    "On a coarse mesh no two profiles are near, and neighbours that err alike must not count as independent."
+    grid = 5.*np.stack(np.meshgrid(*2*[np.arange(20.)], [0.], indexing='ij'), -1).reshape(-1, 3)
+    slow = np.sin(grid[:, 0]/40)
+    patch = thickness.Patch(0, np.arange(400), np.full(400, 1/400), 1., None, slow - slow.mean(), None)
+    likeness = thickness.likeness_by_distance([patch], grid, 40)
+    assert likeness[2] > .9 and (likeness[:4] > .8).all()
+
+
+def test_the_other_wall_of_a_tube_is_no_leaflet():
+    mesh = vesicle().bodies[0].mesh(2500)
+    flat = (mesh.vertices - mesh.vertices.mean(0))*[1, .08, 1] + mesh.vertices.mean(0)      # walls 37 Å apart
+    found = measured(surface=Surface(1, flat, mesh.faces, np.full(len(flat), .5), 'closed'))
+    assert np.isnan(found.average_vox) and found.reason and np.isfinite(found.thickness_vox).mean() < .05
+
+
+@pytest.mark.parametrize('size', [20., 50., 200.])
+def test_coarse_voxels_are_refused(size):
+    found = measure_thickness(surface_of(vesicle()), vesicle().tomogram.data, Neighbours(vesicle().membranes), size)
+    assert np.isnan(found.average_vox) and 'too coarse' in found.reason
+
+
+def test_missing_densities_spoil_only_what_is_near():
+    data = vesicle().tomogram.data.copy()
+    data[tuple(np.round(vesicle().bodies[0].centre_vox).astype(int))] = np.nan
+    assert measured(data=data).average_vox == pytest.approx(measured().average_vox, rel=1e-6)
+
+
+def test_constant_densities_say_why():
+    found = measured(data=np.ones(SETTINGS.shape, np.float32))
+    assert np.isnan(found.average_vox) and 'two' in found.reason and 'lies flat' not in found.reason
+
+
+def test_a_fit_at_a_limit_does_not_count():
+    t = np.linspace(-9, 9, 37)
+    profile = -np.exp(-(t/1.)**2/2)             # one line
+    start = start_fits(profile[None], t, 10.)
+    assert not np.isfinite(start.misfit[0]) or not fit_bilayer(profile, t, 10., start.shape[0], .01, leaflet_sd=1.).free
+
+
+def test_settings_that_show_no_bilayer_are_refused():
+    for wrong in (dict(reach_A=10.), dict(patch_radius_A=5.)):
+        with pytest.raises(VolumeError, match='at least'): ThicknessSettings(**wrong)
 
 
 def test_nothing_to_measure():
