@@ -77,7 +77,7 @@ def _split_in_four(v, f):
 
 KEPT_SPHERES = 6 # of the finenesses that were asked for last; 10,242 vertices take 0.7 MB
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #70bf7e2a
 @lru_cache(KEPT_SPHERES)
 def _sphere_mesh(splits):
     "The mesh of the unit sphere, made once: every star-shaped body asks for the same few."

@@ -6,10 +6,10 @@
 __all__ = ['VOXEL_SIZES_A', 'POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'UNITS_A', 'LETTER_CODE', 'PER_VOXEL', 'MIN_PLURAL',
            'MEANING_PART', 'LABEL_MEANING', 'SLAB_BYTES', 'JUMP', 'SURE_JUMPS', 'SOME_JUMPS', 'FEWER', 'MAX_AT_ENDS',
            'END', 'MAX_TAIL', 'WRAPPED_BYTES', 'WRAPPED_SLICES', 'WRAPPED_PX', 'RANGE_PERCENTILES', 'RANGE_TO_SD',
-           'MIN_SKEWNESS', 'GROUND_FACTOR', 'MAX_SDS', 'SQUARE', 'EQUAL', 'check_voxel_size', 'Volume', 'RawVolume',
-           'voxel_edge', 'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange', 'check_voxels',
-           'chosen_slices', 'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'spread_slices', 'some_slices',
-           'wrapped_share', 'unwrapped', 'guess_polarity']
+           'MAD_TO_SD', 'MIN_SKEWNESS', 'GROUND_FACTOR', 'MAX_SDS', 'SQUARE', 'EQUAL', 'check_voxel_size', 'Volume',
+           'RawVolume', 'voxel_edge', 'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange',
+           'check_voxels', 'chosen_slices', 'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'spread_slices',
+           'some_slices', 'wrapped_share', 'unwrapped', 'guess_polarity']
 
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib
@@ -359,6 +359,7 @@ WRAPPED_SLICES = 16 # to look at
 WRAPPED_PX = 2**21 # of them, about
 RANGE_PERCENTILES = (5, 50, 95)
 RANGE_TO_SD = 1/3.29 # standard deviation of a Gaussian in the distance of its percentiles 5 and 95
+MAD_TO_SD = 1.4826              # standard deviation of a Gaussian over its median absolute deviation
 
 
 def _other_sign(data):

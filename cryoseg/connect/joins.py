@@ -308,7 +308,7 @@ def _costs_of(asked):
     "What `one_body_cost` says of each pair."
     return [one_body_cost(*pair, asked.scale, asked.seed) for pair in asked.pairs]
 
-
+# %% ../../nbs/5_connect/05c4_joins.ipynb #527406a0
 class _BodySearch:
     "Pieces while they are joined on bodies: what each has become, and the cost of each pair."
     def __init__(self, pieces, numbers, scale, seed, share):
@@ -327,15 +327,16 @@ class _BodySearch:
         away = np.linalg.norm(self.centres[others] - self.centres[i], axis=1)
         return others[away <= MAX_AWAY*np.maximum(self.extents[others], self.extents[i])].tolist()
 
-    def consider(self, rows):
-        "Note what pairs would cost, where they are possible at all; yields after each row of them."
+    def consider(self, rows, progress=None):
+        "Note what pairs would cost, where they are possible at all, row by row."
         rows = [self._allowed(row) for row in rows]
         found = self.share(_costs_of, map(self._asked, rows))
-        for row, costs in zip(rows, found):
+        for done, (row, costs) in enumerate(zip(rows, found), 1):
             for pair, cost in zip(row, costs):
                 if cost < 1:
                     self.costs[pair] = cost
-            yield
+            if progress:
+                progress(done, len(rows))
 
     def _allowed(self, row):
         "The pairs that nothing forbids."
@@ -367,8 +368,7 @@ class _BodySearch:
         pairs = [(i, k) for k in self.near(i, others)]
         firsts = range(0, len(pairs), PAIRS_SHARED)
         rows = [pairs[n:n + PAIRS_SHARED] for n in firsts]
-        for _ in self.consider(rows):
-            pass
+        self.consider(rows)
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #3b9b680b
 def _fits_same_place(search, one, other):
@@ -415,9 +415,7 @@ def join_on_bodies(pieces:list, # of Piece
     for n, i in enumerate(order):
         larger = search.near(i, order[:n])
         rows.append([(j, i) for j in larger])
-    for n, _ in enumerate(search.consider(rows), 1):
-        if progress:
-            progress(n, len(order))
+    search.consider(rows, progress)
     joins = []
     while search.costs:
         best = min(search.costs, key=search.costs.get)

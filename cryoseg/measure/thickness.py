@@ -5,17 +5,16 @@
 # %% auto #0
 __all__ = ['CORE_OF_THICKNESS', 'GRID_THICKNESS_A', 'GRID_LEAFLET_A', 'GRID_MIDDLE_A', 'MIN_LEAFLET_VOX', 'LIMITS_A',
            'FARTHEST_A', 'WIDEST_LEAFLET_A', 'LEAFLET_SPREAD', 'CORE_SPREAD', 'MOST_EVALUATIONS', 'EVERY', 'OPPOSITE',
-           'STEP_VOX', 'CLEAR_A', 'PROTEIN', 'SPLINE_MARGIN_VOX', 'CUBE_VOX', 'BIN_VOX', 'MOST_PAIRED',
-           'LEAST_LIKENESS', 'PATCHES_A_PLACE', 'FEW_PATCHES', 'MANY_PATCHES', 'LEAST_COVER', 'FITTED_FREELY',
-           'SAME_SIDE', 'MIN_PROFILES', 'BETWEEN_KINDS_A', 'OUTLIER_SDS', 'OUTLIER_A', 'TO_SD', 'MIN_RELIABLE',
-           'MIN_SIGNAL', 'COARSEST_A', 'LOST', 'Bilayer', 'bilayer_density', 'start_fits', 'BilayerFit', 'fit_bilayer',
-           'Profiles', 'Neighbours', 'sample_profiles', 'Patch', 'likeness_by_distance', 'fit_patches', 'PatchValues',
-           'patch_values', 'unknown_thickness', 'ThicknessTask', 'thickness_of', 'measure_thickness']
+           'STEP_VOX', 'CLEAR_A', 'SPLINE_MARGIN_VOX', 'CUBE_VOX', 'BIN_VOX', 'MOST_PAIRED', 'LEAST_LIKENESS',
+           'PATCHES_A_PLACE', 'FEW_PATCHES', 'MANY_PATCHES', 'LEAST_COVER', 'FITTED_FREELY', 'SAME_SIDE',
+           'MIN_PROFILES', 'BETWEEN_KINDS_A', 'OUTLIER_SDS', 'OUTLIER_A', 'MIN_RELIABLE', 'MIN_SIGNAL', 'COARSEST_A',
+           'LOST', 'Bilayer', 'bilayer_density', 'start_fits', 'BilayerFit', 'fit_bilayer', 'Profiles', 'Neighbours',
+           'sample_profiles', 'Patch', 'likeness_by_distance', 'fit_patches', 'PatchValues', 'patch_values',
+           'unknown_thickness', 'ThicknessTask', 'thickness_task', 'thickness_of', 'measure_thickness']
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #df66ebac
 import math
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +23,11 @@ from scipy.ndimage import spline_filter
 from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
 
+from ..base.volume import MAD_TO_SD
 from ..base.geometry import farthest_points
 from ..base.mesh import vertex_areas
 from ..base.mesh import vertex_normals
+from ..result.records import PROTEIN
 from ..result.records import Surface
 from ..result.records import Thickness
 from .settings import ThicknessSettings
@@ -101,6 +102,12 @@ def _grid(voxel_size_A):
     return grid
 
 
+def _linear_part(shape, t):
+    "What the density is linear in (k,4): a background, its slope, and two leaflets of given shape."
+    leaflets = _shapes(shape, t)[0][:2]
+    return np.column_stack([np.ones_like(t), t, *leaflets])
+
+# %% ../../nbs/7_measure/07b_thickness.ipynb #4144d442
 def start_fits(profiles:np.ndarray, # (n,k)
                t:np.ndarray, # (k,) voxels
                voxel_size_A:float, # Å
@@ -109,8 +116,7 @@ def start_fits(profiles:np.ndarray, # (n,k)
     best = _Start(np.zeros((len(profiles), 3)), np.full(len(profiles), np.inf))
     values = profiles.T - profiles.mean(1)
     for shape in _grid(voxel_size_A):
-        leaflets = _shapes(shape, t)[0][:2]
-        basis = np.column_stack([np.ones_like(t), t, *leaflets])
+        basis = _linear_part(shape, t)
         solved = np.linalg.pinv(basis) @ values
         misfit = ((values - basis @ solved)**2).sum(0)
         dark = (solved[2] < 0) & (solved[3] < 0)
@@ -160,13 +166,11 @@ def _limits(voxel_size_A):
 
 def _first_guess(shape, profile, t, scale, limits):
     "All parameters of a bilayer of given shape, inside the limits."
-    leaflets = _shapes(shape, t)[0][:2]
-    basis = np.column_stack([np.ones_like(t), t, *leaflets])
-    linear = np.linalg.lstsq(basis, profile, rcond=None)[0]
+    linear = np.linalg.lstsq(_linear_part(shape, t), profile, rcond=None)[0]
     inside = 1e-6*scale
     return np.clip(np.r_[shape, linear, 0.], limits[0] + inside, limits[1] - inside)
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #f22ca704
 def fit_bilayer(profile:np.ndarray, # (k,) density, dark = low
                 t:np.ndarray, # (k,) voxels
                 voxel_size_A:float, # Å
@@ -201,7 +205,6 @@ EVERY = 4                       # vertices of which one is looked at for the oth
 OPPOSITE = -.5                  # product of the normals of two walls that face each other
 STEP_VOX = .5                   # between the samples of a profile
 CLEAR_A = 60.                   # so near nothing else may be
-PROTEIN = 2                     # in the labels
 SPLINE_MARGIN_VOX = 8           # beyond the last sample: a cubic spline answers to so far a voxel, to a part in 30,000
 CUBE_VOX = 96                   # edge of the cubes of a volume that are read together
 
@@ -242,7 +245,7 @@ class Neighbours(NamedTuple):
     membranes:np.ndarray # (Z,Y,X) ids, 0 background
     labels:np.ndarray|None=None # (Z,Y,X) of which PROTEIN counts; None: none are known
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #8a801d1c
 def _clear(points, normals, reach, neighbours, id):
     "Whether no other membrane and no protein (n,) lies within reach of points."
     t = np.arange(-reach, reach + 1)
@@ -280,7 +283,7 @@ def _read(data, points, normals, t):
         values[some] = _read_box(data, _along(points[some], normals[some], t))
     return values
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #ea5ef319
 def sample_profiles(surface:Surface, # with a mesh
                     data:np.ndarray, # (Z,Y,X) densities, membranes dark
                     neighbours:Neighbours, # other membranes and proteins
@@ -346,7 +349,7 @@ def likeness_by_distance(patches:list, # of Patch
     likeness[few[0] if len(few) else n_bins:] = 0
     return likeness
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #d1237847
 def _variance(weights, points, likeness):
     "Variance of the weighted sum of influences of unit spread."
     reach = BIN_VOX*np.count_nonzero(likeness)
@@ -387,12 +390,7 @@ def _patch(node, members, fit, profiles, radius):
     leaflet_spread = (away @ fit.leaflet_response.T).std(0)
     return Patch(node, members, areas/areas.sum(), seen, fit, away @ fit.response, leaflet_spread)
 
-
-def _fit_place(means, shapes, t, voxel_size_A, noise, k, leaflet_sd=None):
-    "The bilayer of one of the mean profiles."
-    return fit_bilayer(means[k], t, voxel_size_A, shapes[k], noise, leaflet_sd)
-
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #f1fc6f76
 def fit_patches(profiles:Profiles, # of a surface
                 voxel_size_A:float, # Å
                 settings:ThicknessSettings=ThicknessSettings(), # radius of the patches
@@ -409,7 +407,10 @@ def fit_patches(profiles:Profiles, # of a surface
     if not len(known):
         return []
     noise = math.sqrt(max(np.median(start.misfit[known])/len(profiles.t), 1e-30))
-    fit = partial(_fit_place, means, start.shape, profiles.t, voxel_size_A, noise)
+
+    def fit(k, leaflet_sd=None):
+        return fit_bilayer(means[k], profiles.t, voxel_size_A, start.shape[k], noise, leaflet_sd)
+
     free = [fit(k).bilayer.leaflet_sd for k in known[:FITTED_FREELY].tolist()]
     usual = float(np.median(free))
     return [_patch(*places[k], fit(k, usual), profiles, radius) for k in known.tolist()]
@@ -417,7 +418,6 @@ def fit_patches(profiles:Profiles, # of a surface
 # %% ../../nbs/7_measure/07b_thickness.ipynb #3f22a98c
 BETWEEN_KINDS_A = 5.            # how much membranes of different kinds differ in thickness
 OUTLIER_SDS, OUTLIER_A = 4., .5     # a patch so far off the median of the others has caught something else
-TO_SD = 1.4826                  # from the median absolute deviation of a normal variable
 MIN_RELIABLE = 3                # patches
 MIN_SIGNAL = 4.                 # of the weaker leaflet, in standard deviations: the grid finds 3 in noise
 
@@ -457,14 +457,14 @@ def patch_values(patches:list, # of Patch
     thickness, middle = (np.array([getattr(fit, name) for fit in fits]) for name in ('thickness', 'middle'))
     return PatchValues(thickness, sd, middle, reliability)
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #e5ea9589
 def _reliable(values, voxel_size_A, settings):
     "Which patches count: reliable ones that are no outliers."
     good = values.reliability >= settings.min_reliability
     if not good.any():
         return good
     away = np.abs(values.thickness - np.median(values.thickness[good]))
-    spread = TO_SD*np.median(away[good])
+    spread = MAD_TO_SD*np.median(away[good])
     return good & (away <= OUTLIER_SDS*spread + OUTLIER_A/voxel_size_A)
 
 
@@ -511,12 +511,12 @@ def unknown_thickness(n:int, # vertices
 
 def _at_vertices(vertices, profiles, patches, values, radius):
     "The values of the nearest patch at each vertex, nan where none is near or the vertex has no profile."
-    places = profiles.points[[patch.node for patch in patches]]
-    away, nearest = cKDTree(places).query(vertices)
+    nodes = [patch.node for patch in patches]
+    away, nearest = cKDTree(profiles.points[nodes]).query(vertices)
     used = np.zeros(len(vertices), bool)
     used[profiles.vertices] = True
     known = used & (away <= radius) & (values.reliability[nearest] > 0)
-    facing = profiles.normals[[patch.node for patch in patches]][nearest[profiles.vertices]]
+    facing = profiles.normals[nodes][nearest[profiles.vertices]]
     known[profiles.vertices] &= (facing*profiles.normals).sum(1) > 0
 
     def spread(each, elsewhere=np.nan):
@@ -524,13 +524,24 @@ def _at_vertices(vertices, profiles, patches, values, radius):
 
     return Thickness(spread(values.thickness), spread(values.sd), spread(values.reliability, 0.), spread(values.middle))
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #d6fb3cb9
 class ThicknessTask(NamedTuple):
     "What the thickness of a surface is computed from."
     profiles:Profiles
     vertices:np.ndarray # (n,3) of the mesh, voxels
     voxel_size_A:float
     settings:ThicknessSettings
+
+
+def thickness_task(surface:Surface, # with a mesh
+                   data:np.ndarray, # (Z,Y,X) densities, membranes dark
+                   neighbours:Neighbours, # other membranes and proteins
+                   voxel_size_A:float, # Å
+                   settings:ThicknessSettings=ThicknessSettings(), # patches and limits
+                   )->ThicknessTask: # that another process can do
+    "Collect what the thickness of a surface is computed from; the volumes are not needed any more."
+    profiles = sample_profiles(surface, data, neighbours, voxel_size_A, settings)
+    return ThicknessTask(profiles, surface.vertices_vox, voxel_size_A, settings)
 
 
 def thickness_of(task:ThicknessTask, # the profiles of a surface
@@ -558,7 +569,7 @@ def thickness_of(task:ThicknessTask, # the profiles of a surface
                    average_sd_vox=math.hypot(scale*math.sqrt(variance), systematic),
                    average_offset_vox=float(np.median(values.middle[good])))
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #7bae7661
 def measure_thickness(surface:Surface, # with or without a mesh
                       data:np.ndarray, # (Z,Y,X) densities, membranes dark
                       neighbours:Neighbours, # other membranes and proteins
@@ -568,5 +579,4 @@ def measure_thickness(surface:Surface, # with or without a mesh
     "Measure the thickness of a bilayer along its surface, with its standard deviation and reliability."
     if not len(surface.faces):
         return unknown_thickness(len(surface.vertices_vox), 'it has no surface')
-    profiles = sample_profiles(surface, data, neighbours, voxel_size_A, settings)
-    return thickness_of(ThicknessTask(profiles, surface.vertices_vox, voxel_size_A, settings))
+    return thickness_of(thickness_task(surface, data, neighbours, voxel_size_A, settings))

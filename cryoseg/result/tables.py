@@ -217,7 +217,7 @@ def with_surface(membrane:Membrane, # as far as it is known
         mean_curvature_sd_per_A=_known(bend.average_sd_per_vox, 1/a) if bend else None,
         **_thickness(surface.thickness, a))
 
-
+# %% ../../nbs/9_result/09h_tables.ipynb #3e5be246
 def with_contour(membrane:Membrane, # as far as it is known
                  contour:Contour|None, # of the same id; None where none was asked for
                  volume:Volume, # of one slice
@@ -268,7 +268,7 @@ def write_contours(folder, # of a run
     write_rows(Path(folder)/'curves.csv', points, ContourPoint, known)
     write_rows(Path(folder)/'sections.csv', [section_of(c, volume) for c in contours], Section, known)
 
-
+# %% ../../nbs/9_result/09h_tables.ipynb #ed631816
 def _contour(section, points, volume):
     "The contour of a row of sections.csv and its points."
     a = volume.voxel_size_A

@@ -56,6 +56,8 @@ from .settings import OLD_OPTIONS
 from .settings import RunSettings
 from .settings import with_values
 from .options import COMMON
+
+# %% ../../nbs/2_run/02b_cli.ipynb #2bf69d85
 from .options import LOGGED
 from .options import build_settings
 from .options import checked_option

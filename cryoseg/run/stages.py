@@ -295,12 +295,10 @@ WORTH_SHARING = 200_000     # voxels of membranes; with fewer it takes longer to
 
 def _fit_all(tasks, workers, pool=None):
     "Fit membranes (FitTask), side by side where that is worth it or others help; their Fitted in order."
-    if pool is not None and len(tasks) > 1:
-        yield from pool.map(fit_membrane, tasks)
-        return
     from cryoseg.base.pool import shared_map
     n_voxels = sum(len(task.voxels) for task in tasks)
-    with shared_map(min(workers, len(tasks)) if n_voxels >= WORTH_SHARING else 1) as share:
+    helpers = pool.map if pool is not None and len(tasks) > 1 else None
+    with shared_map(min(workers, len(tasks)) if n_voxels >= WORTH_SHARING else 1, helpers) as share:
         yield from share(fit_membrane, tasks)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #32be8513
@@ -418,14 +416,12 @@ FEW_SURFACES = 10           # it takes longer to start processes than to measure
 def _thickness_tasks(job, surfaces):
     "What the thickness of each surface is computed from."
     from cryoseg.measure.thickness import Neighbours
-    from cryoseg.measure.thickness import ThicknessTask
-    from cryoseg.measure.thickness import sample_profiles
+    from cryoseg.measure.thickness import thickness_task
     neighbours, settings = Neighbours(job.membranes(), job.labels()), job.settings.thickness
     for s in surfaces:
-        profiles = sample_profiles(s, job.volume.data, neighbours, job.size_A, settings)
-        yield ThicknessTask(profiles, s.vertices_vox, job.size_A, settings)
+        yield thickness_task(s, job.volume.data, neighbours, job.size_A, settings)
 
-
+# %% ../../nbs/2_run/02a5_stages.ipynb #bf67c0aa
 def with_thickness(job:Job, # the run in the making
                    surfaces:list, # of Surface
                    progress:Callable|None=None, # called as progress(done, total)
@@ -454,16 +450,17 @@ def with_bilayer(job:Job)->SurfaceSettings: # of the run
         return settings
     return replace(settings, bilayer_vox=job.settings.connect.bilayer_A/size_A)
 
-
+# %% ../../nbs/2_run/02a5_stages.ipynb #8eecb2d2
 def surface_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
     "Fit every membrane; write the surfaces, their volumes and membranes.csv."
     volume, settings, rows = job.volume, job.settings, known_membranes(job)
-    fitted, measured = shares(job.tell('surface'), has_thickness(job))
+    measures = has_thickness(job)
+    fitted, measured = shares(job.tell('surface'), measures)
     with job.crew(fresh/CREW) as pool:
         surfaces = fit_surfaces(voxels_to_fit(job), with_bilayer(job), settings.seed, fitted, job.workers, pool)
-        if has_thickness(job):
+        if measures:
             surfaces = with_thickness(job, surfaces, measured, pool)
     by_id = {s.id: s for s in surfaces}
     found = {row.id: by_id.get(row.id) or refused_surface(row.id, 'no voxel of it is left') for row in rows}

@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from ..base.files import VolumeError
 from ..base.scratch import scratch_array
+from ..base.volume import MAD_TO_SD
 from ..base.volume import Volume
-from .outliers import MAD_TO_SD
 from .outliers import cleaned
 from .padding import Padding
 from .padding import blank_padding
@@ -164,7 +164,7 @@ def _smooth_slices(slices, common, padding, settings):
             out[z] = bilateral(out[z], settings.sigma_space_vox, settings.sigma_color, noise=1.)
     return out
 
-
+# %% ../../nbs/4_segment/04a_contrast.ipynb #ef317617
 def _equalize_slices(slices, padding, settings):
     "Equalize each slice in place, all between the same two intensities."
     valid = {z: padding.valid(z) for z in _sampled(len(slices))}

@@ -56,6 +56,8 @@ from .train import draw_crop
 from .engines import TorchEngine
 from .engines import use_bf16
 from .predict import net_scale
+
+# %% ../../nbs/4_segment/04i_match.ipynb #e80c9b64
 from .predict import resized
 from .predict import segment_slice
 from .predict import slices_with_image

@@ -161,6 +161,7 @@ No protein is marked.
 {% endfor %}
 </div>''')
 
+# %% ../../nbs/8_show/08d2_pages.ipynb #f079ead0
 WARNINGS = template('''<aside class="warn"><b>Please note</b><ul>
 {% for note in notes %}<li>{{ note }}</li>{% endfor %}
 </ul></aside>''')

@@ -36,6 +36,7 @@ from ..base.volume import Volume
 from ..base.volume import length_units
 from ..result.records import Contour
 from ..result.records import Membrane
+from ..result.records import PROTEIN
 from ..result.records import Surface
 from ..result.meshes import read_surface_ply
 from ..result.folder import FIRST_STAGE
@@ -53,12 +54,13 @@ from ..connect.merge import merge_runs
 from . import layers
 from . import pages
 from .pages import Cell
+
+# %% ../../nbs/8_show/08d_report.ipynb #2ab478fe
 from .pages import Head
 from .pages import Section
 from .pages import with_error
 from .slices import A_PER_NM
 from .slices import MEMBRANE_COLOR
-from .slices import PROTEIN
 from .slices import PROTEIN_COLOR
 from .slices import instance_colors
 from .slices import slab_limits
@@ -72,7 +74,7 @@ from .scene import snapshot_html
 # %% ../../nbs/8_show/08d_report.ipynb #f7f71081
 UNKNOWN_A = 0, 1        # voxel sizes that mean that the header did not say
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #60d5bab3
 @dataclass
 class RunFiles:
     "What a report needs of a run, and what was not there."
@@ -485,7 +487,7 @@ def _first_cells(id, status, n):
 
 MAX_OFFSET_A = 10.              # a surface farther from the middle of the bilayer runs along one of its leaflets
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #951e3d3a
 def _remarks(row, units):
     "What is peculiar about a membrane, in words."
     remarks = [row.reason]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ..base.volume import MAD_TO_SD
 from ..base.geometry import Ellipsoid
 from ..base.geometry import fibonacci_sphere
 from ..base.geometry import fit_ellipsoid
@@ -26,7 +27,6 @@ from ..result.records import Surface
 from .settings import SurfaceSettings
 from .gp import FeatureProcess
 from .gp import fit_features
-from .checks import MAD_TO_SD
 from .star import DECAY_LIMITS
 from .star import DECAY_LOG_SD
 from .star import DECAY_MEAN

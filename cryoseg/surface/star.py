@@ -9,8 +9,8 @@ __all__ = ['FAR_SDS', 'FAR_VOX', 'STRAY_SDS', 'STRAY_VOX', 'CROWDED', 'STRAY_VOX
            'MIN_OUTSIDE_VOX', 'ROUND_PENALTY', 'LAYER_CELLS', 'LAYER_QUANTILE', 'LAYER_DEPTH_VOX', 'PEEL_DEGREES',
            'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX', 'ROUGH_EDGE_VOX', 'TWO_FACES', 'FACES',
            'FACE_SLACK_VOX', 'MIN_IN_CELL', 'EVEN', 'MIN_EVEN', 'Displacements', 'group_median', 'near_group_median',
-           'bin_displacements', 'smoothness_prior', 'flatness_in_z', 'label_noise', 'Displacement', 'StarMesh',
-           'SampleMeshes', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells', 'fit_star', 'Measures',
+           'sphere_cells', 'bin_displacements', 'smoothness_prior', 'flatness_in_z', 'label_noise', 'Displacement',
+           'StarMesh', 'SampleMeshes', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells', 'fit_star', 'Measures',
            'smooth_measures', 'FittedMesh', 'StarMeasures', 'measure_star', 'fit_round_star', 'star_surface',
            'MainBody', 'outermost', 'main_body', 'StarBody', 'wall_middle', 'find_star_body', 'fit_star_surface',
            'with_note']
@@ -26,6 +26,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..base.compiled import compiled
+from ..base.volume import MAD_TO_SD
 from ..base.geometry import Ellipsoid
 from ..base.geometry import fibonacci_sphere
 from ..base.geometry import fit_ellipsoid
@@ -42,7 +43,6 @@ from ..result.records import Surface
 from .settings import SurfaceSettings
 from .gp import FeatureProcess
 from .gp import fit_features
-from .checks import MAD_TO_SD
 from .checks import NotClosed
 from .checks import cloud_extents
 from .checks import join_reasons
@@ -113,6 +113,13 @@ def near_group_median(values:np.ndarray, # (n,) voxels
     return off <= np.maximum(STRAY_SDS*MAD_TO_SD*spread, STRAY_VOX)[group]
 
 
+def sphere_cells(directions:np.ndarray, # (n,3) unit
+                 n_cells:int, # of the sphere, equal in size
+                 )->np.ndarray: # (n,) numbers
+    "In which of the cells of the sphere each direction lies."
+    return cKDTree(fibonacci_sphere(n_cells)).query(directions)[1]
+
+
 def bin_displacements(ellipsoid:Ellipsoid, # fitted to the points
                       points:np.ndarray, # (n,3) voxels
                       n_directions:int, # cells of the sphere
@@ -122,7 +129,7 @@ def bin_displacements(ellipsoid:Ellipsoid, # fitted to the points
     off = np.abs(distance - np.median(distance))
     near = off < max(FAR_SDS*MAD_TO_SD*np.median(off), FAR_VOX)
     directions, distance = directions[near], distance[near]
-    cell = cKDTree(fibonacci_sphere(n_directions)).query(directions)[1]
+    cell = sphere_cells(directions, n_directions)
     good = near_group_median(distance, cell, n_directions)
     directions, distance, cell = directions[good], distance[good], cell[good]
     counts = np.bincount(cell, minlength=n_directions)
@@ -483,7 +490,7 @@ def outermost(star:StarShape, # the fitted body
               )->np.ndarray: # (n,) bool
     "Mark the outer layer of voxels, direction by direction."
     height = star.distance(points)
-    cell = cKDTree(fibonacci_sphere(n_directions)).query(star.ellipsoid.directions(points))[1]
+    cell = sphere_cells(star.ellipsoid.directions(points), n_directions)
     order, counts = np.lexsort((height, cell)), np.bincount(cell, minlength=n_directions)
     first = np.cumsum(counts) - counts
     chosen = np.minimum(first + (LAYER_QUANTILE*counts).astype(int), len(height) - 1)
@@ -543,7 +550,7 @@ def wall_middle(star:StarShape, # fitted to all of the points
                 )->np.ndarray|None: # (m,3) places between the leaflets; None where there is no bilayer of two lines
     "Look for two leaflets that are labelled as lines of their own, at one distance everywhere, and for their middle."
     directions, height = star.ellipsoid.directions(points), star.distance(points)
-    cell = cKDTree(fibonacci_sphere(n_directions)).query(directions)[1]
+    cell = sphere_cells(directions, n_directions)
     order = np.argsort(cell, kind='stable')
     cells = np.split(order, np.flatnonzero(np.diff(cell[order])) + 1)
     cells = [own for own in cells if len(own) >= MIN_IN_CELL]
@@ -557,11 +564,10 @@ def wall_middle(star:StarShape, # fitted to all of the points
         return None
     moved = [(own, np.full(len(own), m)) for own, m, good in zip(cells, middle, even) if good]
     chosen, shift = (np.concatenate(part) for part in zip(*moved))
-    blocks = np.array_split(directions[chosen], max(1, len(chosen)//BLOCK))
-    surface = np.concatenate([star.process.mean(some) for some in blocks])
+    surface = star.ellipsoid.signed_distance(points[chosen]) - height[chosen]      # its displacement there
     return star.ellipsoid.at(directions[chosen], surface + shift)
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #327594f0
 def _between_leaflets(star, points, shape, settings, seed):
     "The body that runs between the two leaflets of a bilayer, or None."
     middle = wall_middle(star, points, settings.bilayer_vox) if settings.bilayer_vox else None
