@@ -16,6 +16,7 @@ from cryoseg.phantom.phantom import simulate_phantom, write_phantom
 from cryoseg.base.formats import read_volume
 from cryoseg.run.settings import RunSettings
 from cryoseg.run.labelling import write_labels
+from cryoseg.run.measures import write_meshes
 from cryoseg.run.stages import fit_surfaces, write_surfaces
 from _tables import arguments, finish, print_table
 
@@ -53,7 +54,7 @@ def measure(size, settings):
             'segment': lambda: write_labels(results['read'], RunSettings(), folder / 'labels.mrc'),
             'connect': lambda: find_membranes(read_volume(folder / 'labels.mrc').data, results['read'].voxel_size_A, workers=os.cpu_count()).membranes,
             'surface': lambda: fit_surfaces(results['connect'], workers=os.cpu_count()),
-            'write': lambda: write_surfaces(folder, results['surface'], results['read']),
+            'write': lambda: [write(folder, results['surface'], results['read']) for write in (write_surfaces, write_meshes)],
         }
         for name, stage in stages.items():
             with Watch() as watch: results[name] = stage()

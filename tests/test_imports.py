@@ -12,22 +12,22 @@ from notebooks import NBS, ROOT, notebooks
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
     'base': 'files register options limits scratch pool text spreadsheets chunks compiled distance counts volume colours mrc tiff arrays zarr amira formats '
-            'spacing geometry mesh metrics',
+            'spacing geometry mesh nearest metrics',
     'result': 'settings records tables meshes lock resources folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings padding outliers contrast noise motifs normalise weights unet scenes slabs train engines directions predict match',
     'connect': 'settings trace link merge pieces split joins candidates reasons instances membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
-    'measure': 'settings curvature thickness distances proteins evaluate',
-    'show': 'slices scene widgets layers pages report export',
-    'run': 'settings signals console terminal labelling blocks stages log workflow board cluster scale doctor summary options cli',
+    'measure': 'settings curvature middle thickness distances proteins evaluate groups',
+    'show': 'slices scene widgets layers pages found overview report export',
+    'run': 'settings signals console terminal labelling blocks stages measures log workflow summary board cluster scale doctor options command cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]
 PLAIN = 'base.files', 'base.register', 'base.options', 'base.text', 'base.limits'       # rooms that every settings room may use
-PRINTS = {'run.cli', 'run.terminal'}
+PRINTS = {'run.cli', 'run.command', 'run.terminal'}
 DRAWS = {room for room in ORDER if room.startswith('show.')}
-MESHES = {'phantom.phantom', 'base.mesh', 'result.meshes', *DRAWS}
+MESHES = {'phantom.phantom', 'base.mesh', 'base.nearest', 'result.meshes', *DRAWS}
 HEAVY = dict(matplotlib=DRAWS, k3d=DRAWS, trimesh=MESHES)     # package -> who may import it
 EXTRAS = {'notebook_requirements': DRAWS, 'zarr_requirements': {'base.zarr', 'base.formats'}, 'cluster_requirements': {'run.cluster'}}     # who may import what an extra brings
 MODULES = ['.'.join(p.relative_to(PACKAGE).with_suffix('').parts) for p in sorted(PACKAGE.glob('*/*.py')) if not p.stem.startswith('_')]

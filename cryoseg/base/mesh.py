@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LEAST_LENGTH', 'ON_PLANE', 'HALF', 'MAX_CORNERS', 'NUDGE', 'face_normals', 'vertex_normals', 'vertex_areas',
-           'mesh_area', 'mesh_volume', 'ball_diameter', 'face_edges', 'is_closed', 'largest_parts', 'PartialMesh',
-           'drop_unused_vertices', 'SplitMesh', 'split_mesh', 'ClippedMesh', 'clip_to_volume', 'area_and_volume',
-           'inside_mesh']
+           'mesh_area', 'mesh_volume', 'ball_diameter', 'sphericity', 'face_edges', 'is_closed', 'largest_parts',
+           'PartialMesh', 'drop_unused_vertices', 'SplitMesh', 'split_mesh', 'ClippedMesh', 'clip_to_volume',
+           'area_and_volume', 'inside_mesh']
 
 # %% ../../nbs/9_base/09e_mesh.ipynb #2514a937
 from typing import NamedTuple
@@ -69,6 +69,13 @@ def ball_diameter(volume:float|np.ndarray, # of a body
                   )->float|np.ndarray: # of the ball, the cube root of the volume's unit
     "Say how wide the ball of the same volume is."
     return np.cbrt(6*np.asarray(volume)/np.pi)
+
+
+def sphericity(area:float|np.ndarray, # of a closed body
+               volume:float|np.ndarray, # the unit of the area to the power 3/2
+               )->float|np.ndarray: # 1 for a ball, less for any other body
+    "Compare the area of the ball of the same volume with that of the body (Wadell 1935, 10.1086/624298)."
+    return np.pi*ball_diameter(volume)**2/np.asarray(area)
 
 # %% ../../nbs/9_base/09e_mesh.ipynb #43eeb6c1
 def face_edges(faces:np.ndarray, # (m,3)

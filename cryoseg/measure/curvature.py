@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CurvatureValues', 'Tangents', 'tangents', 'graph_curvature', 'monomials', 'Jets', 'fit_jets', 'rim_distance',
-           'mesh_jets', 'mesh_curvature', 'ParametricCurvature', 'directions_around', 'parametric_curvature',
-           'star_curvature', 'BendingStencil', 'bending_stencil', 'process_curvature', 'model_curvature',
-           'surface_curvature', 'measured']
+           'mesh_jets', 'mesh_curvature', 'ParametricCurvature', 'directions_around', 'parametric_curvature', 'Energy',
+           'energy_between', 'star_curvature', 'BendingStencil', 'bending_stencil', 'process_curvature',
+           'model_curvature', 'surface_curvature', 'measured']
 
 # %% ../../nbs/7_measure/07a_curvature.ipynb #5edec5c5
 from dataclasses import replace
@@ -23,6 +23,7 @@ from ..base.mesh import vertex_normals
 from ..result.records import Curvature
 from ..result.records import Surface
 from ..surface.settings import SurfaceSettings
+from ..surface.fit import with_spread
 from ..surface.gp import GaussianProcess
 from ..surface.star import StarShape
 
@@ -243,6 +244,21 @@ def _star_samples(star, directions, settings, seed):
     return parametric_curvature(_on_star(star, around, samples), star.ellipsoid.centre)
 
 # %% ../../nbs/7_measure/07a_curvature.ipynb #89dc399b
+class Energy(NamedTuple):
+    "A Willmore energy."
+    value:float # without unit; 4 pi for a sphere
+    sd:float
+
+
+def energy_between(fitted:float, # of the fitted surface: too smooth
+                   expected:float, # mean over posterior samples: too rough, for their prior is inflated
+                   spread:float, # its standard deviation over them
+                   )->Energy: # their middle
+    "The Willmore energy that a fit and its posterior allow. Which of the two is right is unknown: any place between."
+    half = (expected - fitted)/2
+    return Energy(float(fitted + half), float(np.hypot(spread, half/np.sqrt(3))))
+
+
 def star_curvature(star:StarShape, # what was fitted
                    vertices:np.ndarray, # (n,3) on it, voxels
                    faces:np.ndarray, # (m,3)
@@ -259,12 +275,16 @@ def star_curvature(star:StarShape, # what was fitted
     solid_angle = np.bincount(cell, weights=areas/best.area, minlength=len(nodes))      # of each cell
     weight = samples.area*solid_angle                   # the sample's own area of the cell
     averages = (weight*samples.mean).sum(1)/weight.sum(1)
+    energies = (weight*samples.mean**2).sum(1)
+    fitted = (areas*best.mean**2).sum()
+    willmore = energy_between(fitted, energies.mean(), energies.std())
     return Curvature(mean_per_vox=best.mean,
                      mean_sd_per_vox=samples.mean.std(0)[cell],
                      gaussian_per_vox2=best.gaussian,
                      gaussian_sd_per_vox2=samples.gaussian.std(0)[cell],
                      average_per_vox=float(np.average(best.mean, weights=areas)),
-                     average_sd_per_vox=float(np.std(averages)))
+                     average_sd_per_vox=float(np.std(averages)),
+                     willmore=willmore.value, willmore_sd=willmore.sd)
 
 # %% ../../nbs/7_measure/07a_curvature.ipynb #0e124720
 _MAX_NODES = 60                              # the covariance has 19 rows for each
@@ -326,6 +346,21 @@ def _average_sd(moves, weights, fraction):
     return float(np.sqrt(max(variance, 0)))
 
 # %% ../../nbs/7_measure/07a_curvature.ipynb #072212ad
+def _willmore(values, moves, weights, areas, nearest):
+    "The Willmore energy of a zero set; the squares of Gaussian variables have known mean and variance."
+    fitted = float((areas*values.mean**2).sum())
+    n = len(moves)
+    per_node = np.bincount(nearest, weights=areas, minlength=n)
+    pull = np.bincount(nearest, weights=areas*values.mean, minlength=n)
+    bend = -(_TRACE @ weights)/2
+    covariance = np.einsum('p,npmq,q->nm', bend, moves, bend, optimize=True)
+    weighted = per_node[:, None]*covariance
+    linear = 4*pull @ covariance @ pull
+    square = 2*np.einsum('nm,mn->', weighted, weighted)
+    variance = linear + square
+    return energy_between(fitted, fitted + np.trace(weighted), np.sqrt(max(variance, 0)))
+
+
 def _unknown_sd(values, areas):
     "Curvature without standard deviations, as of a mesh alone."
     nothing = np.full(len(areas), np.nan)
@@ -333,7 +368,9 @@ def _unknown_sd(values, areas):
     average = np.nan
     if known.any():
         average = float(np.average(values.mean[known], weights=areas[known]))
-    return Curvature(values.mean, nothing, values.gaussian, nothing, average)
+    bending = areas*values.mean**2
+    willmore = float(bending.sum())                     # nan where a part is not known
+    return Curvature(values.mean, nothing, values.gaussian, nothing, average, willmore=willmore)
 
 
 def process_curvature(process:GaussianProcess, # its zero set is meshed
@@ -359,10 +396,12 @@ def process_curvature(process:GaussianProcess, # its zero set is meshed
     gaussian_sd = _gaussian_sd(jets.second[nodes], covariance)
     area = np.where(known, areas, 0).sum()
     fraction = np.bincount(nearest[known], weights=areas[known], minlength=len(nodes))/area
+    willmore = _willmore(values, moves, weights, areas, nearest) if known.all() else Energy(np.nan, np.nan)
     return replace(_unknown_sd(values, areas),
                    mean_sd_per_vox=np.where(known, mean_sd[nearest], np.nan),
                    gaussian_sd_per_vox2=np.where(known, gaussian_sd[nearest], np.nan),
-                   average_sd_per_vox=_average_sd(moves, weights, fraction))
+                   average_sd_per_vox=_average_sd(moves, weights, fraction),
+                   willmore=willmore.value, willmore_sd=willmore.sd)
 
 # %% ../../nbs/7_measure/07a_curvature.ipynb #009bf34a
 @singledispatch
@@ -403,4 +442,5 @@ def measured(surface:Surface, # with or without a mesh
     "Measure the curvature of a surface; one without a mesh stays as it is."
     if not len(surface.faces):
         return surface
+    surface = surface if surface.spread else with_spread(surface, settings, seed)
     return replace(surface, curvature=surface_curvature(surface, settings, seed), model=None)

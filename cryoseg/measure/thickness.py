@@ -21,13 +21,18 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 from scipy.ndimage import spline_filter
 from scipy.optimize import least_squares
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from ..base.volume import MAD_TO_SD
 from ..base.geometry import farthest_points
 from ..base.mesh import vertex_areas
 from ..base.mesh import vertex_normals
+from .middle import MIDDLE_SIGMA_A
+from .middle import Seen
+from .middle import samples_of_middle
 from ..result.records import PROTEIN
+from ..result.records import Spread
 from ..result.records import Surface
 from ..result.records import Thickness
 from .settings import ThicknessSettings
@@ -130,6 +135,7 @@ class BilayerFit(NamedTuple):
     "A fitted bilayer, and how its thickness answers to the profile."
     bilayer:Bilayer
     response:np.ndarray # (k,) change of the thickness for a change of each value of the profile
+    middle_response:np.ndarray # (k,) the same of the middle
     leaflet_response:np.ndarray # (2,k) the same of the amplitudes of the outer and the inner leaflet
     prior_variance:float # of the thickness: what the priors leave open, voxels²
     free:bool # False where the fit ended at a limit, or not at all
@@ -198,7 +204,8 @@ def fit_bilayer(profile:np.ndarray, # (k,) density, dark = low
     answer = np.linalg.pinv(derivatives(fit.x))
     response, prior_variance = answer[:, :len(t)]/noise, (answer[1, len(t):]**2).sum()
     free = fit.status > 0 and not fit.active_mask.any()
-    return BilayerFit(Bilayer(*fit.x.tolist()), response[1], response[5:7], float(prior_variance), bool(free))
+    bilayer = Bilayer(*fit.x.tolist())
+    return BilayerFit(bilayer, response[1], response[0], response[5:7], float(prior_variance), bool(free))
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #2ee02191
 EVERY = 4                       # vertices of which one is looked at for the other wall
@@ -320,7 +327,8 @@ class Patch(NamedTuple):
     seen:float # of the patch that has profiles, 0..1
     fit:BilayerFit
     influence:np.ndarray # (m,) of each on the thickness, voxels
-    leaflet_spread:np.ndarray # (2,) standard deviation of their influences on the two amplitudes
+    middle_spread:float # standard deviation of their influences on the middle, voxels
+    leaflet_spread:np.ndarray # (2,) the same on the two amplitudes
 
 
 def _distances(a, b):
@@ -388,7 +396,8 @@ def _patch(node, members, fit, profiles, radius):
     away = profiles.values[members] - bilayer_density(fit.bilayer, profiles.t)
     seen = min(areas.sum()/(math.pi*radius**2), 1.)
     leaflet_spread = (away @ fit.leaflet_response.T).std(0)
-    return Patch(node, members, areas/areas.sum(), seen, fit, away @ fit.response, leaflet_spread)
+    middle_spread = float((away @ fit.middle_response).std())
+    return Patch(node, members, areas/areas.sum(), seen, fit, away @ fit.response, middle_spread, leaflet_spread)
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #f1fc6f76
 def fit_patches(profiles:Profiles, # of a surface
@@ -427,6 +436,7 @@ class PatchValues(NamedTuple):
     thickness:np.ndarray # (n,) voxels
     sd:np.ndarray # (n,) voxels
     middle:np.ndarray # (n,) of the bilayer, from the surface, voxels
+    middle_sd:np.ndarray # (n,) voxels
     reliability:np.ndarray # (n,) 0..1
 
 
@@ -444,18 +454,19 @@ def patch_values(patches:list, # of Patch
                  settings:ThicknessSettings=ThicknessSettings(), # what a patch must have
                  )->PatchValues: # one a patch
     "Thickness of each patch, its standard deviation and reliability."
-    variance, signal = np.zeros(len(patches)), np.zeros(len(patches))
+    variance, signal, middle_sd = np.zeros((3, len(patches)))
     for k, patch in enumerate(patches):
         shared = _variance(patch.weights, points[patch.members], likeness)
         variance[k] = np.mean(patch.influence**2)*shared + patch.fit.prior_variance
         signal[k] = _weaker_signal(patch, shared)
+        middle_sd[k] = patch.middle_spread*math.sqrt(shared)
     sd = np.sqrt(variance + (settings.systematic_sigma_A/voxel_size_A)**2)
     tau = BETWEEN_KINDS_A/voxel_size_A
     seen = np.array([patch.fit.free and patch.seen >= settings.min_seen for patch in patches])
     reliability = np.where(seen & (signal >= MIN_SIGNAL), tau**2/(tau**2 + sd**2), 0.)
     fits = [patch.fit.bilayer for patch in patches]
     thickness, middle = (np.array([getattr(fit, name) for fit in fits]) for name in ('thickness', 'middle'))
-    return PatchValues(thickness, sd, middle, reliability)
+    return PatchValues(thickness, sd, middle, middle_sd, reliability)
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #e5ea9589
 def _reliable(values, voxel_size_A, settings):
@@ -531,6 +542,24 @@ class ThicknessTask(NamedTuple):
     vertices:np.ndarray # (n,3) of the mesh, voxels
     voxel_size_A:float
     settings:ThicknessSettings
+    spread:Spread|None = None # of the surface
+    seed:int = 0 # of samples
+
+
+def _bilayer_of(task, patches, values, good):
+    "Samples of the middle of the bilayer from the patches that count."
+    chosen = np.flatnonzero(good)
+    members = [patches[k].members for k in chosen]
+    counts = [len(own) for own in members]
+    weights = np.concatenate([patches[k].weights for k in chosen])
+    shape = len(chosen), len(task.profiles.points)
+    ends = np.r_[0, np.cumsum(counts)]
+    means = csr_array((weights, np.concatenate(members), ends), shape=shape)
+    nodes = [patches[k].node for k in chosen]
+    seen = Seen(task.profiles.points, means, task.profiles.points[nodes], task.profiles.normals[nodes],
+                values.middle[chosen], values.middle_sd[chosen])
+    radius, systematic = (x/task.voxel_size_A for x in (task.settings.patch_radius_A, MIDDLE_SIGMA_A))
+    return samples_of_middle(task.spread, seen, radius, systematic, np.random.default_rng(task.seed))
 
 
 def thickness_task(surface:Surface, # with a mesh
@@ -541,13 +570,13 @@ def thickness_task(surface:Surface, # with a mesh
                    )->ThicknessTask: # that another process can do
     "Collect what the thickness of a surface is computed from; the volumes are not needed any more."
     profiles = sample_profiles(surface, data, neighbours, voxel_size_A, settings)
-    return ThicknessTask(profiles, surface.vertices_vox, voxel_size_A, settings)
+    return ThicknessTask(profiles, surface.vertices_vox, voxel_size_A, settings, surface.spread, surface.id)
 
 
 def thickness_of(task:ThicknessTask, # the profiles of a surface
                  )->Thickness: # at the vertices, and of the membrane
     "Fit the patches of a surface and average them."
-    profiles, vertices, voxel_size_A, settings = task
+    profiles, vertices, voxel_size_A, settings = task[:4]
     if voxel_size_A > COARSEST_A:
         words = f'voxels of {voxel_size_A:g} Å are too coarse to tell two leaflets apart ({COARSEST_A:g} Å at most)'
         return unknown_thickness(len(vertices), words)
@@ -565,7 +594,8 @@ def thickness_of(task:ThicknessTask, # the profiles of a surface
     variance = _mean_variance(chosen, profiles.points, likeness)
     systematic = settings.systematic_sigma_A/voxel_size_A
     scale = _scale_factor(values.thickness[good], values.sd[good]**2 - systematic**2)
-    return replace(found, average_vox=float(values.thickness[good].mean()),
+    bilayer = None if task.spread is None else _bilayer_of(task, patches, values, good)
+    return replace(found, bilayer=bilayer, average_vox=float(values.thickness[good].mean()),
                    average_sd_vox=math.hypot(scale*math.sqrt(variance), systematic),
                    average_offset_vox=float(np.median(values.middle[good])))
 

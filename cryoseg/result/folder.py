@@ -55,7 +55,7 @@ from .settings import InputSettings
 
 # %% ../../nbs/9_result/09j_folder.ipynb #87c660aa
 FORMAT = 2                  # of run.toml; folders of another format are refused with one line
-STAGE_NAMES = 'segment', 'connect', 'contours', 'surface'       # of a whole run, in order
+STAGE_NAMES = 'segment', 'connect', 'contours', 'surface', 'measure'    # of a whole run, in order
 FIRST_STAGE = dict(tomogram='segment', labels='connect', membranes='contours')      # by what the input is
 DIGEST_DIGITS = 16          # hexadecimal digits of a checksum that are kept
 BLOCK_BYTES = 1 << 22       # read at a time
@@ -64,7 +64,8 @@ PLAIN_NAME = re.compile(r'[\w.-]{1,100}', re.ASCII)      # of a file that a run 
 
 
 # of a folder that a run writes; the rest is the user's
-OWN_FILES = {'surfaces': re.compile(rf'membrane_\d{{4,}}\.({"|".join(MESH_FORMATS)})')}
+OWN_FILES = {'surfaces': re.compile(rf'membrane_\d{{4,}}\.({"|".join(MESH_FORMATS)})'),
+             'fits': re.compile(r'membrane_\d{4,}\.npz')}
 
 
 def _files_in(folder):

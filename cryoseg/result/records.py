@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MEMBRANE', 'PROTEIN', 'Fragment', 'Link', 'Membrane', 'Dropped', 'NewNumber', 'Edit', 'Connection', 'moved',
-           'Contour', 'Curvature', 'Thickness', 'SurfaceModel', 'Surface', 'refused_surface', 'Section', 'ContourPoint']
+           'Contour', 'Curvature', 'Thickness', 'Proximity', 'SurfaceModel', 'Spread', 'Surface', 'refused_surface',
+           'Distance', 'Protein', 'Section', 'ContourPoint']
 
 # %% ../../nbs/9_result/09g1_records.ipynb #121c38ff
 from dataclasses import dataclass, field, replace
@@ -101,6 +102,21 @@ class Membrane:
     thickness_sd_A:float|None = None
     thickness_reason:str = '' # why it is not known
     bilayer_offset_A:float|None = None # of the middle of the bilayer from the surface, outwards
+    sphericity:float|None = None # area of the ball of its volume over its own area, 1 for a ball; of closed ones
+    sphericity_sd:float|None = None
+    willmore:float|None = None # area integral of the squared mean curvature; 4 pi for a sphere
+    willmore_sd:float|None = None
+    nearest_membrane:int|None = None # id of the membrane that comes nearest
+    nearest_distance_A:float|None = None # least distance of the two mid-surfaces
+    nearest_distance_sd_A:float|None = None
+    n_proteins:int|None = None # particles that stand on it; None where proteins are not labelled
+    proteins_outside:int|None = None
+    proteins_inside:int|None = None
+    protein_density_per_um2:float|None = None # on its area inside the volume
+    protein_density_sd_per_um2:float|None = None # of counting
+    protein_spacing_A:float|None = None # mean distance of nearest neighbours along it, on the side with more of them
+    random_spacing_A:float|None = None # the same of as many places strewn at random
+    random_spacing_sd_A:float|None = None # from one random placement to another
 
 # %% ../../nbs/9_result/09g1_records.ipynb #4ea7e0e3
 @dataclass(frozen=True)
@@ -209,6 +225,8 @@ class Curvature:
     gaussian_sd_per_vox2:np.ndarray # (n,)
     average_per_vox:float = np.nan # area mean of the mean curvature
     average_sd_per_vox:float = np.nan
+    willmore:float = np.nan # area integral of the squared mean curvature, without unit; 4 pi for a sphere
+    willmore_sd:float = np.nan
 
     def in_A(self,
              voxel_size_A:float, # Å
@@ -232,6 +250,7 @@ class Thickness:
     average_sd_vox:float = np.nan
     average_offset_vox:float = np.nan # median of the reliable patches
     reason:str = '' # why there is no average
+    bilayer:'Spread|None' = None # samples of where the middle of the bilayer lies, seen from the surface
 
     def in_A(self,
              voxel_size_A:float, # Å
@@ -241,6 +260,22 @@ class Thickness:
                     thickness_sd_A=self.thickness_sd_vox*voxel_size_A,
                     thickness_reliability=self.reliability,
                     bilayer_offset_A=self.offset_vox*voxel_size_A)
+
+
+@dataclass(frozen=True)
+class Proximity:
+    "The nearest other membrane at every vertex of a surface; nan, and id 0, where none is within reach."
+    distance_vox:np.ndarray # (n,) of the two mid-surfaces
+    distance_sd_vox:np.ndarray # (n,) nan where a posterior is not at hand
+    nearest_id:np.ndarray # (n,) int
+
+    def in_A(self,
+             voxel_size_A:float, # Å
+             )->dict: # name with unit: (n,) values, as vertex properties of mesh files
+        "The values at the vertices, in Å."
+        return dict(distance_A=self.distance_vox*voxel_size_A,
+                    distance_sd_A=self.distance_sd_vox*voxel_size_A,
+                    nearest_membrane=self.nearest_id)
 
 # %% ../../nbs/9_result/09g1_records.ipynb #f6a8eee5
 class SurfaceModel(Protocol):
@@ -255,6 +290,14 @@ class SurfaceModel(Protocol):
         "The curvature of the surface and its standard deviation."
 
 # %% ../../nbs/9_result/09g1_records.ipynb #68846e00
+@dataclass(frozen=True)
+class Spread:
+    "Samples of the posterior of a surface, at some of its vertices."
+    nodes_vox:np.ndarray # (m,3) z,y,x
+    normals:np.ndarray # (m,3) unit, outwards
+    moves_vox:np.ndarray # (k,m) how far each of k samples lies from the mesh there, along the normal outwards
+
+
 @dataclass(frozen=True)
 class Surface:
     "One fitted membrane. Faces are outwards when coordinates are taken in the order z, y, x."
@@ -276,9 +319,13 @@ class Surface:
     volume_outside_sd_vox3:float = np.nan
     diameter_vox:float = np.nan # of the ball of the whole body's volume; nan where it cannot be told
     diameter_sd_vox:float = np.nan
+    sphericity:float = np.nan # area of the ball of its volume over its own area; nan unless it is closed
+    sphericity_sd:float = np.nan
     model:SurfaceModel|None = None # what was fitted
     curvature:Curvature|None = None # once it is measured
-    thickness:Thickness|None = None # the same
+    spread:Spread|None = None # samples of the posterior
+    thickness:Thickness|None = None # once it is measured
+    proximity:Proximity|None = None # the same
 
     def __repr__(self):
         size = f'{len(self.vertices_vox)} vertices, {len(self.faces)} faces'
@@ -294,6 +341,50 @@ def refused_surface(id:int, # of the membrane
     return Surface(id, nothing, nothing.astype(int), np.zeros(0), 'refused', reason, n_points=n_points)
 
 # %% ../../nbs/9_result/09g1_records.ipynb #e4db324f
+@dataclass(frozen=True)
+class Distance:
+    "Two membranes within reach of each other; a row of distances.csv. Distances are those of the mid-surfaces."
+    membrane_a:int
+    membrane_b:int # the larger id
+    relation:str # apart, inside (b lies in a), around (a lies in b), or crossing
+    distance_A:float|None = None # where they come nearest
+    distance_sd_A:float|None = None # None where the posterior of a surface is not at hand
+    x_A:float|None = None # the middle of that place
+    y_A:float|None = None
+    z_A:float|None = None
+    median_distance_A:float|None = None # over the area that is within reach
+    median_distance_sd_A:float|None = None
+    near_area_A2:float|None = None # the mean of both sides
+    contact_area_A2:float|None = None # of what is nearer than the contact distance
+    contact_area_sd_A2:float|None = None
+
+
+@dataclass(frozen=True)
+class Protein:
+    "A particle of label 2; a row of proteins.csv."
+    protein_id:int # from 1
+    status:str # attached, free or large
+    reason:str = '' # why it does not count
+    x_A:float|None = None # the centre of its voxels
+    y_A:float|None = None
+    z_A:float|None = None
+    centre_sd_A:float|None = None # along each axis
+    n_voxels:int = 0
+    diameter_A:float|None = None # of the ball of its volume
+    membrane_id:int = 0 # that it is nearest to; 0 = none
+    side:str = '' # outside or inside of that membrane
+    height_A:float|None = None # of the centre over the middle of the bilayer
+    height_sd_A:float|None = None
+    foot_x_A:float|None = None # the nearest place of the membrane
+    foot_y_A:float|None = None
+    foot_z_A:float|None = None
+    normal_x:float|None = None # unit, from the membrane towards the particle
+    normal_y:float|None = None
+    normal_z:float|None = None
+    normal_sd_deg:float|None = None
+    spacing_A:float|None = None # distance of the nearest other one on the same side, along the membrane
+
+
 @dataclass(frozen=True)
 class Section:
     "A contour; a row of sections.csv."

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DIGITS', 'PLACE', 'FAR', 'DECIMALS', 'IN_VOXELS', 'columns', 'to_cell', 'from_cell', 'in_voxels', 'write_rows',
-           'rounded', 'voxels_to_A', 'read_rows', 'with_surface', 'with_contour', 'section_of', 'points_of',
-           'write_contours', 'read_contours']
+           'rounded', 'voxels_to_A', 'read_rows', 'with_thickness', 'with_distances', 'with_surface', 'with_contour',
+           'section_of', 'points_of', 'write_contours', 'read_contours']
 
 # %% ../../nbs/9_result/09h_tables.ipynb #0bfaa66f
 import csv
@@ -33,6 +33,7 @@ from .records import Contour
 from .records import ContourPoint
 from .records import Membrane
 from .records import Section
+from .records import Thickness
 from .records import Surface
 
 # %% ../../nbs/9_result/09h_tables.ipynb #e79b37df
@@ -185,12 +186,34 @@ def _known(value, scale):
     return float(value)*scale if np.isfinite(value) else None
 
 
-def _thickness(found, a):
-    "What a Thickness says of a membrane, in Å."
+def with_thickness(membrane:Membrane, # as far as it is known
+                   found:Thickness|None, # in voxels; None where nothing was measured
+                   volume:Volume, # for the voxel size
+                   )->Membrane: # with its thickness
+    "Fill in what is known of the bilayer of a membrane."
     if found is None:
-        return {}
-    return dict(thickness_A=_known(found.average_vox, a), thickness_sd_A=_known(found.average_sd_vox, a),
-                thickness_reason=found.reason, bilayer_offset_A=_known(found.average_offset_vox, a))
+        return membrane
+    a = volume.voxel_size_A
+    return replace(membrane, thickness_A=_known(found.average_vox, a), thickness_sd_A=_known(found.average_sd_vox, a),
+                   thickness_reason=found.reason, bilayer_offset_A=_known(found.average_offset_vox, a))
+
+
+def with_distances(membranes:list, # of Membrane
+                   pairs:list, # of Distance
+                   )->list: # of Membrane, each with its nearest neighbour
+    "Fill in which membrane comes nearest to each."
+    nearest = {}
+    for pair in pairs:
+        for own, other in ((pair.membrane_a, pair.membrane_b), (pair.membrane_b, pair.membrane_a)):
+            if own not in nearest or pair.distance_A < nearest[own][1].distance_A:
+                nearest[own] = other, pair
+    told = []
+    for membrane in membranes:
+        other, pair = nearest.get(membrane.id, (None, None))
+        told.append(membrane if pair is None else replace(
+            membrane, nearest_membrane=other, nearest_distance_A=pair.distance_A,
+            nearest_distance_sd_A=pair.distance_sd_A))
+    return told
 
 
 def with_surface(membrane:Membrane, # as far as it is known
@@ -202,7 +225,7 @@ def with_surface(membrane:Membrane, # as far as it is known
     drawn = len(surface.vertices_vox) > 0
     x, y, z = volume.to_xyz_A(surface.vertices_vox.mean(0)).tolist() if drawn else (None, None, None)
     bend = surface.curvature
-    return replace(
+    filled = replace(
         membrane, status=surface.status, reason=surface.reason, method=surface.method,
         centre_x_A=x, centre_y_A=y, centre_z_A=z,
         area_A2=_known(surface.area_vox2, a**2), area_sd_A2=_known(surface.area_sd_vox2, a**2),
@@ -215,7 +238,10 @@ def with_surface(membrane:Membrane, # as far as it is known
         mean_sigma_A=float(np.mean(surface.sigma_vox))*a if drawn else None,
         mean_curvature_per_A=_known(bend.average_per_vox, 1/a) if bend else None,
         mean_curvature_sd_per_A=_known(bend.average_sd_per_vox, 1/a) if bend else None,
-        **_thickness(surface.thickness, a))
+        willmore=_known(bend.willmore, 1) if bend else None,
+        willmore_sd=_known(bend.willmore_sd, 1) if bend else None,
+        sphericity=_known(surface.sphericity, 1), sphericity_sd=_known(surface.sphericity_sd, 1))
+    return with_thickness(filled, surface.thickness, volume)
 
 # %% ../../nbs/9_result/09h_tables.ipynb #3e5be246
 def with_contour(membrane:Membrane, # as far as it is known

@@ -25,6 +25,7 @@ from ..base.files import VolumeError
 from ..base.scratch import slabs
 from ..result.folder import own_data
 from ..result.records import Link
+from ..result.records import Distance
 from ..result.records import Membrane
 from ..result.records import Section
 from ..result.tables import read_rows
@@ -190,12 +191,21 @@ def _count_contours(folder):
 
 def _count_surfaces(folder):
     "Membranes by what became of their surfaces."
-    rows = read_rows(folder/'membranes.csv', Membrane)
+    rows = read_rows(folder/'fitted.csv', Membrane)
     return dict(membranes=len(rows)) | _by_status(rows)
 
 
+def _count_measured(folder):
+    "What was measured."
+    rows = read_rows(folder/'membranes.csv', Membrane)
+    pairs = read_rows(folder/'distances.csv', Distance)
+    counts = dict(thickness=sum(row.thickness_A is not None for row in rows), pairs=len(pairs))
+    proteins = [row.n_proteins for row in rows if row.n_proteins is not None]
+    return counts | (dict(proteins=sum(proteins)) if proteins else {})
+
+
 COUNTS = dict(segment=lambda folder: count_labels(own_data(folder/'labels.mrc')), connect=_count_connected,
-              contours=_count_contours, surface=_count_surfaces,
+              contours=_count_contours, surface=_count_surfaces, measure=_count_measured,
               report=lambda folder: dict(bytes=(folder/'report.html').stat().st_size))
 
 # %% ../../nbs/2_run/02a9_log.ipynb #5deb99f0

@@ -35,6 +35,8 @@ from ..segment.settings import SlabSettings
 from ..connect.settings import ConnectSettings
 from ..surface.settings import ContourSettings
 from ..surface.settings import SurfaceSettings
+from ..measure.settings import DistanceSettings
+from ..measure.settings import ProteinSettings
 from ..measure.settings import ThicknessSettings
 
 # %% ../../nbs/2_run/02_settings.ipynb #654ad941
@@ -51,6 +53,8 @@ class RunSettings:
     contours:ContourSettings = ContourSettings()
     surface:SurfaceSettings = SurfaceSettings()
     thickness:ThicknessSettings = ThicknessSettings()
+    distances:DistanceSettings = DistanceSettings()
+    proteins:ProteinSettings = ProteinSettings()
     output:OutputSettings = OutputSettings()
     phantom:PhantomSettings = PhantomSettings()
     motifs:MotifSettings = MotifSettings()

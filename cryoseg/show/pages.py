@@ -138,6 +138,9 @@ The run has no table of membranes yet: its surface stage is not complete.
 Their {{ kind }} are known to about ±{{ sigma }} {{ fine }} (the median of the mean σ), the least certain one to
 ±{{ worst }} {{ fine }}.
 {% endif %}
+{% for words in measured %}
+{{ words }}
+{% endfor %}
 {% for row in refused[:limit] %}
 Membrane {{ row.id }} has no surface because {{ row.reason or 'no reason was given' }}.
 {% endfor %}
@@ -259,6 +262,10 @@ there. <span class="badge open">open</span> is a sheet, or too little of it was 
 follows from σ; it knows nothing of a wrong voxel size or a wrongly joined membrane.</dd>
 <dt>Thickness</dt><dd>The distance of the two dark lines of the bilayer, from the densities along the surface, averaged
 over patches; empty where the missing wedge hides them, or something else is too near.</dd>
+<dt>Shapes, distances, proteins</dt><dd><b>Sphericity</b> is 1 for a ball and less for all else. <b>Bending</b> is 1
+for a sphere and more for all that is bumpy. <b>Distances</b> run from the middle of one bilayer to the middle of the
+other. A <b>protein</b> counts if it comes near a membrane and is not larger than one; clumps in ribosomes do
+not.</dd>
 <dt>Shape score</dt><dd>How much the voxels of a membrane look like one sheet or one closed body, from 0 to 1. It is no
 probability, and no measure of the surface.</dd>
 <dt>Confidence</dt><dd>The probability that every join of fragments that made this membrane is right, from 0 to 1. It

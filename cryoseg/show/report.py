@@ -35,8 +35,10 @@ from ..base.text import read_toml
 from ..base.volume import Volume
 from ..base.volume import length_units
 from ..result.records import Contour
+from ..result.records import Distance
 from ..result.records import Membrane
 from ..result.records import PROTEIN
+from ..result.records import Protein
 from ..result.records import Surface
 from ..result.meshes import read_surface_ply
 from ..result.folder import FIRST_STAGE
@@ -65,6 +67,11 @@ from .slices import PROTEIN_COLOR
 from .slices import instance_colors
 from .slices import slab_limits
 from .slices import take_slice
+from .found import CONTACT_A
+from .found import distances_html
+from .found import measures_in_words
+from .found import proteins_html
+from .found import shapes_html
 from .scene import coarsen_mesh
 from .scene import scene
 from .scene import show_surfaces
@@ -85,6 +92,8 @@ class RunFiles:
     membranes:Volume|None = None # (Z,Y,X) ids
     surfaces:list = field(default_factory=list) # of Surface
     rows:list|None = None # of Membrane, as membranes.csv; None without a table
+    distances:list|None = None # of Distance, as distances.csv; None without a table
+    proteins:list|None = None # of Protein, as proteins.csv; None without a table
     contours:list = field(default_factory=list) # of Contour, of a single image
     evaluation:dict|None = None # of evaluation.json
     notes:list = field(default_factory=list) # sentences that a reader should see
@@ -255,6 +264,15 @@ def _read_record(folder):
     return values
 
 
+def _read_measures(folder, notes):
+    "The rows of distances.csv and of proteins.csv; None where there is no such table."
+    def rows(name, kind):
+        path = folder / name
+        return _quietly(lambda: read_rows(path, kind), notes) if path.exists() else None
+
+    return rows('distances.csv', Distance), rows('proteins.csv', Protein)
+
+
 def read_run(folder:str|Path, # what `cryoseg run -o` wrote
              )->RunFiles: # with notes on what is missing or damaged
     "Collect the files of a run. Raises VolumeError without a `run.toml`; all else may be missing."
@@ -269,6 +287,7 @@ def read_run(folder:str|Path, # what `cryoseg run -o` wrote
     run.image = _read_image(run.record, folder, run.notes, run.frame)
     if 'membranes.csv' not in missing:
         run.rows = _quietly(lambda: read_rows(folder / 'membranes.csv', Membrane), run.notes)
+    run.distances, run.proteins = _read_measures(folder, run.notes)
     if run.frame is not None:
         run.surfaces = _read_surfaces(folder, run.rows, run.frame, run.notes)
     run.contours = _read_curves(folder, run.frame, run.notes)
@@ -430,19 +449,29 @@ def _left_out(run):
     return _about(run, 'left_out', list)
 
 # %% ../../nbs/8_show/08d_report.ipynb #023a8f45
+def _measured_words(run):
+    "What was measured, in sentences."
+    contact = run.record.get('settings', {}).get('distances', {}).get('contact_A')
+    usual = contact if isinstance(contact, float) else CONTACT_A
+    return measures_in_words(run.rows or [], run.distances or [], run.proteins, usual)
+
+
 def summary_html(run:RunFiles, # as `read_run` gives
                  )->str: # HTML
     "Say in one paragraph, and in a row of numbers, what was found."
-    rows, proteins = run.rows, count_proteins(run)
+    rows, proteins = run.rows, count_proteins(run) if run.proteins is None else None
     by_status = {status: [row for row in rows or () if row.status == status] for status in STATUS}
     counts = {status: len(found) for status, found in by_status.items()}
     said = [f'{n} {"is" if n == 1 else "are"} {STATUS[status]}' for status, n in counts.items() if n]
     sigma = [row.mean_sigma_A for row in rows or () if row.mean_sigma_A is not None]
     tiles = [(len(rows or ()), 'membranes', ''), *((n, status, status) for status, n in counts.items())]
-    words = {}
-    if proteins:
+    words = dict(measured=_measured_words(run))
+    if run.proteins is not None:
+        attached = sum(p.status == 'attached' for p in run.proteins)
+        tiles.append((attached, 'proteins on them', 'protein'))
+    elif proteins:
         tiles.append((proteins.clumps, 'protein clumps', 'protein'))
-        words = dict(clumps=_count(proteins.clumps, 'clump'), protein_voxels=pages.grouped(str(proteins.voxels)))
+        words |= dict(clumps=_count(proteins.clumps, 'clump'), protein_voxels=pages.grouped(str(proteins.voxels)))
     if sigma:
         words |= dict(sigma=with_error(float(np.median(sigma)), digits=2), worst=with_error(max(sigma), digits=2))
     return pages.SUMMARY.render(
@@ -713,6 +742,9 @@ def report_html(run:RunFiles, # as `read_run` gives
                 Section('surfaces', 'Surfaces', surfaces),
                 Section('curves', 'Curves', curves_html(run.contours, run.size_A)),
                 Section('membranes', 'Membranes', '' if run.contours else table_html(run.rows, run.units)),
+                Section('shapes', 'Shapes', shapes_html(run.rows or []) if run.distances is not None else ''),
+                Section('distances', 'Distances', distances_html(run.distances or [])),
+                Section('proteins', 'Proteins', proteins_html(run.proteins)),
                 Section('evaluation', 'Against the truth', evaluation_html(run.evaluation)),
                 Section('help', 'How to read this', pages.HELP),
                 Section('made', 'How it was made', made_html(run.record))]

@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['one_blas_thread', 'CENTRE_STEP', 'HELD_CELL_VOX', 'MIN_HELD', 'LIGHT_VOXELS', 'LIGHT_POINTS', 'LIGHT_DENSE',
-           'LIGHT_RADIUS_VOX', 'LIGHT_SIDES', 'MIN_GAIN', 'SHELF_BYTES', 'ALIGNED', 'clean_points', 'fit_surface',
-           'HeldOut', 'held_out_errors', 'fit_auto', 'Shelf']
+           'LIGHT_RADIUS_VOX', 'LIGHT_SIDES', 'MIN_GAIN', 'SPREAD_NODES', 'SPREAD_SAMPLES', 'SHELF_BYTES', 'ALIGNED',
+           'MEASURED', 'clean_points', 'fit_surface', 'HeldOut', 'held_out_errors', 'fit_auto', 'sample_moves',
+           'with_spread', 'Shelf']
 
 # %% ../../nbs/6_surface/06i_fit.ipynb #22f304ae
 from dataclasses import replace
+from functools import singledispatch
 from typing import NamedTuple
 
 import numpy as np
@@ -21,14 +23,18 @@ from ..base.geometry import farthest_points
 from ..base.geometry import prune_sparse
 from ..base.scratch import IN_MEMORY_BYTES
 from ..base.scratch import scratch_array
+from ..base.mesh import vertex_normals
+from ..result.records import Spread
 from ..result.records import Surface
 from ..result.records import refused_surface
 from .settings import SURFACE_METHODS
 from .settings import SurfaceSettings
 from .gp import GaussianProcess
+from .gp import gaussian_draws
 from .checks import NotClosed
 from .checks import join_reasons
 from .checks import why_no_surface
+from .star import StarShape
 from .star import find_star_body
 from .star import fit_star
 from .star import star_surface
@@ -179,6 +185,55 @@ def fit_auto(points:np.ndarray, # (n,3) pruned voxels of one membrane
         note = f'{note}, but {concave.reason}'
     return with_note(star_surface(body.star, points, shape, settings, id, seed), note)
 
+# %% ../../nbs/6_surface/06i_fit.ipynb #06i5a1b1
+SPREAD_NODES = 500              # vertices that keep samples
+SPREAD_SAMPLES = 100
+
+
+@singledispatch
+def sample_moves(model, # what a surface method fitted
+                 nodes:np.ndarray, # (m,3) on its surface, voxels
+                 normals:np.ndarray, # (m,3) unit, outwards
+                 n:int, # samples
+                 rng:np.random.Generator, # where chance comes from
+                 )->np.ndarray|None: # (n,m) voxels, outwards; None for a model that knows no samples
+    "How far surfaces drawn from the posterior lie from the fitted one."
+    return None
+
+
+@sample_moves.register
+def _(model:StarShape, nodes, normals, n, rng):
+    directions = model.ellipsoid.directions(nodes)
+    step = model.ellipsoid.at(directions, 1.) - model.ellipsoid.at(directions)     # for a displacement of one
+    along = (step*normals).sum(1)
+    return (model.process.sample(directions, n, rng) - model.process.mean(directions))*along
+
+
+@sample_moves.register
+def _(model:GaussianProcess, nodes, normals, n, rng):
+    steepness = np.linalg.norm(model.gradient(nodes), axis=1)
+    return -gaussian_draws(model.covariance(nodes), n, rng)/steepness
+
+# %% ../../nbs/6_surface/06i_fit.ipynb #06i5a1b2
+def with_spread(surface:Surface, # with the model behind it
+                settings:SurfaceSettings=SurfaceSettings(), # for the systematic error
+                seed:int=0, # of the samples
+                pair:int|None=None, # one number for surfaces whose errors belong together; None: its id
+                )->Surface: # with samples of its posterior; as it is where there is no mesh, or no samples are known
+    "Draw samples of the posterior of a surface at some of its vertices."
+    if not len(surface.faces) or surface.model is None:
+        return surface
+    chosen = np.sort(farthest_points(surface.vertices_vox, SPREAD_NODES))
+    nodes = surface.vertices_vox[chosen]
+    normals = vertex_normals(surface.vertices_vox, surface.faces)[chosen]
+    rng = np.random.default_rng((seed, surface.id if pair is None else pair))
+    moves = sample_moves(surface.model, nodes, normals, SPREAD_SAMPLES, rng)
+    if moves is None:
+        return surface
+    alone = np.random.default_rng((seed, surface.id, SPREAD_SAMPLES))
+    shift = settings.systematic_sigma_vox*alone.standard_normal(SPREAD_SAMPLES)
+    return replace(surface, spread=Spread(nodes, normals, moves + shift[:, None]))
+
 # %% ../../nbs/6_surface/06i_fit.ipynb #468d0f1e
 SHELF_BYTES = 1 << 27           # of one temporary file
 
@@ -206,16 +261,18 @@ class Shelf:
     def surface(self,
                 surface:Surface, # without its model
                 )->Surface: # equal to it
-        "Lay the mesh of a surface down, and its curvature."
-        curvature = surface.curvature and self.record(surface.curvature)
-        return self.record(replace(surface, curvature=curvature))
+        "Lay the mesh of a surface down, and what was measured on it."
+        parts = {name: self.record(part) for name, part in vars(surface).items() if name in MEASURED and part}
+        return self.record(replace(surface, **parts))
 
     def record(self,
                record, # a dataclass
                ): # equal to it
         "Lay the arrays of a record down."
-        arrays = {name: value for name, value in vars(record).items() if isinstance(value, np.ndarray)}
-        return replace(record, **{name: self.array(value) for name, value in arrays.items()})
+        arrays = {name: self.array(value) for name, value in vars(record).items() if isinstance(value, np.ndarray)}
+        parts = {name: self.record(value) for name, value in vars(record).items() if isinstance(value, Spread)}
+        return replace(record, **arrays, **parts)
 
 
 ALIGNED = 8                     # bytes: of a number in double precision
+MEASURED = 'curvature', 'thickness', 'proximity'        # of a surface

@@ -513,7 +513,8 @@ def gaussian_draws(covariance:np.ndarray, # (m,m)
                    )->np.ndarray: # (n,m)
     "Draw from a Gaussian with mean zero, whose covariance may be singular."
     eigenvalues, vectors = np.linalg.eigh(covariance)
-    return rng.standard_normal((n, len(eigenvalues)))*np.sqrt(eigenvalues.clip(0)) @ vectors.T
+    root = vectors*np.sqrt(eigenvalues.clip(0)) @ vectors.T     # symmetric: no sign of an eigenvector decides
+    return rng.standard_normal((n, len(root))) @ root
 
 
 class Moments(NamedTuple):

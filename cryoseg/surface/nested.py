@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SIDES', 'HOLD_OUT_PATCHES', 'COMPARE_CELLS', 'SAME_DIRECTION', 'MAX_SPREAD', 'MIN_COMMON', 'MAX_ERROR_RATIO',
            'SLACK_VOX', 'OWN_VOX', 'pair_features', 'together_prior', 'apart_prior', 'held_out', 'NestedPair',
-           'PairCells', 'pair_cells', 'fit_pair', 'why_not_nested', 'NestedTrial', 'fit_nested', 'candidates',
-           'own_points', 'refit_nested']
+           'PairCells', 'pair_cells', 'side_features', 'fit_pair', 'why_not_nested', 'NestedTrial', 'fit_nested',
+           'candidates', 'own_points', 'refit_nested']
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #7537cdd4
 from collections.abc import Callable
@@ -40,6 +40,7 @@ from .star import smoothness_prior
 from .star import star_surface
 from .star import with_note
 from .fit import one_blas_thread
+from .fit import with_spread
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #4e62d74e
 def pair_features(degree:int, # finest harmonic
@@ -165,13 +166,19 @@ def _held_out_error(process, prior, cells):
     return float(np.abs(off).mean())
 
 
+def side_features(directions:np.ndarray, # (n,3) unit
+                  degree:int, # finest harmonic
+                  side:float, # 1/2 outer, -1/2 inner
+                  )->np.ndarray: # (n,2p)
+    "The features of one membrane of a pair."
+    harmonics = spherical_harmonics(directions, degree)
+    return np.hstack([harmonics, side*harmonics])
+
+
 def _one_side(process, side, ellipsoid, degree):
-    "One membrane of a pair."
-    p = (degree + 1)**2
-    take = np.hstack([np.eye(p), side*np.eye(p)])
-    covariance = take @ process.covariance @ take.T
-    features = partial(spherical_harmonics, degree=degree)
-    return StarShape(ellipsoid, FeatureProcess(features, take @ process.coefficients, covariance, 1., process.theta))
+    "One membrane of a pair. Both have the coefficients of the pair: samples of the two from one seed belong together."
+    features = partial(side_features, degree=degree, side=side)
+    return StarShape(ellipsoid, FeatureProcess(features, process.coefficients, process.covariance, 1., process.theta))
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #2fc7b171
 def fit_pair(outer:np.ndarray, # (n,3) pruned voxels
@@ -297,6 +304,7 @@ def _refit_pair(outer, inner, points, shape, settings, seed):
     refitted = []
     for star, cloud, old, partner in zip((pair.outer, pair.inner), clouds, (outer, inner), (inner, outer)):
         new = star_surface(star, cloud, shape, settings, old.id, seed, method='nested')
+        new = with_spread(new, settings, seed, pair=outer.id)
         note = f'fitted with membrane {partner.id}, {pair.distance_vox:.1f} voxels from it {errors}'
         refitted.append(with_note(new, note))
     return refitted

@@ -7,12 +7,13 @@ __all__ = ['DENSE_POINTS', 'MIN_ORIENTED', 'CLEAR_PART', 'KERNEL', 'LEARN_VALUES
            'SHEET_BOUNDS', 'RIM_PART', 'GRID_STEP_VOX', 'HAIR', 'SIGMA_VERTICES', 'MEASURE_NODES', 'TINY_LENGTH',
            'BAND_MARGIN_VOX', 'CONCAVE_START', 'CONCAVE_BOUNDS', 'COARSE_STEP_VOX', 'COARSE_NODES', 'SURE_NORMAL_Z',
            'CHECK_PARTS', 'OrientedPoints', 'oriented_points', 'SignedDistances', 'signed_values', 'thinned',
-           'fit_sheet', 'Mesh', 'no_mesh', 'zero_set', 'onto_zero', 'vertex_sigma', 'area_and_volume_sd',
+           'fit_sheet', 'Mesh', 'no_mesh', 'zero_set', 'onto_zero', 'vertex_sigma', 'MeasuresSd', 'area_and_volume_sd',
            'open_surface', 'SignedPoints', 'closing_values', 'fit_concave', 'whole_zero_set', 'closed_surface',
            'concave_surface', 'fit_sheet_surface']
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #41e49264
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ from ..base.mesh import is_closed
 from ..base.mesh import largest_parts
 from ..base.mesh import mesh_area
 from ..base.mesh import mesh_volume
+from ..base.mesh import sphericity
 from ..base.mesh import split_mesh
 from ..base.mesh import vertex_normals
 from ..result.records import Surface
@@ -50,7 +52,6 @@ from .checks import one_sidedness
 from .checks import outside_volume
 from .checks import why_not_covered
 from .star import MIN_OUTSIDE_VOX
-from .star import Measures
 from .star import flatness_in_z
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #1e705556
@@ -229,21 +230,32 @@ def _area_and_volume_weights(vertices, faces, cell, n):
     return by_area, by_volume
 
 
+class MeasuresSd(NamedTuple):
+    "Standard deviations of what is measured on a body."
+    area:float # voxels²
+    volume:float # voxels³; of no meaning for an open mesh
+    sphericity:float # the same
+
+
 def area_and_volume_sd(process:GaussianProcess, # whose zero set is meant
                        vertices:np.ndarray, # (n,3) on its zero set, voxels
                        faces:np.ndarray, # (m,3)
                        shared_vox:float=0., # standard deviation of a shift of the whole surface, in or out
                        n:int=MEASURE_NODES, # nodes that stand for all vertices
-                       )->Measures: # standard deviations
-    "Compute the standard deviations of area and volume to first order."
+                       )->MeasuresSd: # standard deviations
+    "Compute the standard deviations of area, volume and sphericity to first order."
     nodes = farthest_points(vertices, n)
     cell = cKDTree(vertices[nodes]).query(vertices)[1]
     gradient = np.linalg.norm(process.gradient(vertices[nodes]), axis=1)
     moves = process.covariance(vertices[nodes])/np.outer(gradient, gradient) + shared_vox**2
     by_area, by_volume = _area_and_volume_weights(vertices, faces, cell, len(nodes))
-    area_variance = max(by_area @ moves @ by_area, 0)
-    volume_variance = max(by_volume @ moves @ by_volume, 0)
-    return Measures(float(np.sqrt(area_variance)), float(np.sqrt(volume_variance)))
+
+    def sd(weights):
+        return float(np.sqrt(max(weights @ moves @ weights, 0)))
+
+    area, volume = mesh_area(vertices, faces), mesh_volume(vertices, faces) or np.nan
+    shape = sphericity(area, abs(volume))*(2/3*by_volume/volume - by_area/area)
+    return MeasuresSd(sd(by_area), sd(by_volume), sd(shape))
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #6a661c77
 BAND_MARGIN_VOX = 1.            # the zero set is sought this far beyond the last voxel that it may reach
@@ -415,12 +427,14 @@ def closed_surface(process:GaussianProcess, # negative in the body
         vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
         status, reason = 'truncated', join_reasons(reason, 'cut by the edge of the volume')
     sd = area_and_volume_sd(process, vertices, faces, settings.systematic_sigma_vox)
-    diameter, diameter_sd = np.nan, np.nan          # beyond the voxels a zero set is no evidence
-    if status == 'closed':
-        diameter = float(ball_diameter(volume))
-        diameter_sd = float(ball_diameter(volume)*sd.volume/(3*volume))
-    return Surface(id, vertices, faces, sigma, status, reason, method, mesh_area(vertices, faces), sd.area,
-                   volume, sd.volume, len(points), diameter_vox=diameter, diameter_sd_vox=diameter_sd, model=process)
+    area = mesh_area(vertices, faces)
+    surface = Surface(id, vertices, faces, sigma, status, reason, method, area, sd.area, volume, sd.volume,
+                      len(points), model=process)
+    if status != 'closed':
+        return surface                              # beyond the voxels a zero set is no evidence
+    diameter = float(ball_diameter(volume))
+    return replace(surface, diameter_vox=diameter, diameter_sd_vox=diameter*sd.volume/(3*volume),
+                   sphericity=float(sphericity(area, volume)), sphericity_sd=sd.sphericity)
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #6c93e184
 def concave_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane

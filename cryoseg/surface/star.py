@@ -38,6 +38,7 @@ from ..base.mesh import ball_diameter
 from ..base.mesh import clip_to_volume
 from ..base.mesh import mesh_area
 from ..base.mesh import mesh_volume
+from ..base.mesh import sphericity
 from ..base.mesh import vertex_normals
 from ..result.records import Surface
 from .settings import SurfaceSettings
@@ -414,9 +415,11 @@ def fit_round_star(points:np.ndarray, # (n,3) pruned voxels
 
 
 def _with_diameter(surface, measures):
-    "Add the diameter of a whole body."
+    "Add what is known of a whole body alone: its diameter and sphericity."
     sd = np.std(ball_diameter(measures.whole_samples[:, 1]))
-    return replace(surface, diameter_vox=float(ball_diameter(surface.volume_vox3)), diameter_sd_vox=float(sd))
+    return replace(surface, diameter_vox=float(ball_diameter(surface.volume_vox3)), diameter_sd_vox=float(sd),
+                   sphericity=float(sphericity(*measures.whole)),
+                   sphericity_sd=float(np.std(sphericity(*measures.whole_samples.T))))
 
 
 def _with_outside(surface, measures, points, shape, settings, seed):

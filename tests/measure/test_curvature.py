@@ -20,7 +20,7 @@ from cryoseg.surface.fit import fit_surface
 from cryoseg.base.volume import Volume
 from cryoseg.result.records import Membrane
 from cryoseg.result.tables import columns, read_rows, with_surface, write_rows
-from cryoseg.run.stages import write_surfaces
+from cryoseg.run.measures import write_meshes
 
 SETTINGS = SurfaceSettings(edge_vox=4.)
 
@@ -99,7 +99,7 @@ def test_inside_and_outside_are_the_whole_and_the_outside_is_less_sure(cut):
 def test_the_files_of_a_run_say_what_was_measured(cut, tmp_path):
     s = measured(cut[0], SETTINGS)
     volume = Volume(np.zeros((100, 100, 60), np.uint16), 5., (7., 8., 9.))
-    write_surfaces(tmp_path, [s], volume)
+    write_meshes(tmp_path, [s], volume)
     write_rows(tmp_path/'membranes.csv', [with_surface(Membrane(1, 6000), s, volume)], Membrane)
     row, = read_rows(tmp_path/'membranes.csv', Membrane)
     measures = columns(Membrane)[columns(Membrane).index('area_outside_A2'):columns(Membrane).index('n_fragments')]

@@ -157,7 +157,7 @@ def test_distances_without_pairs_do_not_cut_the_correlogram():
     "On a coarse mesh no two profiles are near, and neighbours that err alike must not count as independent."
     grid = 5.*np.stack(np.meshgrid(*2*[np.arange(20.)], [0.], indexing='ij'), -1).reshape(-1, 3)
     slow = np.sin(grid[:, 0]/40)
-    patch = thickness.Patch(0, np.arange(400), np.full(400, 1/400), 1., None, slow - slow.mean(), None)
+    patch = thickness.Patch(0, np.arange(400), np.full(400, 1/400), 1., None, slow - slow.mean(), 0., None)
     likeness = thickness.likeness_by_distance([patch], grid, 40)
     assert likeness[2] > .9 and (likeness[:4] > .8).all()
 

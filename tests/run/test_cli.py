@@ -14,7 +14,8 @@ import zarr
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from cryoseg.run.cli import app, build_settings, main
+from cryoseg.run.cli import app, main
+from cryoseg.run.options import build_settings
 from cryoseg.base.files import VolumeError
 from cryoseg.base.formats import read_volume, write_volume
 from cryoseg.result.folder import checksum, read_record
@@ -477,7 +478,7 @@ def test_one_image_gets_closed_curves(tmp_path):
     table, = read_table(tmp_path / 'o/membranes.csv')
     assert table['status'] == 'closed' and table['volume_A3'] == '' and 'Curves' in (tmp_path / 'o/report.html').read_text()
     before = (tmp_path / 'o/curves.csv').stat().st_mtime_ns
-    assert 'contours, surface: already done' in cryoseg('run', path, '-o', tmp_path / 'o').stdout and (tmp_path / 'o/curves.csv').stat().st_mtime_ns == before
+    assert 'contours, surface, measure: already done' in cryoseg('run', path, '-o', tmp_path / 'o').stdout and (tmp_path / 'o/curves.csv').stat().st_mtime_ns == before
     assert cryoseg('run', path, '-o', tmp_path / 'e', '--contours', 'ellipse', '-q').exit_code == 0 and read_table(tmp_path / 'e/sections.csv')[0]['method'] == 'ellipse'
     assert cryoseg('run', path, '-o', tmp_path / 'n', '--config', tmp_path / 'o/run.toml', '--contours', 'none', '-q').exit_code == 0 and not (tmp_path / 'n/curves.csv').exists()
 
@@ -531,7 +532,7 @@ def test_another_command_goes_on_with_the_run(tmp_path, phantom):
     out = tmp_path / 'out'
     shutil.copytree(phantom / 'out', out)
     assert cryoseg('surface', out / 'membranes.mrc', '-o', out, '--contours', 'ellipse', '-q').exit_code == 0
-    assert (out / 'curves.csv').exists() and set(read_record(out).stages) == {'segment', 'connect', 'contours', 'surface'}
+    assert (out / 'curves.csv').exists() and set(read_record(out).stages) == {'segment', 'connect', 'contours', 'surface', 'measure'}
     result = cryoseg('run', phantom / 'sim/tomogram.mrc', '-o', out)
     assert 'segment, connect: already done' in result.stdout and not (out / 'curves.csv').exists()
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from cryoseg.run.cli import Talk, progress_bars
+from cryoseg.run.command import progress_bars
+from cryoseg.run.terminal import Talk
 from cryoseg.run.console import INSTEAD, StageLines, clock_time, draw_table, plain_help, safe_console
 
 PAGES = 'ascii', 'cp1252', 'cp932', 'cp936', 'cp949', 'cp1251', 'cp437', 'koi8-r', 'shift_jis'

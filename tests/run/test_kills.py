@@ -22,7 +22,7 @@ PHANTOM = PhantomSettings(shape=(20, 64, 64), n_vesicles=1, cnr=5., radius_A=(14
 TWO = replace(PHANTOM, shape=(28, 72, 72), n_vesicles=2)      # for two workers
 OPTIONS = ('-q', '--precision', 'float32', '--min-area-A2', '20000', '--set', 'contours.method=ellipse', '--set', 'contours.samples=20',
            '--set', 'surface.samples=8')
-STAGES = 'segment', 'connect', 'contours', 'surface', 'report'
+STAGES = 'segment', 'connect', 'contours', 'surface', 'measure', 'report'
 POLL_S, PATIENCE_S = .01, 120
 MARK = 'CRYOSEG_TEST_OF_KILLS'          # in the environment of all processes of a test
 

@@ -58,10 +58,10 @@ def test_stages_of_commands_are_added_one_after_the_other(mask, tmp_path):
     assert cryoseg('connect', mask, '-o', out, '-q', '--log', log).exit_code == 0
     assert log.read_bytes().startswith(first) and {level for level, _ in lines(log)} == {'INFO'}
     facts = [facts for _, facts in lines(log)]
-    assert [f['stage'] for f in facts] == ['connect', 'report', 'contours', 'surface', 'report', 'connect', 'report']
+    assert [f['stage'] for f in facts] == ['connect', 'report', 'contours', 'surface', 'measure', 'report', 'connect', 'report']
     assert facts[0]['tomogram'] == str(mask) and facts[0]['membranes'] == '1' and facts[3]['closed'] == '1'
-    assert facts[5] == dict(tomogram=str(mask), stage='connect', kept='yes')
-    for f in facts[:5]: assert 0 <= float(f['seconds']) < 100 and 10 < float(f['peak_MB']) < 10_000
+    assert facts[6] == dict(tomogram=str(mask), stage='connect', kept='yes')
+    for f in facts[:6]: assert 0 <= float(f['seconds']) < 100 and 10 < float(f['peak_MB']) < 10_000
 
 
 def test_warnings_and_errors_are_logged_once_and_said_as_before(mask, tmp_path):

@@ -18,8 +18,10 @@ from cryoseg.base.volume import Volume
 from cryoseg.result.lock import locked_file, locked_folder
 from cryoseg.result.resources import bytes_to_write
 from cryoseg.result.folder import changed_file, is_whole
-from cryoseg.run import cli, workflow
-from cryoseg.run.cli import app, one_line, output_folders, plain_errors
+from cryoseg.run import workflow
+from cryoseg.run.cli import app, output_folders
+from cryoseg.run.command import plain_errors
+from cryoseg.run.console import one_line
 from cryoseg.run.settings import RunSettings
 
 posix = pytest.mark.skipif(os.name != 'posix', reason='signals and limits of POSIX')
@@ -402,10 +404,11 @@ def test_a_damaged_file_is_made_again_with_a_word(done, name, how):
     if how == 'removed': path.unlink()
     else: path.write_bytes(data if how == 'changed' else data[:-1])
     record = workflow.read_record(done)
-    assert changed_file(done, record.stages['surface']) == name.partition('/')[0]
+    stage = 'surface' if name.endswith('.mrc') else 'measure'
+    assert changed_file(done, record.stages[stage]) == name.partition('/')[0]
     if (name, how) in (('surfaces/membrane_0001.ply', 'cut'), ('membranes.csv', 'changed')):      # the others by the same way
         result = cryoseg('surface', done/'membranes.mrc', '-o', done)
-        assert result.exit_code == 0 and f'surface: done again, {name.partition("/")[0]} is not what was written' in result.stdout
+        assert result.exit_code == 0 and f'measure: done again, {name.partition("/")[0]} is not what was written' in result.stdout
         now = contents(done)
         assert [name for name in before if before[name] != now[name]] in ([], ['run.toml'], ['report.html', 'run.toml'])     # they know the place
         assert (now.keys() - before.keys() == {'membranes.changed1.csv'}) == (name == 'membranes.csv')
@@ -419,7 +422,7 @@ def test_what_a_person_has_changed_or_added_is_kept(done):
     (done/'surfaces/pictures').mkdir()
     (done/'surfaces/pictures/a.png').write_text('mine too')
     record = workflow.read_record(done)
-    assert changed_file(done, record.stages['surface']) == 'membranes.csv'         # what is added is no damage
+    assert changed_file(done, record.stages['measure']) == 'membranes.csv'         # what is added is no damage
     for settings, warned in (((), True), (('--set', 'surface.min_points=60'), False), (('--set', 'surface.min_points=61'), False)):
         result = cryoseg('surface', done/'membranes.mrc', '-o', done, *settings)
         assert result.exit_code == 0 and ('kept as membranes.changed1.csv' in result.stderr) == warned, result.stderr
@@ -506,6 +509,7 @@ def test_a_console_of_another_code_page(done, encoding):
 
 def test_locks_name_functions_that_there_are():
     from cryoseg.result import lock
-    assert all(callable(getattr(lock, name)) for name in cli.LOCKS.values())
+    from cryoseg.run import command
+    assert all(callable(getattr(lock, name)) for name in command.LOCKS.values())
     commands = {c.callback.__name__ for c in app.registered_commands}
-    assert cli.LOCKS.keys() <= commands
+    assert command.LOCKS.keys() <= commands

@@ -6,7 +6,7 @@ import pytest
 import tomli_w
 
 from cryoseg.base.files import VolumeError
-from cryoseg.run.cli import build_settings
+from cryoseg.run.options import build_settings
 from cryoseg.run.settings import (OLD_SETTINGS, RunSettings, list_settings, read_config, result_settings, settings_from_dict, settings_to_dict,
                                   with_values)
 

@@ -65,11 +65,13 @@ def test_a_fresh_run_and_a_resumed_one_give_the_same(first, place):
 
 
 @pytest.mark.parametrize('change, stages, words', [
-    (dict(surface__method='paper'), ['surface'], "surface.method was 'auto', is 'paper'"),
+    (dict(surface__method='paper'), ['surface', 'measure'], "surface.method was 'auto', is 'paper'"),
     (dict(connect__min_area_A2=5e6), NAMES[1:], 'connect.min_area_A2 was 100000.0, is 5000000.0'),
     (dict(contours__method='ellipse'), NAMES[2:], 'contours.method was None'),
     (dict(seed=5), NAMES[1:], 'seed was 0, is 5'),
-    (dict(output__meshes=('ply', 'obj')), ['surface'], 'output.meshes'),
+    (dict(output__meshes=('ply', 'obj')), ['measure'], 'output.meshes'),
+    (dict(thickness__patch_radius_A=150.), ['measure'], 'thickness.patch_radius_A was 100.0, is 150.0'),
+    (dict(distances__reach_A=500.), ['measure'], 'distances.reach_A'),
     (dict(segment__threshold=.5), NAMES, 'segment.threshold was 0.355, is 0.5'),
 ], ids=lambda v: '')
 def test_a_changed_setting_redoes_its_stage_and_the_later_ones(change, stages, words, place):
@@ -113,7 +115,7 @@ def test_a_mask_counts_by_its_contents(place, tmp_path):
     assert again(run) == NAMES and 'mask has changed' in run.again['segment'] and not run.labels[:, :48].any()
 
 
-@pytest.mark.parametrize('name, stage', [('membranes.csv', 'surface'), ('links.csv', 'connect'), ('labels.mrc', 'segment'), ('surfaces', 'surface')])
+@pytest.mark.parametrize('name, stage', [('membranes.csv', 'measure'), ('links.csv', 'connect'), ('labels.mrc', 'segment'), ('surfaces', 'measure')])
 def test_a_file_that_was_cut_short_is_made_again(name, stage, place):
     "FINDINGS A.4: a membranes.csv or a mesh cut short was 'already done'."
     path, folder = place
@@ -344,7 +346,7 @@ def test_membranes_of_another_program(tmp_path):
     write_volume(tmp_path/'ids.mrc', volume)
     run = run_membranes(tmp_path/'ids.mrc', tmp_path/'out', ids, volume)
     assert [m.id for m in run.table] == [1, 40] and all(m.confidence is None for m in run.table)
-    assert list(read_record(tmp_path/'out').stages) == ['contours', 'surface'] and (tmp_path/'out/run.toml').exists()
+    assert list(read_record(tmp_path/'out').stages) == ['contours', 'surface', 'measure'] and (tmp_path/'out/run.toml').exists()
     assert again(run_membranes(tmp_path/'ids.mrc', tmp_path/'out', ids, volume)) == []
 
 

@@ -44,6 +44,7 @@ segment = {}
 connect = {}
 contours = {}
 surface = {}
+measure = {}
 '''
 EVALUATION = dict(voxel=dict(membrane_iou=0.81, dice=0.9, precision=None, recall=0.88, surface_dice=0.95),
                   instances=dict(are=0.02, voi_split_bits=0.0, voi_merge_bits=0.1, pq=0.9, n_true=2, n_found=2),
