@@ -140,7 +140,7 @@ def find_particles(labels:np.ndarray, # (Z,Y,X)
 CENTRE_SIGMA_VOX = .5           # of a centre along each axis: chosen on phantoms, see below
 NORMAL_SIGMA_DEG = 2.          # of a direction, beside what samples and the error of the centre say: the same
 SLOPE_REACH_A = 40.             # from the foot, along the surface, where samples are read for the slope
-SAMPLED_VOXELS = 64             # of a particle, which say how far down it reaches
+SAMPLED_VOXELS = 400            # of a particle, which say how near it comes to a membrane
 AS_NEAR_A = 15.                 # two membranes at such distances may both be its own
 PARTICLE_REACH_A = 250.         # from a centre: what is farther from every surface is free
 

@@ -32,6 +32,8 @@ def _thickness_words(rows):
         return f'The bilayer of membrane {known[0].id} is {with_error(values[0], usual)} Å thick.'
     thin, thick = (known[k] for k in (values.argmin(), values.argmax()))
     middle = with_error(float(np.median(values)), usual)
+    if np.ptp(values) < 2*usual:
+        return f'The bilayers of {len(known)} of them are {middle} Å thick (the median), all of them within the error.'
     return (f'The bilayers of {len(known)} of them are {middle} Å thick (the median), '
             f'from {thin.thickness_A:.0f} Å (membrane {thin.id}) to {thick.thickness_A:.0f} Å (membrane {thick.id}).')
 
@@ -101,22 +103,27 @@ def _number(value, sd=None, scale=1., digits=3):
 
 
 SHAPE_HEADS = [Head('id'), Head('diameter', 'nm'), Head('sphericity', '1 = ball'), Head('mean curvature', '1/µm'),
-               Head('bending', '1 = sphere'), Head('nearest membrane', 'id'), Head('its distance', 'Å'),
-               Head('proteins', 'outside + inside'), Head('their density', '1/µm²'), Head('their spacing', 'nm'),
-               Head('by chance', 'nm')]
+               Head('bending', '1 = sphere'), Head('nearest one', 'Å (its id)'), Head('proteins', 'outside + inside'),
+               Head('density', '1/µm²'), Head('spacing', 'nm'), Head('by chance', 'nm')]
+
+
+def _nearest_cell(row):
+    "How near the nearest membrane is, and which it is."
+    if row.nearest_membrane is None:
+        return Cell('–')
+    told = with_error(row.nearest_distance_A, row.nearest_distance_sd_A)
+    return Cell(f'{told} ({row.nearest_membrane})', row.nearest_distance_A)
 
 
 def _shape_cells(row):
     "The shape and the surroundings of a membrane as a row."
     count = '–' if row.n_proteins is None else f'{row.proteins_outside} + {row.proteins_inside}'
-    near = '–' if row.nearest_membrane is None else str(row.nearest_membrane)
     return [Cell(str(row.id), row.id),
             _number(row.diameter_A, row.diameter_sd_A, 1/A_PER_NM),
             _number(row.sphericity, row.sphericity_sd),
             _number(row.mean_curvature_per_A, row.mean_curvature_sd_per_A, 1e4),
             _number(row.willmore, row.willmore_sd, 1/BALL),
-            Cell(near, row.nearest_membrane),
-            _number(row.nearest_distance_A, row.nearest_distance_sd_A),
+            _nearest_cell(row),
             Cell(count, row.n_proteins),
             _number(row.protein_density_per_um2, row.protein_density_sd_per_um2),
             _number(row.protein_spacing_A, None, 1/A_PER_NM),

@@ -42,8 +42,8 @@ def draw_strips(ax, # matplotlib Axes
         if not len(values):
             continue
         color = colors[groups.get(run.name, '')]
-        ax.plot(place + _jitter(len(values)), values, 'o', ms=4, color=color, alpha=.6, mew=0)
-        ax.plot([place - .35, place + .35], [np.median(values)]*2, color='k', lw=2)
+        ax.plot([place - .35, place + .35], [np.median(values)]*2, color='k', lw=1.5)
+        ax.plot(place + _jitter(len(values)), values, 'o', ms=7, color=color, mec='k', mew=.4)
     few = len(runs) <= MAX_NAMED
     ax.set_xticks(range(len(runs)) if few else [], [run.name for run in runs] if few else [], rotation=40, ha='right',
                   fontsize=8)
@@ -69,14 +69,15 @@ def strips_html(runs:list, # of Finished
         fig, ax = plt.subplots(figsize=(WIDTH_IN, HEIGHT_IN), dpi=110)
         draw_strips(ax, ordered, groups, measure)
         fig.tight_layout()
-        pictures.append(dict(uri=layers.figure_uri(fig), text=f'{measure.name}: {n} membranes; the line is the median'))
+        told = f'{measure.name} of {n} {"membrane" if n == 1 else "membranes"}; the line is the median'
+        pictures.append(dict(uri=layers.figure_uri(fig), text=told))
         plt.close(fig)
     return STRIPS.render(pictures=pictures)
 
 
 STRIPS = pages.template('''{% for picture in pictures %}
-<figure class="strip"><img alt="{{ picture.text }}" src="{{ picture.uri }}" style="max-width:100%;background:#fff">
-<figcaption>{{ picture.text }}</figcaption></figure>
+<figure class="strip"><div class="scroll"><img alt="{{ picture.text }}" src="{{ picture.uri }}"
+style="width:100%;min-width:640px;background:#fff"></div><figcaption>{{ picture.text }}</figcaption></figure>
 {% else %}<p class="none">No membrane was measured.</p>
 {% endfor %}''')
 
@@ -122,8 +123,12 @@ def comparison_html(rows:list, # of Comparison
                       _cell(row.median, measure.scale), Cell(f'{low} to {high}'), _cell(row.p_value, 1., 2),
                       Cell(row.test)])
     tests = len({row.measure for row in rows if row.p_value is not None})
-    note = (f'The unit is the tomogram: median and quartiles are of the medians of tomograms. {tests} measures were '
-            'tested, and nothing is corrected for that: of twenty tests one gives p below 0.05 by chance.')
+    tested = 'No measure has two tomograms in each group, so that nothing could be tested.'
+    if tests:
+        some = '1 measure was' if tests == 1 else f'{tests} measures were'
+        tested = (f'{some} tested, and nothing is corrected for that: '
+                  'of twenty tests one gives p below 0.05 by chance.')
+    note = f'The unit is the tomogram: median and quartiles are of the medians of tomograms. {tested}'
     return pages.table(COMPARISON_HEADS, cells) + f'<p class="note">{note}</p>'
 
 # %% ../../nbs/8_show/08d4_overview.ipynb #7be9773d

@@ -1,4 +1,6 @@
 """Mesh files: in the right place, the right way out, readable by others, and open to a new format."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import trimesh
@@ -6,8 +8,8 @@ import trimesh
 from cryoseg.base.files import VolumeError
 from cryoseg.base.geometry import icosphere
 from cryoseg.base.volume import Volume
-from cryoseg.result.meshes import MESH_FORMATS, placed, read_surface_ply, write_mesh, write_scene_glb
-from cryoseg.result.records import Surface
+from cryoseg.result.meshes import MESH_FORMATS, placed, read_fit, read_surface_ply, write_fit, write_mesh, write_scene_glb
+from cryoseg.result.records import Curvature, Spread, Surface, refused_surface
 from cryoseg.result.settings import OutputSettings
 
 VOLUME = Volume(np.zeros((4, 5, 6)), 8., (100., 200., 300.))
@@ -60,3 +62,35 @@ def test_a_new_format_is_one_function_and_one_line(tmp_path):
         write_mesh(tmp_path/'m.xyz', BODY, VOLUME)
         np.testing.assert_allclose(np.loadtxt(tmp_path/'m.xyz'), placed(BODY, VOLUME).vertices_A, atol=.006)
     finally: MESH_FORMATS.remove('xyz')
+
+
+def test_a_fit_comes_back(tmp_path):
+    rng = np.random.default_rng(0)
+    curvature = Curvature(*rng.normal(size=(4, len(DIRECTIONS))), .1, .01, 12.6, .2)
+    body = replace(BODY, spread=Spread(BODY.vertices_vox[::9], DIRECTIONS[::9], rng.normal(size=(40, len(DIRECTIONS[::9])))), curvature=curvature,
+                   reason='Å "quoted"; and more', sphericity=.97)
+    write_fit(tmp_path/'f.npz', body)
+    back = read_fit(tmp_path/'f.npz')
+    assert (back.id, back.status, back.reason, back.sphericity, back.curvature.willmore) == (1, 'closed', body.reason, .97, 12.6)
+    assert (back.faces == FACES).all() and back.model is None and back.thickness is None and np.isnan(back.volume_vox3)
+    np.testing.assert_allclose(back.vertices_vox, body.vertices_vox, rtol=1e-6)
+    np.testing.assert_allclose(back.spread.moves_vox, body.spread.moves_vox, rtol=1e-3)
+    np.testing.assert_allclose(back.curvature.gaussian_per_vox2, curvature.gaussian_per_vox2, rtol=1e-6)
+    first = (tmp_path/'f.npz').read_bytes()
+    write_fit(tmp_path/'f.npz', body)
+    assert (tmp_path/'f.npz').read_bytes() == first             # no date in it
+
+
+def test_a_refused_surface_has_a_fit_too(tmp_path):
+    write_fit(tmp_path/'f.npz', refused_surface(4, 'too few', 12))
+    back = read_fit(tmp_path/'f.npz')
+    assert (back.id, back.status, back.n_points, len(back.vertices_vox)) == (4, 'refused', 12, 0) and back.vertices_vox.shape == (0, 3)
+
+
+@pytest.mark.parametrize('make', [lambda path: path.write_bytes(b'no zip'), lambda path: path.write_bytes(path.read_bytes()[:900]),
+                                  lambda path: np.savez(path, id=1, magic=2), lambda path: np.savez(path, id=1),
+                                  lambda path: np.savez(path, id=np.array([{}], object), status='closed')])
+def test_what_is_no_fit_is_refused(make, tmp_path):
+    write_fit(tmp_path/'f.npz', BODY)
+    make(tmp_path/'f.npz')
+    with pytest.raises(VolumeError, match='f.npz.*make the run anew'): read_fit(tmp_path/'f.npz')
