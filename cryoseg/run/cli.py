@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['Inputs', 'Out', 'Overwrite', 'Scheduler', 'VoxelSize', 'MaskThreshold', 'LabelsAre', 'AllowMissing', 'FollowLinks',
-           'Relink', 'Links', 'Labels', 'Membranes', 'RunFolder', 'Tomogram', 'RunFolders', 'Groups', 'By',
-           'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues',
-           'TruthValues', 'Try', 'Group', 'DEMO_PHANTOM', 'output_folders', 'make_folder', 'for_each', 'wants_cluster',
-           'run_on_cluster', 'run', 'segment', 'why_labels_again', 'segment_one', 'labels_of', 'connect_with',
-           'warn_of_input', 'connect', 'surface', 'measure', 'summary', 'store_phantom', 'simulate', 'train',
-           'show_matched', 'evaluate_command', 'info', 'doctor', 'settings_command', 'demo', 'old_option', 'main']
+           'Relink', 'Links', 'Labels', 'Membranes', 'RunFolder', 'Tomogram', 'To', 'Spacing', 'ZarrVersion',
+           'TomogramName', 'RunFolders', 'Groups', 'By', 'PHANTOM_BYTES', 'PHANTOM_FILES', 'Weights', 'Result', 'Truth',
+           'AsJson', 'TruthLabelsAre', 'ResultValues', 'TruthValues', 'Try', 'Group', 'DEMO_PHANTOM', 'output_folders',
+           'make_folder', 'for_each', 'wants_cluster', 'run_on_cluster', 'run', 'segment', 'why_labels_again',
+           'segment_one', 'labels_of', 'connect_with', 'warn_of_input', 'connect', 'surface', 'measure', 'export',
+           'summary', 'store_phantom', 'simulate', 'train', 'show_matched', 'evaluate_command', 'info', 'doctor',
+           'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import json
@@ -390,6 +391,38 @@ def measure(folder:RunFolder, tomogram:Tomogram=None, settings:RunSettings=None,
         result = measure_run(folder, settings, tomogram, progress, log=log)
         report = make_report(folder, folder, progress, log)
     show_run(result, report)
+
+# %% ../../nbs/2_run/02b_cli.ipynb #02b5m1c1
+To = Annotated[str, typer.Option(
+    '--to', metavar='NAME,NAME', show_default=False,
+    help='For whom: relion, imod, chimerax, napari, omezarr, copick, stl, obj, or all.')]
+
+
+Spacing = Annotated[float, typer.Option(
+    '--spacing', help='Distance of the points sampled on membranes for RELION. [Å]')]
+
+
+ZarrVersion = Annotated[str, typer.Option('--zarr-version', metavar='0.4|0.5', help='Version of OME-Zarr.')]
+
+
+TomogramName = Annotated[str, typer.Option(
+    '--name', help='What RELION and copick call the tomogram; the name of the input without it.', show_default=False)]
+
+
+@app.command()
+@with_settings()
+def export(folder:RunFolder, to:To, output:Annotated[Optional[Path], typer.Option(
+        '-o', '--output', help='Folder for the files; DIR/export without it.', show_default=False)]=None,
+           spacing:Spacing=100., zarr_version:ZarrVersion='0.4', name:TomogramName='', settings:RunSettings=None):
+    "Hand a finished run over to other programs: RELION, IMOD, ChimeraX, napari, OME-Zarr, copick, STL, OBJ."
+    from cryoseg.show.export import EXPORTS
+    from cryoseg.show.export import ExportSettings
+    from cryoseg.show.export import export_run
+    names = list(EXPORTS) if to == 'all' else [word.strip() for word in to.split(',') if word.strip()]
+    if not names:
+        raise VolumeError(f'--to {to!r} names nothing; take {", ".join(EXPORTS)}')
+    export_run(folder, names, output or folder/'export', ExportSettings(spacing, zarr_version, name),
+               lambda name, place: say(f'{name}: {place}'))
 
 # %% ../../nbs/2_run/02b_cli.ipynb #02b5m1b1
 RunFolders = Annotated[list[Path], typer.Argument(metavar='DIR...', help='Folders of runs, or folders that hold runs.')]
