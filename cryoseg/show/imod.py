@@ -40,9 +40,9 @@ def contours_of(surface:Surface, # with a mesh
     for z in range(max(0, int(np.ceil(low))), min(n_slices - 1, int(high)) + 1, every):
         for line in mesh_section(surface.vertices_vox, surface.faces, float(z), 'z'):
             closed = len(line) > 3 and np.allclose(line[0], line[-1])
-            line = line[:-1] if closed else line
-            xyz = np.column_stack([line[:, 1] + HALF_PIXEL, line[:, 0] + HALF_PIXEL, np.full(len(line), float(z))])
-            found.append(Contour(xyz, closed))
+            y, x = (line[:-1] if closed else line).T
+            points = np.column_stack([x + HALF_PIXEL, y + HALF_PIXEL, np.full(len(x), float(z))])
+            found.append(Contour(points, closed))
     return found
 
 # %% ../../nbs/8_show/08e2_imod.ipynb #19aa6a5f

@@ -56,7 +56,9 @@ def _new_array(group, name, shape, dtype, version):
     keywords = dict(dimension_names=('z', 'y', 'x')) if version == '0.5' else dict(
         chunk_key_encoding=dict(name='v2', separator='/'))
     chunks = tuple(min(CHUNK, n) for n in shape)
-    return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, **keywords)
+    # empty chunks are written, too: one that is missing has been lost, and a reader can say so
+    return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, config=dict(write_empty_chunks=True),
+                              **keywords)
 
 
 def _say(group, version, **told):

@@ -13,6 +13,7 @@ from cryoseg.base.formats import write_volume
 from cryoseg.base.geometry import icosphere
 from cryoseg.base.volume import Volume
 from cryoseg.connect.settings import ConnectSettings
+from cryoseg.measure import evaluate as evaluate_room
 from cryoseg.measure.evaluate import (
     Errors, Evaluation, SurfaceScores, _hd95_A, distance_to_mesh, enclosed_volume, evaluate, format_evaluation, guess_labels,
     inside, nearest_body, read_labelling, score_instances, score_surface, score_voxels, vertex_weights,
@@ -22,7 +23,7 @@ from cryoseg.result.records import Surface
 
 SHAPE = (5, 20, 24)
 BODY = Body(1, 'ellipsoid', (40., 40., 40.), (20., 20., 20.))
-KEYS = {'voxel': ['membrane_iou', 'dice', 'precision', 'recall', 'surface_dice'],
+KEYS = {'voxel': ['membrane_iou', 'dice', 'precision', 'recall', 'surface_dice', 'near_precision', 'near_recall', 'thickness_vox', 'true_thickness_vox'],
         'instances': ['are', 'voi_split_bits', 'voi_merge_bits', 'pq', 'n_true', 'n_found']}
 
 
@@ -263,5 +264,27 @@ def test_the_text_says_it_all():
     rows = (SurfaceScores(1, 2, 3.21, None, 9.0, .7, .951, 4.0, .0123, None), SurfaceScores(12, mean_sigma_A=5.))
     text = format_evaluation(Evaluation(score_voxels(two() > 0, two() > 0), score_instances(None, two()), rows))
     lines = text.splitlines()
+    assert 'within 2 voxels: 100% of what was found' in lines.pop(1)
     assert len(lines) == 5 and '2 in the truth; not told apart in the result' in lines[1] and lines[3].split() == ['1', '2', '3.2', '-', '9.0', '70%', '95%', '4.0', '+1.2%', '-']
     assert len({len(line) for line in lines[2:]}) == 1                       # columns line up
+
+
+@pytest.mark.parametrize('t', [1, 3, 5, 7, 11])
+def test_how_thick_walls_are(t):
+    mask = np.zeros((40, 30, 30), bool)
+    mask[15:15 + t] = True
+    assert evaluate_room.wall_thickness(mask) == pytest.approx(t, abs=1e-6)
+    assert evaluate_room.wall_thickness(mask & False) is None
+
+
+def test_a_thick_truth_is_explained():
+    "A found wall of three voxels in the middle of a true one of nine overlaps by a third, and is right."
+    true, found = np.zeros((2, 40, 30, 30), bool)
+    true[15:24] = found[18:21] = True
+    scores = evaluate_room.score_voxels(found, true)
+    assert scores.membrane_iou == pytest.approx(1/3) and scores.near_precision == 1 and scores.near_recall == pytest.approx(7/9)
+    near, thick = evaluate_room.voxels_in_words(scores)
+    assert '100%' in near and '3.0 voxels thick, true ones 9.0' in thick and '0.33 at most' in thick
+    same = evaluate_room.score_voxels(true, true)
+    assert len(evaluate_room.voxels_in_words(same)) == 1
+    assert evaluate_room.voxels_in_words(evaluate_room.score_voxels(found & False, true)) == []
