@@ -32,7 +32,8 @@ setup(
     package_data={settings['lib_name']: ['weights/*.safetensors', 'weights/*.json', 'weights/*.md']},
     python_requires='>=' + settings['min_python'],
     install_requires=words('requirements'),
-    extras_require=dict(notebook=notebook, dev=dev, zarr=words('zarr_requirements'), cluster=words('cluster_requirements')),
+    extras_require=dict(notebook=notebook, dev=dev, zarr=words('zarr_requirements'), cluster=words('cluster_requirements'),
+                        bench=words('bench_requirements')),
     entry_points=dict(console_scripts=words('console_scripts'), nbdev=[f"{settings['lib_name']}={settings['lib_path']}._modidx:d"]),
     zip_safe=False,
 )

@@ -8,9 +8,14 @@ _ROOMS = {
     'connect_labels': 'connect.membranes',
     'fit_surfaces': 'run.stages',
     'measure_surfaces': 'run.stages',
+    'measure_distances': 'measure.distances',
+    'measure_proteins': 'measure.proteins',
+    'measure_thickness': 'measure.thickness',
     'run_tomogram': 'run.workflow',
     'show_slices': 'show.slices',
     'show_surfaces': 'show.scene',
+    'export_run': 'show.export',
+    'read_run': 'run.workflow',
 }
 __all__ = [*_ROOMS]
 
@@ -27,3 +32,24 @@ def __getattr__(name):
 
 def __dir__():
     return [*globals(), *_ROOMS]
+
+
+def _show_themselves():
+    "In a notebook, let volumes, surfaces and runs show themselves; nothing is imported for it before one is shown."
+    import sys
+    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
+    if shell is None:
+        return
+
+    def show(name, thing):
+        from importlib import import_module
+        return getattr(import_module('cryoseg.show.manners'), name)(thing)
+
+    html = shell.display_formatter.formatters['text/html']
+    for module, kind, name in (('cryoseg.base.volume', 'Volume', 'volume_html'),
+                               ('cryoseg.result.records', 'Surface', 'surface_html'),
+                               ('cryoseg.run.workflow', 'Run', 'run_html')):
+        html.for_type_by_name(module, kind, lambda thing, name=name: show(name, thing))
+
+
+_show_themselves()

@@ -7,14 +7,15 @@ __all__ = ['VOXEL_SIZES_A', 'POWER_OF_M', 'PREFIXES', 'SYMBOLS_A', 'NAMES_A', 'U
            'MEANING_PART', 'LABEL_MEANING', 'SLAB_BYTES', 'JUMP', 'SURE_JUMPS', 'SOME_JUMPS', 'FEWER', 'MAX_AT_ENDS',
            'END', 'MAX_TAIL', 'WRAPPED_BYTES', 'WRAPPED_SLICES', 'WRAPPED_PX', 'RANGE_PERCENTILES', 'RANGE_TO_SD',
            'MAD_TO_SD', 'MIN_SKEWNESS', 'GROUND_FACTOR', 'MAX_SDS', 'SQUARE', 'EQUAL', 'check_voxel_size', 'Volume',
-           'RawVolume', 'voxel_edge', 'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'VoxelRange',
-           'check_voxels', 'chosen_slices', 'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype', 'spread_slices',
-           'some_slices', 'wrapped_share', 'unwrapped', 'guess_polarity']
+           'RawVolume', 'voxel_edge', 'unit_in_A', 'named_labels', 'LengthUnits', 'length_units', 'voxels_of',
+           'VoxelRange', 'check_voxels', 'chosen_slices', 'cut_slices', 'bin_volume', 'invert_polarity', 'as_dtype',
+           'spread_slices', 'some_slices', 'wrapped_share', 'unwrapped', 'guess_polarity']
 
 # %% ../../nbs/9_base/09b_volume.ipynb #7ed4f9ae
 import contextlib
 import html
 import mmap
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -201,6 +202,21 @@ def length_units(size_known:bool, # the voxel size is known
     "Choose the units in which lengths are told; without a voxel size a voxel counts as 1."
     return LengthUnits('nm', 'Å', 10.) if size_known else LengthUnits('vox', 'vox', 1.)
 
+
+# %% ../../nbs/9_base/09b_volume.ipynb #09b5a1b1
+def voxels_of(given, # (Z,Y,X) array, or a Volume
+              )->np.ndarray: # (Z,Y,X)
+    "The voxels of an array or a volume. Raises VolumeError, with the remedy, for anything else."
+    data = given.data if isinstance(given, Volume) else given
+    if isinstance(data, (str, os.PathLike)):
+        raise VolumeError(f'{data}: give the voxels, not the name of a file; cryoseg.read_volume({str(data)!r}) reads '
+                          'it')
+    if not hasattr(data, 'shape') or not hasattr(data, 'dtype'):
+        raise VolumeError(f'a {type(given).__name__} holds no voxels; give an array (z,y,x) or a Volume')
+    if len(data.shape) != 3:
+        raise VolumeError(f'an array of shape {tuple(data.shape)} is no volume; give three axes (z,y,x), a slice as '
+                          'array[None]')
+    return data
 
 # %% ../../nbs/9_base/09b_volume.ipynb #45cac232
 SLAB_BYTES = 32*2**20 # read at once: far less than memory, far more than one read of a disk

@@ -26,6 +26,7 @@ from ..base.files import VolumeError, warn_user
 from ..base.geometry import connected_groups
 from ..base.pool import shared_map
 from ..base.scratch import by_slabs, combined, scratch_array, slabs
+from ..base.volume import voxels_of
 from ..result.records import Connection, Dropped, Edit, Fragment, Link, Membrane
 from .settings import ConnectSettings
 from .trace import trace_slice
@@ -43,9 +44,7 @@ def membrane_mask(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a 
                   settings:ConnectSettings, # with the labels that are membrane
                   )->np.ndarray: # (Z,Y,X) bool
     "Mark the membrane. Raises VolumeError for other than 3 axes, and for labels that are no integers."
-    labels = np.asarray(labels)
-    if labels.ndim != 3:
-        raise VolumeError(f'labels have shape {labels.shape}; give a volume (Z,Y,X)')
+    labels = np.asarray(voxels_of(labels))
     if labels.dtype.kind not in 'biu':
         raise VolumeError(f'labels have dtype {labels.dtype}; give integers or a boolean mask')
     return labels if labels.dtype == bool else by_slabs(lambda slab: np.isin(slab, settings.values), labels, bool)
@@ -805,7 +804,7 @@ def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a
         return find(mask, scale, edits, seed, numbered=numbered, execution=Execution(shared, progress))
 
 
-def connect_labels(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask
+def connect_labels(labels:np.ndarray, # (Z,Y,X) labels of any integer type, a boolean mask, or a Volume of them
                       voxel_size_A:float|None, # edge of a voxel, Å; None = not known
                       settings:ConnectSettings=ConnectSettings(), # how they are told apart
                       )->Connection: # membranes, and every decision on the way

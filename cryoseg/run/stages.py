@@ -25,7 +25,9 @@ import numpy as np
 from ..base.formats import volume_writer
 from ..base.formats import write_volume
 from ..base.scratch import by_slabs
+from ..base.files import VolumeError
 from ..base.volume import Volume
+from ..base.volume import voxels_of
 from ..result.folder import RunRecord
 from ..result.folder import own_data
 from ..result.meshes import fit_file
@@ -263,7 +265,10 @@ def measure_surfaces(surfaces:list, # of Surface
                      settings:SurfaceSettings=SurfaceSettings(), # of the run
                      seed:int=0, # of all random choices
                      )->list: # of Surface, each with its curvature
-    "Measure the curvature of surfaces that have not been measured yet."
+    "Measure the curvature of surfaces that have not been measured yet. Raises VolumeError for anything else."
+    wrong = next((s for s in surfaces if not isinstance(s, Surface)), None)
+    if wrong is not None:
+        raise VolumeError(f'a {type(wrong).__name__} is no Surface; give what fit_surfaces returns')
     return [measure_one(s, settings, seed) if s.curvature is None else s for s in surfaces]
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #5845ac12
@@ -314,6 +319,7 @@ def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
     from cryoseg.surface.fit import Shelf
     from cryoseg.surface.nested import refit_nested
     from cryoseg.surface.select import membrane_voxels
+    membranes = voxels_of(membranes)
     by_id, surfaces, shelf = membrane_voxels(membranes), [], Shelf()
     tasks = [FitTask(id, voxels, membranes.shape, settings, seed) for id, voxels in by_id.items()]
     for done, (id, kept, surface) in enumerate(_fit_all(tasks, workers, pool), 1):

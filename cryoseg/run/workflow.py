@@ -62,6 +62,8 @@ from ..result.folder import written_names
 from ..result.lock import locked_folder
 from ..result.resources import check_resources
 from ..result.records import Connection
+from ..result.records import Distance
+from ..result.records import Protein
 from ..result.records import Edit
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #9094ec87
@@ -70,6 +72,7 @@ from ..result.records import Link
 from ..result.records import Membrane
 from ..result.records import Section
 from ..result.records import moved
+from ..result.tables import Rows
 from ..result.tables import read_rows
 from ..result.tables import write_rows
 from .settings import RunSettings
@@ -244,8 +247,8 @@ class Run:
     folder:Path
     record:RunRecord
     again:dict = field(default_factory=dict) # stage -> why it was done; empty for one that was kept
-    table:tuple = () # of Membrane: their measures
-    sections:tuple = () # of Section: the contours; empty where none were asked for
+    table:Rows = field(default_factory=Rows) # of Membrane: their measures
+    sections:Rows = field(default_factory=Rows) # of Section: the contours; empty where none were asked for
 
     @property
     def kept(self)->list: # names of stages
@@ -267,6 +270,18 @@ class Run:
     def membranes(self)->np.ndarray: # (Z,Y,X) uint16 ids
         "Single membranes."
         return own_data(self.folder/'membranes.mrc')
+
+    @cached_property
+    def distances(self)->Rows: # of Distance
+        "Membranes near each other; empty where nothing was measured."
+        path = self.folder/'distances.csv'
+        return read_rows(path, Distance) if path.exists() else Rows()
+
+    @cached_property
+    def proteins(self)->Rows: # of Protein
+        "Particles of label 2; empty where none were looked for."
+        path = self.folder/'proteins.csv'
+        return read_rows(path, Protein) if path.exists() else Rows()
 
     @cached_property
     def links(self)->list: # of Link
@@ -297,7 +312,7 @@ def read_run(folder, # of a run
     table = next((name for name in ('membranes.csv', 'fitted.csv', 'connected.csv') if name in own), None)
     rows = read_rows(folder/table, Membrane) if table else ()
     sections = read_rows(folder/'sections.csv', Section) if 'sections.csv' in own else ()
-    return Run(folder, record, again or {}, tuple(rows), tuple(sections))
+    return Run(folder, record, again or {}, Rows(rows), Rows(sections))
 
 
 def start_record(folder, # of the run

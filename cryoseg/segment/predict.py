@@ -31,6 +31,8 @@ from ..base.limits import free_memory
 from ..base.limits import in_words
 from ..base.pool import in_order
 from ..base.scratch import scratch_array
+from ..base.volume import Volume
+from ..base.volume import voxels_of
 from .settings import SegmentSettings
 from .padding import Padding
 from .padding import find_padding
@@ -619,10 +621,10 @@ def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
         yield labelled
 
 
-def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
+def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark, or a Volume of them
                    net=None, # Engine, or UNet as `load_weights` returns it; None = what the settings name
                    settings:SegmentSettings=SegmentSettings(), # how
-                   voxel_size_A:float|None=None, # Å; None = unknown, then several scales are averaged
+                   voxel_size_A:float|None=None, # Å; None = that of a Volume, or unknown: several scales are averaged
                    progress:Callable|None=None, # called as progress(done, total)
                    padding:Padding|None=None, # what holds no image; None = it is looked for, and said
                    )->Segmentation: # labels, membrane probability, and what was left out
@@ -631,7 +633,10 @@ def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     Constant regions, NaN and infinity are left out, with a warning. Raises VolumeError for anything but three
     dimensions, and for a volume that is nothing but one value.
     """
-    if data.ndim == 3 and padding is None:
+    if voxel_size_A is None and isinstance(data, Volume) and data.voxel_size_known:
+        voxel_size_A = data.voxel_size_A
+    data = voxels_of(data)
+    if padding is None:
         padding = find_padding(data, workers_of(settings))
         warn_of_padding(padding)
     slices = label_slices(data, net, settings, voxel_size_A, progress, padding)

@@ -398,7 +398,7 @@ def test_fragments_beyond_uint16_are_kept_as_whole_real_numbers(tmp_path):
 def test_nothing_found_is_a_whole_run(tmp_path):
     labels = np.zeros((8, 30, 30), np.int8)
     run = connect(tmp_path/'out', labels)
-    assert run.table == () and read_rows(tmp_path/'out/fragments.csv', Fragment) == []
+    assert run.table == [] and read_rows(tmp_path/'out/fragments.csv', Fragment) == []
     assert refused_surface(1, 'x').status == 'refused'
 
 

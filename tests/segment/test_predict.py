@@ -354,7 +354,7 @@ def test_a_net_whose_numbers_run_over_is_refused(factor):
 
 def test_only_volumes_are_labelled(net):
     for shape in ((8, 8), (1, 2, 8, 8)):
-        with pytest.raises(VolumeError, match='three dimensions'): segment_volume(np.zeros(shape), net)
+        with pytest.raises(VolumeError, match='three axes'): segment_volume(np.zeros(shape), net)
 
 
 def test_the_calibration_is_found_again():
