@@ -7,9 +7,10 @@ median of the mean distances of surfaces from the true middle of their bilayers.
 *Distances and proteins*: crowded phantoms of 7 and 10 Å a voxel; two of three let their vesicles touch. Truth is the same measurement on
 meshes of the true mid-surfaces.
 *Shapes*: the random bodies of `_bodies.py`, half of them ellipsoids.
+*Halves*: surfaces of the odd slices of real masks against those of the even ones.
 
 `--first 0 --count 12` are the phantoms on which the limits and systematic errors were chosen; the default ones chose nothing. `--only` takes
-one of the three. Twenty minutes on two cores.
+one of the four. Twenty minutes on two cores.
 """
 import math
 from dataclasses import replace
@@ -19,8 +20,10 @@ from scipy.spatial import cKDTree
 
 from cryoseg.base.geometry import icosphere, spherical_harmonics
 from cryoseg.base.mesh import clip_to_volume, mesh_area, mesh_volume, sphericity, vertex_areas
+from cryoseg.base.formats import read_volume
+from cryoseg.base.nearest import nearest_on_mesh
 from cryoseg.base.pool import shared_map
-from cryoseg.measure.curvature import directions_around, measured, parametric_curvature
+from cryoseg.measure.curvature import directions_around, measured, parametric_curvature, rim_distance
 from cryoseg.measure.distances import measure_distances
 from cryoseg.measure.proteins import measure_proteins
 from cryoseg.measure.settings import DistanceSettings, ThicknessSettings
@@ -30,6 +33,8 @@ from cryoseg.phantom.phantom import simulate_phantom
 from cryoseg.phantom.settings import PhantomSettings
 from cryoseg.result.records import Surface
 from cryoseg.surface.fit import fit_surface
+from cryoseg.surface.select import prune_points
+from cryoseg.surface.settings import SurfaceSettings
 from _bodies import observe, random_body
 from _chain import nearest_body, run_chain
 from _tables import arguments, finish, print_table
@@ -287,7 +292,40 @@ def shape_table(rows):
     return [('shapes of random bodies', told)]
 
 
-def thickness_tables(seeds, share):
+HALVES = 'microsome_tomo22_ves4', 'vesicle_t74', 'thylakoid_T1S1M1', 'thylakoid_T1S2M15', 'thylakoid_T1S4M8'
+
+
+def halves(path):
+    "A real mask: the surface of its even slices against that of its odd ones. What both share, the systematic error, cancels in their difference."
+    labels = np.asarray(read_volume(path, check=False).data)
+    points = np.argwhere(labels == 1).astype(float)
+    alone = SurfaceSettings(systematic_sigma_vox=0.)
+    even, odd = (fit_surface(some[prune_points(some)], labels.shape, alone) for some in (points[points[:, 0] % 2 == k] for k in (0, 1)))
+    row = dict(mask=path.stem, status=f'{even.status}, {odd.status}')
+    if not (len(even.faces) and len(odd.faces)): return row
+    found = nearest_on_mesh(even.vertices_vox, odd.vertices_vox, odd.faces, 20.)
+    there = np.isfinite(found.distance) & (rim_distance(odd.vertices_vox, odd.faces)[found.vertex] > 3)
+    off, sd = found.distance[there], np.hypot(even.sigma_vox[there], odd.sigma_vox[found.vertex[there]])
+    weight = vertex_areas(even.vertices_vox, even.faces)[there]
+    mean = lambda values: float(np.average(values, weights=weight))
+    row |= dict(mean_difference_vox=mean(off), mean_sd_vox=mean(sd), within_2_sd=f'{mean(off <= 2*sd):.0%}')
+    volumes = even.volume_vox3, odd.volume_vox3
+    if np.isfinite(volumes).all():
+        row |= dict(areas_differ_sd=abs(even.area_vox2 - odd.area_vox2)/math.hypot(even.area_sd_vox2, odd.area_sd_vox2),
+                    volumes_differ_sd=abs(volumes[0] - volumes[1])/math.hypot(even.volume_sd_vox3, odd.volume_sd_vox3))
+    return row
+
+
+def halves_tables(seeds, share, data):
+    "Odd slices against even ones, of real masks; none where they are not at hand."
+    masks = data / 'segmentations'
+    if not masks.is_dir():
+        print(f'no masks at {masks}: left out (--data DIR)')
+        return []
+    return [('real masks: surfaces of odd slices against those of even ones', [halves(masks / f'{name}.npz') for name in HALVES])]
+
+
+def thickness_tables(seeds, share, data):
     "Thickness, without and with a contrast transfer function."
     rows = [row for rows in share(one, [(seed, 0.) for seed in seeds]) for row in rows]
     blurred = {um: [row for rows in share(one, [(seed, um) for seed in seeds[:BLURRED]]) for row in rows] for um in DEFOCI_UM}
@@ -299,30 +337,30 @@ def thickness_tables(seeds, share):
             ('each membrane', rows)]
 
 
-def crowded_tables(seeds, share):
+def crowded_tables(seeds, share, data):
     "Distances and proteins."
     found = list(share(crowded, list(seeds)))
     pairs, proteins = ([row for part in found for row in part[k]] for k in (0, 1))
     return [*distance_tables(pairs), *protein_table(proteins, sum(part[2] for part in found))]
 
 
-def shape_tables(seeds, share):
+def shape_tables(seeds, share, data):
     "Area, volume, sphericity and bending of known bodies."
     return shape_table([row for rows in share(shape, [1000 + seed for seed in seeds]) for row in rows])
 
 
-PARTS = dict(thickness=thickness_tables, crowded=crowded_tables, shapes=shape_tables)
+PARTS = dict(thickness=thickness_tables, crowded=crowded_tables, shapes=shape_tables, halves=halves_tables)
 
 
 def main():
-    parser = arguments(__doc__)
+    parser = arguments(__doc__, data=True)
     parser.add_argument('--first', type=int, default=100, help='seed of the first phantom')
     parser.add_argument('--count', type=int, default=40, help='phantoms')
-    parser.add_argument('--only', choices=PARTS, help='one of the three parts')
+    parser.add_argument('--only', choices=PARTS, help='one of the four parts')
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.count)
     with shared_map(2) as share:
-        tables = [table for name, part in PARTS.items() if args.only in (None, name) for table in part(seeds, share)]
+        tables = [table for name, part in PARTS.items() if args.only in (None, name) for table in part(seeds, share, args.data)]
     tables = [(name, [{**dict.fromkeys(rows[0]), **row} for row in rows]) for name, rows in tables if rows]
     for table in tables: print_table(*table)
     finish(tables, args.json)

@@ -62,8 +62,8 @@ def nearest_on_mesh(points:np.ndarray, # (n,3)
                     reach:float=np.inf, # farther places are not looked for, the unit of the points
                     )->Nearest: # of each point
     "Find the nearest place of a mesh for each point."
-    sides = vertices[faces[:, 0]] - vertices[faces[:, 1]]
-    longest = np.linalg.norm(sides, axis=1).max()
+    sides = vertices[faces] - vertices[np.roll(faces, 1, axis=1)]
+    longest = np.linalg.norm(sides, axis=2).max()
     near = _near_vertices(points, vertices, reach + longest)
     there = np.flatnonzero(near[:, 0] >= 0)
     found = Nearest(np.full(len(points), np.inf), np.array(points, float), np.full(len(points), -1))

@@ -102,7 +102,7 @@ def gap_to(a:Sheet, # whose vertices are asked
 
 # %% ../../nbs/7_measure/07c_distances.ipynb #a66e26a7
 CROSSING = .02                  # of the area within reach that lies on either side
-CONTACT_SIGMA = .05             # of an area of contact, as a part of it: chosen on phantoms, see below
+CONTACT_SIGMA = .05             # of an area of contact, as a part of it: chosen on seeds 0-11 of measures.py
 MEDIAN_VERTICES = 1000          # that stand for all in the median of each sample
 CLOSED = 'closed', 'truncated'
 
@@ -215,7 +215,7 @@ class Distances(NamedTuple):
     surfaces:list # of Surface, with the nearest other membrane at each vertex
 
 
-SELECTION_SIGMA_A = 2.          # of the median: chosen on phantoms, see below
+SELECTION_SIGMA_A = 2.          # of the median: chosen on seeds 0-11 of measures.py
 MARGIN_A = 30.                  # beyond the reach: surfaces may be nearer than their meshes
 
 

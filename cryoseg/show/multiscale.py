@@ -36,16 +36,17 @@ def _halved(block, labels):
     if labels:
         return block[::2, ::2, ::2]
     parts = block.reshape(block.shape[0]//2, 2, block.shape[1]//2, 2, block.shape[2]//2, 2)
-    return parts.mean((1, 3, 5), dtype=np.float32).astype(block.dtype)
+    means = parts.mean((1, 3, 5), dtype=np.float32)
+    return (np.rint(means) if block.dtype.kind in 'iu' else means).astype(block.dtype)
 
 
-def _text(name, volume, levels, with_origin):
+def _text(name, volume, levels, labels, with_origin):
     "The text `multiscales` of a volume."
     a = volume.voxel_size_A
     origin = np.array(volume.world_origin_A[::-1])*with_origin
     datasets = []
     for level in range(levels):
-        middle = origin + a*(2**level - 1)/2
+        middle = origin + (0 if labels else a*(2**level - 1)/2)         # of labels the first of each eight was taken
         steps = [dict(type='scale', scale=[a*2**level]*3), dict(type='translation', translation=middle.tolist())]
         datasets.append(dict(path=str(level), coordinateTransformations=steps))
     return [dict(name=name, axes=AXES, datasets=datasets)]
@@ -96,7 +97,7 @@ def write_levels(group, # of zarr
         for z in range(0, shape[0], CHUNK//2):
             coarser[z:z + CHUNK//2] = _halved(finer[2*z:2*z + CHUNK], labels)
         finer = coarser
-    _say(group, version, multiscales=_text(name, volume, levels, with_origin))
+    _say(group, version, multiscales=_text(name, volume, levels, labels, with_origin))
 
 
 def write_ome_zarr(path, # the folder to be, .zarr
@@ -104,6 +105,7 @@ def write_ome_zarr(path, # the folder to be, .zarr
                    labels:dict, # name -> Volume of ids
                    version:str='0.4', # of OME-Zarr
                    with_origin:bool=True, # the header's origin goes into the text
+                   labels_alone:bool=False, # the volume itself is labels: never averaged
                    )->None:
     "Write a tomogram and labels beside it. Raises VolumeError for a version that is not known, or without zarr."
     if version not in VERSIONS:
@@ -114,7 +116,7 @@ def write_ome_zarr(path, # the folder to be, .zarr
         raise VolumeError('OME-Zarr needs the package zarr: pip install "cryoseg[zarr]"') from None
     root = zarr.open_group(str(path), mode='w', zarr_format=VERSIONS[version])
     if image is not None:
-        write_levels(root, Path(path).stem, image, False, version, with_origin)
+        write_levels(root, Path(path).stem, image, labels_alone, version, with_origin)
     if not labels:
         return
     beside = root.create_group('labels')

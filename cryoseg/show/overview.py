@@ -45,14 +45,14 @@ def draw_strips(ax, # matplotlib Axes
         ax.plot([place - .35, place + .35], [np.median(values)]*2, color='k', lw=1.5)
         ax.plot(place + _jitter(len(values)), values, 'o', ms=7, color=color, mec='k', mew=.4)
     few = len(runs) <= MAX_NAMED
-    ax.set_xticks(range(len(runs)) if few else [], [run.name for run in runs] if few else [], rotation=40, ha='right',
-                  fontsize=8)
+    shown = [run.name.replace('$', r'\$') for run in runs] if few else []       # a dollar begins a formula
+    ax.set_xticks(range(len(shown)), shown, rotation=40, ha='right', fontsize=8)
     ax.set_xlim(-.7, len(runs) - .3)
     ax.set_ylabel(f'{measure.name} ({measure.unit})' if measure.unit else measure.name, fontsize=9)
-    for name in filter(None, names):
-        ax.plot([], [], 'o', color=colors[name], label=name)
     if any(names):
-        ax.legend(fontsize=8, loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
+        dots = [ax.plot([], [], 'o', color=colors[name])[0] for name in names]
+        told = [name.replace('$', r'\$') for name in names]
+        ax.legend(dots, told, fontsize=8, loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
 
 
 def strips_html(runs:list, # of Finished

@@ -7,6 +7,7 @@ __all__ = ['DENSITY', 'Points', 'no_points', 'joined', 'points_on', 'points_of',
 
 # %% ../../nbs/8_show/08e1_points.ipynb #03ea47ee
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def points_of(proteins:list, # of Protein
     normals = np.array([(p.normal_z, p.normal_y, p.normal_x) for p in own])
     tilts = np.array([math.nan if p.normal_sd_deg is None else p.normal_sd_deg for p in own])
     return Points(volume.to_zyx_vox(xyz_A), normals, np.array([p.membrane_id for p in own]),
-                  np.array([p.centre_sd_A for p in own]), tilts)
+                  np.array([p.height_sd_A or math.nan for p in own]), tilts)
 
 # %% ../../nbs/8_show/08e1_points.ipynb #53dbc46a
 class Angles(NamedTuple):
@@ -107,16 +108,16 @@ def write_star(path, # the file to be
     angles, a = relion_angles(points.normals), volume.voxel_size_A
     middle = np.array(volume.shape)/2
     centred = (points.places - middle)*a
-    columns = {'rlnTomoName': [tomogram.replace(' ', '_')]*len(points.places)}
+    columns = {'rlnTomoName': [re.sub(r'[^!-~]+', '_', tomogram) or 'tomogram']*len(points.places)}
     for k, axis in ((2, 'X'), (1, 'Y'), (0, 'Z')):
         columns[f'rlnCoordinate{axis}'] = _cells(points.places[:, k])
         columns[f'rlnCenteredCoordinate{axis}Angst'] = _cells(centred[:, k])
     for name, values in angles._asdict().items():
         columns[f'rlnAngle{name.capitalize()}'] = _cells(values)
     columns['rlnAngleTiltPrior'], columns['rlnAnglePsiPrior'] = _cells(angles.tilt), _cells(angles.psi)
-    columns['rlnTomoTiltSeriesPixelSize'] = _cells(np.full(len(points.places), a), 4)
     columns['cryosegMembraneId'] = [str(int(id)) for id in points.membrane]
     columns['cryosegSigmaAngst'] = _cells(points.sigma_A)
-    columns['cryosegAngleSigmaDeg'] = _cells(points.angle_sd_deg)
+    if np.isfinite(points.angle_sd_deg).all():
+        columns['cryosegAngleSigmaDeg'] = _cells(points.angle_sd_deg)
     with atomic_write(path) as part:
         part.write_text(f'\n# version 50001\n\n{_star_text("particles", columns)}', encoding='ascii')

@@ -67,6 +67,7 @@ from .slices import PROTEIN_COLOR
 from .slices import instance_colors
 from .slices import slab_limits
 from .slices import take_slice
+from .doubts import doubts_html
 from .found import CONTACT_A
 from .found import distances_html
 from .found import measures_in_words
@@ -722,6 +723,13 @@ SCENE_FACES = 60_000, 15_000, 0         # triangles of the scene that are tried;
 STEPS, SLICES, PICTURES, SCENE = 100, 10, 70, 95        # of progress, by the time that they take
 
 
+def _doubts(run):
+    "The section of doubtful joins."
+    if run.frame is None or run.contours:
+        return ''
+    return doubts_html(run.folder, run.image, run.frame)
+
+
 def report_html(run:RunFiles, # as `read_run` gives
                 max_faces:int=SCENE_FACES[0], # triangles of the scene; 0 leaves it out
                 progress:Callable|None=None, # called as progress(done, total)
@@ -743,6 +751,7 @@ def report_html(run:RunFiles, # as `read_run` gives
                 Section('curves', 'Curves', curves_html(run.contours, run.size_A)),
                 Section('membranes', 'Membranes', '' if run.contours else table_html(run.rows, run.units)),
                 Section('shapes', 'Shapes', shapes_html(run.rows or []) if run.distances is not None else ''),
+                Section('doubts', 'Doubtful joins', _doubts(run)),
                 Section('distances', 'Distances', distances_html(run.distances or [])),
                 Section('proteins', 'Proteins', proteins_html(run.proteins)),
                 Section('evaluation', 'Against the truth', evaluation_html(run.evaluation)),

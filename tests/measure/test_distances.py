@@ -136,6 +136,9 @@ def test_the_bilayer_counts_where_it_was_seen():
 def test_samples_are_conditioned_on_what_was_seen():
     surface = sheet(1, 0., seed=1)
     nodes = surface.spread.nodes_vox
+    rng = np.random.default_rng(5)
+    as_one = rng.normal(0, .4, (400, 1)) + rng.normal(0, .02, surface.spread.moves_vox.shape)
+    surface = Surface(**{**vars(surface), 'spread': Spread(nodes, surface.spread.normals, as_one)})
     weights = csr_array(np.full((1, len(nodes)), 1/len(nodes)))
     seen = Seen(nodes, weights, nodes[len(nodes)//2:len(nodes)//2 + 1], np.array([[1., 0, 0]]), np.array([.8]), np.array([.01]))
     placed = samples_of_middle(surface.spread, seen, 100., .2, np.random.default_rng(0))

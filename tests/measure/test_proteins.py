@@ -157,3 +157,29 @@ def test_the_same_seed_gives_the_same_numbers():
     labels = heads((40, 45, 71), (40, 76, 40), (68, 45, 40))
     one, two = (measure_proteins(labels, [VESICLE], PLACE, seed=4) for _ in range(2))
     assert one == two
+
+
+def test_the_side_is_that_of_the_bilayer():
+    "The bilayer lies a voxel further out than the mesh: a centre between the two is inside."
+    from dataclasses import replace
+    from cryoseg.result.records import Spread, Thickness
+    moves = np.random.default_rng(0).normal(0, .1, (100, len(DIRECTIONS[::5])))
+    spread = Spread(VESICLE.vertices_vox[::5], DIRECTIONS[::5], moves)
+    nothing = np.full(len(DIRECTIONS), np.nan)
+    seen = replace(VESICLE, spread=spread, thickness=Thickness(nothing, nothing, nothing, nothing, bilayer=replace(spread, moves_vox=moves + 2.)))
+    row, = attached(heads((40, 45, 63), radius=4.), (seen,))
+    assert row.side == 'inside' and row.normal_x < -.9 and row.height_A == pytest.approx(8, abs=3)
+
+
+def test_a_sheet_of_label_2_is_no_heap_of_particles():
+    "Ice or a carbon edge across the volume: dividing it would fill the memory."
+    labels = heads((40, 45, 71), (40, 45, 9), (60, 66, 40))
+    labels[70, :, :] = labels[:, 85, :] = 2
+    found = find_particles(labels, 60)
+    assert found.count == 4 and sum(p.status == 'large' for p in measure_proteins(labels, [VESICLE], PLACE).rows) == 1
+
+
+def test_particles_on_parts_that_nothing_joins_have_no_spacing():
+    two = Surface(3, np.vstack([VESICLE.vertices_vox, VESICLE.vertices_vox + [0, 0, 200.]]), np.vstack([FACES, FACES + len(DIRECTIONS)]),
+                  np.full(2*len(DIRECTIONS), .3), 'open')
+    assert spacing_on(two, prepare(two).areas, np.array([5, 5 + len(DIRECTIONS)]), np.random.default_rng(0)) is None

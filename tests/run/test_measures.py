@@ -197,3 +197,33 @@ def test_what_cannot_be_joined_is_said(first, done, tmp_path):
 
 def test_a_folder_is_named_once(done):
     assert find_runs([done, done.parent, done]) == [done.resolve()] and len(summarise([done]).runs) == 1
+
+
+def test_the_run_reads_its_tomogram_as_it_did(done, first):
+    "Inverted densities would give another thickness, which the record would not know."
+    line = refused('measure', done, '--invert', '--patch-radius', 120)
+    assert 'input.invert was False, is True' in line and '--tomogram' in line
+    before = table(done/'membranes.csv')
+    assert cryoseg('measure', done, '--invert', '--tomogram', first/'sim/tomogram.mrc', '-q').exit_code == 0
+    inverted = table(done/'membranes.csv')
+    assert [row['thickness_A'] for row in inverted] != [row['thickness_A'] for row in before]
+    assert cryoseg('measure', done, '--tomogram', first/'sim/tomogram.mrc', '--no-invert', '-q').exit_code == 0
+    assert table(done/'membranes.csv') == before
+
+
+def test_a_tomogram_that_was_given_is_remembered(first, tmp_path):
+    shutil.copy(first/'out/membranes.mrc', tmp_path/'ids.mrc')
+    out = tmp_path/'o'
+    assert cryoseg('surface', tmp_path/'ids.mrc', '-o', out, '-q').exit_code == 0
+    assert cryoseg('measure', out, '--tomogram', first/'sim/tomogram.mrc', '-q').exit_code == 0
+    thick = [row['thickness_A'] for row in table(out/'membranes.csv')]
+    assert any(thick) and cryoseg('measure', out, '--distance-reach', 400, '-q').exit_code == 0
+    assert [row['thickness_A'] for row in table(out/'membranes.csv')] == thick
+    said = cryoseg('surface', tmp_path/'ids.mrc', '-o', out)
+    assert said.exit_code == 0 and 'its thickness is left out now' in said.stderr
+
+
+def test_a_voxel_size_comes_too_late(first, tmp_path):
+    np.save(tmp_path/'ids.npy', np.asarray(read_volume(first/'out/membranes.mrc').data))
+    assert cryoseg('surface', tmp_path/'ids.npy', '-o', tmp_path/'o', '-q').exit_code == 0
+    assert 'make it anew with --voxel-size' in refused('measure', tmp_path/'o', '--voxel-size', 10)

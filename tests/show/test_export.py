@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     write_surface_ply(surface_file(folder, 3), surface, tomogram)
     write_rows(folder/'membranes.csv', [Membrane(3, 900, 'closed')], Membrane)
     x, y, z = tomogram.to_xyz_A(MARK)
-    write_rows(folder/'proteins.csv', [Protein(1, 'attached', '', x, y, z, 4., 300, 90., 3, 'outside', normal_x=1., normal_y=0., normal_z=0., normal_sd_deg=2.5),
+    write_rows(folder/'proteins.csv', [Protein(1, 'attached', '', x, y, z, 4., 300, 90., 3, 'outside', 80., 5., normal_x=1., normal_y=0., normal_z=0., normal_sd_deg=2.5),
                                        Protein(2, 'free', 'far away', x, y, z)], Protein)
     path = place/'my tomo.mrc'
     write_record(folder, RunRecord('tomogram', str(path), checksum(path), '0', SIZE_A, SHAPE, stages={'measure': StageRecord('k', '0', {}, {}, {})},
@@ -82,7 +82,7 @@ def test_relion(run):
     np.testing.assert_allclose(centred, (MARK[::-1] - np.array(SHAPE[::-1])/2)*SIZE_A, atol=1e-3)
     angles = rows[['rlnAngleRot', 'rlnAngleTilt', 'rlnAnglePsi']].to_numpy()
     np.testing.assert_allclose(Rotation.from_euler('ZYZ', angles, degrees=True).inv().as_matrix()[0][:, 2], NORMAL[::-1], atol=1e-4)
-    assert rows.cryosegSigmaAngst[0] == 4 and rows.rlnAngleTiltPrior[0] == rows.rlnAngleTilt[0] and rows.cryosegAngleSigmaDeg[0] == 2.5
+    assert rows.cryosegSigmaAngst[0] == 5 and rows.rlnAngleTiltPrior[0] == rows.rlnAngleTilt[0] and rows.cryosegAngleSigmaDeg[0] == 2.5
 
 
 def test_points_on_membranes(run):
@@ -111,6 +111,7 @@ def test_imod(run):
         across = np.sqrt(max(RADIUS**2 - (z - CENTRE[0])**2, 0))
         assert np.abs(np.hypot(own.y - .5 - CENTRE[1], own.x - .5 - CENTRE[2]) - across).max() < .6
     assert set(points.object_id) == {0}
+    assert points.groupby('z').contour_id.nunique().max() == 1 and points.groupby('z').size().loc[22] > 30     # one closed line a slice
 
 
 def test_chimerax(run):
@@ -166,6 +167,16 @@ def test_coarser_copies(run, tmp_path):
     assert set(np.unique(root['labels/ids/1'][:])) == {0, 9} and root['1'].shape == (33, 65, 65)
     steps = root.attrs['ome']['multiscales'][0]['datasets'][1]['coordinateTransformations']
     assert steps[0]['scale'] == [10]*3 and steps[1]['translation'] == [2.5]*3    # the middle of eight voxels
+    steps = root['labels/ids'].attrs['ome']['multiscales'][0]['datasets'][1]['coordinateTransformations']
+    assert steps[1]['translation'] == [0]*3                                      # the first of eight, which was taken
+
+
+def test_whole_numbers_are_rounded(tmp_path):
+    import zarr
+    from cryoseg.show.multiscale import write_ome_zarr
+    data = np.random.default_rng(0).integers(0, 255, (128, 128, 128)).astype(np.uint8)
+    write_ome_zarr(tmp_path/'t.zarr', Volume(data, 5.), {}, '0.4')
+    assert abs(zarr.open_group(str(tmp_path/'t.zarr'), mode='r')['1'][:].mean() - data.mean()) < .02
 
 
 def test_copick_layout(run):
@@ -187,7 +198,7 @@ root = copick.from_file(sys.argv[1])
 run, = root.runs
 segmentation, = run.segmentations
 data = zarr.open(segmentation.zarr(), mode='r')['0'][:]
-print(np.argwhere(data == 3).tolist()[0])
+print(np.argwhere(data == 1).tolist()[0])
 mesh, = run.meshes
 vertices = np.asarray(next(iter(mesh.mesh.geometry.values())).vertices)
 print(vertices[vertices[:, 0].argmax()].tolist())
@@ -239,3 +250,53 @@ def test_few_points_on_small_membranes():
     small = Surface(1, CENTRE + 3*DIRECTIONS, FACES, np.ones(len(DIRECTIONS)), 'closed')
     assert len(points_on(small, 1., 1e4).places) == 1
     assert len(points_on(small, 8., 1.).places) == len(DIRECTIONS)
+
+
+def changed_record(run, tmp_path, **changes):
+    "A copy of the run whose record says something else."
+    import shutil
+    shutil.copytree(run/'run', tmp_path/'run')
+    write_record(tmp_path/'run', replace(read_results(run/'run').record, **changes))
+    return tmp_path/'run'
+
+
+@pytest.mark.parametrize('given', [dict(z_range=[4, 40]), dict(bin=2), dict(beam_axis='x')])
+def test_programs_that_count_from_the_whole_refuse_a_part(run, tmp_path, given):
+    folder = changed_record(run, tmp_path, settings=dict(input=given))
+    for name in ('relion', 'imod'):
+        with pytest.raises(VolumeError, match=f'{next(iter(given))}.*run it without'): export_run(folder, [name], tmp_path/'o')
+    assert not (tmp_path/'o/relion').exists()
+    export_run(folder, ['stl', 'chimerax', 'napari'], tmp_path/'o')
+    about = json.loads((tmp_path/'o/napari/layers.json').read_text())
+    assert about['labels'] == 'membranes.mrc'                    # a copy in plain order
+    if given == dict(beam_axis='x'): assert about['image'] is None and 'my tomo' not in (tmp_path/'o/chimerax/view.cxc').read_text()
+
+
+def test_labels_are_no_tomogram(run, tmp_path):
+    folder = changed_record(run, tmp_path, kind='membranes')
+    export_run(folder, ['chimerax', 'napari'], tmp_path/'o')
+    assert 'my tomo' not in (tmp_path/'o/chimerax/view.cxc').read_text() and json.loads((tmp_path/'o/napari/layers.json').read_text())['image'] is None
+
+
+def test_another_voxel_size_is_not_laid_over(run, tmp_path):
+    "The header says 8 Å, the run was told 7: ChimeraX would draw the tomogram larger than its membranes."
+    folder = changed_record(run, tmp_path, voxel_size_A=7.)
+    export_run(folder, ['chimerax'], tmp_path/'o')
+    assert 'my tomo' not in (tmp_path/'o/chimerax/view.cxc').read_text()
+
+
+def test_what_an_earlier_export_left_goes(run, tmp_path):
+    export_run(run/'run', ['stl'], tmp_path)
+    (tmp_path/'stl/membrane_0009.stl').write_text('older')
+    (tmp_path/'mine.txt').write_text('mine')
+    export_run(run/'run', ['stl'], tmp_path)
+    assert [p.name for p in (tmp_path/'stl').iterdir()] == ['membrane_0003.stl'] and (tmp_path/'mine.txt').exists()
+
+
+@pytest.mark.parametrize('name', ['a/../../b', 'Zelle_ä', 'a\tb', '..', ' '])
+def test_names_are_no_paths(run, tmp_path, name):
+    export_run(run/'run', ['copick', 'relion'], tmp_path/'o', ExportSettings(tomogram=name))
+    made = [p.name for p in (tmp_path/'o/copick/ExperimentRuns').iterdir()]
+    assert len(made) == 1 and made[0].isascii() and '/' not in made[0] and sorted(p.name for p in tmp_path.iterdir()) == ['o']
+    rows = [line for line in (tmp_path/'o/relion/proteins.star').read_text().splitlines() if line.startswith(made[0])]
+    assert len(rows) == 1 and len(rows[0].split()) == 15
