@@ -64,12 +64,12 @@ def _picture(link, image, fragments, volume, limits):
     return dict(gray=gray, marked=layers.overlay_uri(marked, instances=True), width=width, height=height)
 
 # %% ../../nbs/8_show/08d5_doubts.ipynb #0d861118
-DOUBTS = pages.template('''<p>{{ shown|length }} of {{ n }} candidates were decided by less than {{ sure }} to
-{{ unsure }}. Orange and blue are the two fragments, in the slice of the place. To decide otherwise, change the column
+DOUBTS = pages.template('''<p>Of {{ n }} candidate {{ 'join' if n == 1 else 'joins' }} these are the least sure: right or wrong with a probability
+below {{ sure }}. Orange and blue are the two fragments, in the slice of the place. To decide otherwise, change the column
 <code>taken</code> of the row in links.csv and run <code>cryoseg connect</code> with <code>--links</code>.</p>
 <div class="gallery">
 {% for join in shown %}
-<figure><svg viewBox="0 0 {{ join.width }} {{ join.height }}" role="img" aria-label="{{ join.text }}">
+<figure style="max-width:380px"><svg viewBox="0 0 {{ join.width }} {{ join.height }}" role="img" aria-label="{{ join.text }}">
 {% if join.gray %}<image width="{{ join.width }}" height="{{ join.height }}" href="{{ join.gray }}"/>{% endif %}
 <image class="overlay voxels ids" width="{{ join.width }}" height="{{ join.height }}" href="{{ join.marked }}"/>
 </svg><figcaption>{{ join.text }}</figcaption></figure>
@@ -101,4 +101,4 @@ def doubts_html(folder:Path, # of a run
     data = None if image is None else image.data
     limits = None if data is None else slab_limits(data, 'z', AVERAGED)
     shown = [dict(text=_words(link), **_picture(link, data, fragments, volume, limits)) for link in chosen]
-    return DOUBTS.render(shown=shown, n=len(links), sure=f'{SURE:.2f}', unsure=f'{1 - SURE:.2f}')
+    return DOUBTS.render(shown=shown, n=len(links), sure=f'{SURE:.2f}')
