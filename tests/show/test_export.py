@@ -139,7 +139,7 @@ def test_napari(run):
 
 @pytest.mark.parametrize('version', ['0.4', '0.5'])
 def test_ome_zarr(run, tmp_path, version):
-    pytest.importorskip('ome_zarr')
+    pytest.importorskip('ome_zarr', reason='ome-zarr is not installed: it does not resolve beside the pinned fsspec')
     from ome_zarr.io import parse_url
     from ome_zarr.reader import Reader
     export_run(run/'run', ['omezarr'], tmp_path, ExportSettings(zarr_version=version))
