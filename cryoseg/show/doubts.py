@@ -64,12 +64,13 @@ def _picture(link, image, fragments, volume, limits):
     return dict(gray=gray, marked=layers.overlay_uri(marked, instances=True), width=width, height=height)
 
 # %% ../../nbs/8_show/08d5_doubts.ipynb #0d861118
-DOUBTS = pages.template('''<p>Of {{ n }} candidate {{ 'join' if n == 1 else 'joins' }} these are the least sure: right or wrong with a probability
-below {{ sure }}. Orange and blue are the two fragments, in the slice of the place. To decide otherwise, change the column
-<code>taken</code> of the row in links.csv and run <code>cryoseg connect</code> with <code>--links</code>.</p>
-<div class="gallery">
+DOUBTS = pages.template('''<p>Of {{ n }} candidate {{ 'join' if n == 1 else 'joins' }} these are the least sure: right
+or wrong with a probability below {{ sure }}. Orange and blue are the two fragments, in the slice of the place. To
+decide otherwise, change the column <code>taken</code> of the row in links.csv and run <code>cryoseg connect</code>
+with <code>--links</code>.</p><div class="gallery">
 {% for join in shown %}
-<figure style="max-width:380px"><svg viewBox="0 0 {{ join.width }} {{ join.height }}" role="img" aria-label="{{ join.text }}">
+<figure style="max-width:380px">
+<svg viewBox="0 0 {{ join.width }} {{ join.height }}" role="img" aria-label="{{ join.text }}">
 {% if join.gray %}<image width="{{ join.width }}" height="{{ join.height }}" href="{{ join.gray }}"/>{% endif %}
 <image class="overlay voxels ids" width="{{ join.width }}" height="{{ join.height }}" href="{{ join.marked }}"/>
 </svg><figcaption>{{ join.text }}</figcaption></figure>
