@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CurvatureValues', 'Tangents', 'tangents', 'graph_curvature', 'monomials', 'Jets', 'fit_jets', 'rim_distance',
-           'mesh_jets', 'mesh_curvature', 'ParametricCurvature', 'directions_around', 'parametric_curvature', 'Energy',
-           'energy_between', 'star_curvature', 'BendingStencil', 'bending_stencil', 'process_curvature',
+           'mesh_jets', 'mesh_curvature', 'ParametricCurvature', 'directions_around', 'parametric_curvature',
+           'Estimate', 'estimate_between', 'star_curvature', 'BendingStencil', 'bending_stencil', 'process_curvature',
            'model_curvature', 'surface_curvature', 'measured']
 
 # %% ../../nbs/7_measure/07a_curvature.ipynb #5edec5c5
@@ -244,19 +244,19 @@ def _star_samples(star, directions, settings, seed):
     return parametric_curvature(_on_star(star, around, samples), star.ellipsoid.centre)
 
 # %% ../../nbs/7_measure/07a_curvature.ipynb #89dc399b
-class Energy(NamedTuple):
-    "A Willmore energy."
-    value:float # without unit; 4 pi for a sphere
+class Estimate(NamedTuple):
+    "A number and its standard deviation, nan where it is not known."
+    value:float
     sd:float
 
 
-def energy_between(fitted:float, # of the fitted surface: too smooth
-                   expected:float, # mean over posterior samples: too rough, for their prior is inflated
-                   spread:float, # its standard deviation over them
-                   )->Energy: # their middle
-    "The Willmore energy that a fit and its posterior allow. Which of the two is right is unknown: any place between."
+def estimate_between(fitted:float, # of the fitted surface: too smooth
+                     expected:float, # mean over posterior samples: too rough, for their prior is inflated
+                     spread:float, # its standard deviation over them
+                     )->Estimate: # their middle
+    "What a fit and its posterior say of a number. Which of the two is right is unknown: any place between."
     half = (expected - fitted)/2
-    return Energy(float(fitted + half), float(np.hypot(spread, half/np.sqrt(3))))
+    return Estimate(float(fitted + half), float(np.hypot(spread, half/np.sqrt(3))))
 
 
 def star_curvature(star:StarShape, # what was fitted
@@ -277,7 +277,7 @@ def star_curvature(star:StarShape, # what was fitted
     averages = (weight*samples.mean).sum(1)/weight.sum(1)
     energies = (weight*samples.mean**2).sum(1)
     fitted = (areas*best.mean**2).sum()
-    willmore = energy_between(fitted, energies.mean(), energies.std())
+    willmore = estimate_between(fitted, energies.mean(), energies.std())
     return Curvature(mean_per_vox=best.mean,
                      mean_sd_per_vox=samples.mean.std(0)[cell],
                      gaussian_per_vox2=best.gaussian,
@@ -358,7 +358,7 @@ def _willmore(values, moves, weights, areas, nearest):
     linear = 4*pull @ covariance @ pull
     square = 2*np.einsum('nm,mn->', weighted, weighted)
     variance = linear + square
-    return energy_between(fitted, fitted + np.trace(weighted), np.sqrt(max(variance, 0)))
+    return estimate_between(fitted, fitted + np.trace(weighted), np.sqrt(max(variance, 0)))
 
 
 def _unknown_sd(values, areas):
@@ -396,7 +396,7 @@ def process_curvature(process:GaussianProcess, # its zero set is meshed
     gaussian_sd = _gaussian_sd(jets.second[nodes], covariance)
     area = np.where(known, areas, 0).sum()
     fraction = np.bincount(nearest[known], weights=areas[known], minlength=len(nodes))/area
-    willmore = _willmore(values, moves, weights, areas, nearest) if known.all() else Energy(np.nan, np.nan)
+    willmore = _willmore(values, moves, weights, areas, nearest) if known.all() else Estimate(np.nan, np.nan)
     return replace(_unknown_sd(values, areas),
                    mean_sd_per_vox=np.where(known, mean_sd[nearest], np.nan),
                    gaussian_sd_per_vox2=np.where(known, gaussian_sd[nearest], np.nan),

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['CROSSING', 'CONTACT_SIGMA', 'MEDIAN_VERTICES', 'CLOSED', 'SELECTION_SIGMA_A', 'MARGIN_A', 'Sheet', 'prepare',
-           'moves_at', 'Gap', 'gap_to', 'Estimate', 'Pair', 'measure_pair', 'Distances', 'measure_distances',
-           'distance_row']
+           'moves_at', 'Gap', 'gap_to', 'Pair', 'measure_pair', 'Distances', 'measure_distances', 'distance_row']
 
 # %% ../../nbs/7_measure/07c_distances.ipynb #a9dd623a
 from collections.abc import Callable
@@ -19,12 +18,15 @@ from ..base.mesh import vertex_normals
 from ..base.nearest import Nearest
 from ..base.nearest import nearest_on_mesh
 from ..base.volume import Volume
+from .curvature import Estimate
+from .curvature import estimate_between
 from .middle import LEAST_VOX
 from .middle import between_nodes
 from .settings import DistanceSettings
 from ..result.records import Distance
 from ..result.records import Proximity
 from ..result.records import Surface
+from ..result.tables import converted
 
 # %% ../../nbs/7_measure/07c_distances.ipynb #ddb691b2
 class Sheet(NamedTuple):
@@ -107,12 +109,6 @@ MEDIAN_VERTICES = 1000          # that stand for all in the median of each sampl
 CLOSED = 'closed', 'truncated'
 
 
-class Estimate(NamedTuple):
-    "A number and its standard deviation, nan where it is not known."
-    value:float
-    sd:float
-
-
 class Pair(NamedTuple):
     "What is known of two membranes within reach of each other; lengths in voxels."
     id_a:int
@@ -129,8 +125,7 @@ def _between(fitted, samples):
     "An estimate from its value for the mean surfaces and its values (k,) for samples, if there are any."
     if samples is None:
         return Estimate(float(fitted), np.nan)
-    half = (samples.mean() - fitted)/2
-    return Estimate(float(fitted + half), float(np.hypot(samples.std(), half/np.sqrt(3))))
+    return estimate_between(fitted, samples.mean(), samples.std())
 
 
 def _both(gaps):
@@ -143,15 +138,13 @@ def _both(gaps):
     return samples.mean(0), areas, samples
 
 
-def _least(gaps):
+def _least(distance, samples):
     "The least distance of two membranes."
-    distance, _, samples = _both(gaps)
     return _between(distance.min(), None if samples is None else samples.min(1))
 
 
-def _contact(gaps, contact_vox):
+def _contact(distance, areas, samples, contact_vox):
     "The area of contact."
-    distance, areas, samples = _both(gaps)
     fitted = areas @ (distance <= contact_vox)
     told = _between(fitted, None if samples is None else (samples <= contact_vox) @ areas)
     return told._replace(sd=float(np.hypot(told.sd, CONTACT_SIGMA*told.value)))
@@ -166,9 +159,8 @@ def _weighted_median(values, weights):
     return np.where(total[:, -1] > 0, values[rows, order[rows, middle]], np.nan)
 
 
-def _median(gaps, reach_vox, selection_vox):
+def _median(distance, areas, samples, reach_vox, selection_vox):
     "The median distance, and the area, of what is within reach."
-    distance, areas, samples = _both(gaps)
     area = float(areas @ (distance <= reach_vox))
     some = slice(None, None, max(1, len(areas)//MEDIAN_VERTICES))
 
@@ -202,11 +194,11 @@ def measure_pair(a:Sheet, # of the smaller id
                  selection_vox:float=0., # error of the median: which part is within reach is not known exactly
                  )->Pair: # with standard deviations where both posteriors are at hand
     "Sum up what lies between two membranes."
-    gaps = from_a, from_b
-    middles = np.vstack([gap.middle for gap in gaps])
-    median, near_area = _median(gaps, reach_vox, selection_vox)
-    return Pair(a.surface.id, b.surface.id, _relation(a, b, *gaps), _least(gaps), middles[_both(gaps)[0].argmin()],
-                median, near_area, _contact(gaps, contact_vox))
+    distance, areas, samples = _both([from_a, from_b])
+    place = np.vstack([from_a.middle, from_b.middle])[distance.argmin()]
+    median, near_area = _median(distance, areas, samples, reach_vox, selection_vox)
+    return Pair(a.surface.id, b.surface.id, _relation(a, b, from_a, from_b), _least(distance, samples), place, median,
+                near_area, _contact(distance, areas, samples, contact_vox))
 
 # %% ../../nbs/7_measure/07c_distances.ipynb #028cacbe
 class Distances(NamedTuple):
@@ -279,17 +271,13 @@ def measure_distances(surfaces:list, # of Surface
     return Distances(pairs, told)
 
 # %% ../../nbs/7_measure/07c_distances.ipynb #1adba570
-def _known(value, scale):
-    "A number in Å, or None."
-    return float(value)*scale if np.isfinite(value) else None
-
-
 def distance_row(pair:Pair, # in voxels
                  volume:Volume, # for voxel size and origin
                  )->Distance: # in Å
     "The row of distances.csv of two membranes."
     a = volume.voxel_size_A
     x, y, z = volume.to_xyz_A(pair.place).tolist()
-    return Distance(pair.id_a, pair.id_b, pair.relation, _known(pair.least.value, a), _known(pair.least.sd, a), x, y, z,
-                    _known(pair.median.value, a), _known(pair.median.sd, a), _known(pair.near_area, a**2),
-                    _known(pair.contact_area.value, a**2), _known(pair.contact_area.sd, a**2))
+    return Distance(pair.id_a, pair.id_b, pair.relation,
+                    converted(pair.least.value, a), converted(pair.least.sd, a), x, y, z,
+                    converted(pair.median.value, a), converted(pair.median.sd, a), converted(pair.near_area, a**2),
+                    converted(pair.contact_area.value, a**2), converted(pair.contact_area.sd, a**2))

@@ -196,7 +196,7 @@ def _standing(number, sheet, centre, clearance, second, reach):
 
 # %% ../../nbs/7_measure/07d_proteins.ipynb #fc1345c5
 def _voxels(particles):
-    "The voxels (k,3) of each particle, some of those of a large one."
+    "The voxels (k,3) of each particle."
     order = np.argsort(particles.group, kind='stable')
     starts = np.searchsorted(particles.group[order], np.arange(particles.count + 1))
     return [particles.places[order[a:b]].astype(float) for a, b in zip(starts[:-1], starts[1:])]
@@ -233,7 +233,7 @@ def stand_on(particles:Particles, # in voxels
                 second[k] = min(second[k], clearance)
     slope_reach = SLOPE_REACH_A/voxel_size_A
     told = []
-    for voxels, centre, number, first, other in zip(own, centres, chosen, nearest, second):
+    for centre, number, first, other in zip(centres, chosen, nearest, second):
         told.append(None if number is None else _standing(number, sheets[number], centre, first, other, slope_reach))
     return told
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DIGITS', 'PLACE', 'FAR', 'DECIMALS', 'IN_VOXELS', 'SHOWN_ROWS', 'columns', 'to_cell', 'from_cell', 'in_voxels',
-           'write_rows', 'rounded', 'voxels_to_A', 'Rows', 'read_rows', 'with_thickness', 'with_distances',
+           'write_rows', 'rounded', 'voxels_to_A', 'Rows', 'read_rows', 'converted', 'with_thickness', 'with_distances',
            'with_surface', 'with_contour', 'section_of', 'points_of', 'write_contours', 'read_contours']
 
 # %% ../../nbs/9_result/09h_tables.ipynb #0bfaa66f
@@ -199,8 +199,10 @@ def read_rows(path, # a table that `write_rows` wrote, or a person changed
     return Rows(kind(**_values(row, there, hints, sheet.decimal, path, voxel_size_A)) for row in sheet.rows)
 
 # %% ../../nbs/9_result/09h_tables.ipynb #d804080a
-def _known(value, scale):
-    "A measure in Å; None where it is not known."
+def converted(value:float, # of a measure, nan where it is not known
+              scale:float, # of its unit
+              )->float|None: # None where it is not known
+    "A measure in another unit."
     return float(value)*scale if np.isfinite(value) else None
 
 
@@ -212,8 +214,9 @@ def with_thickness(membrane:Membrane, # as far as it is known
     if found is None:
         return membrane
     a = volume.voxel_size_A
-    return replace(membrane, thickness_A=_known(found.average_vox, a), thickness_sd_A=_known(found.average_sd_vox, a),
-                   thickness_reason=found.reason, bilayer_offset_A=_known(found.average_offset_vox, a))
+    return replace(membrane, thickness_A=converted(found.average_vox, a),
+                   thickness_sd_A=converted(found.average_sd_vox, a),
+                   thickness_reason=found.reason, bilayer_offset_A=converted(found.average_offset_vox, a))
 
 
 def with_distances(membranes:list, # of Membrane
@@ -246,19 +249,19 @@ def with_surface(membrane:Membrane, # as far as it is known
     filled = replace(
         membrane, status=surface.status, reason=surface.reason, method=surface.method,
         centre_x_A=x, centre_y_A=y, centre_z_A=z,
-        area_A2=_known(surface.area_vox2, a**2), area_sd_A2=_known(surface.area_sd_vox2, a**2),
-        volume_A3=_known(surface.volume_vox3, a**3), volume_sd_A3=_known(surface.volume_sd_vox3, a**3),
-        area_outside_A2=_known(surface.area_outside_vox2, a**2),
-        area_outside_sd_A2=_known(surface.area_outside_sd_vox2, a**2),
-        volume_outside_A3=_known(surface.volume_outside_vox3, a**3),
-        volume_outside_sd_A3=_known(surface.volume_outside_sd_vox3, a**3),
-        diameter_A=_known(surface.diameter_vox, a), diameter_sd_A=_known(surface.diameter_sd_vox, a),
+        area_A2=converted(surface.area_vox2, a**2), area_sd_A2=converted(surface.area_sd_vox2, a**2),
+        volume_A3=converted(surface.volume_vox3, a**3), volume_sd_A3=converted(surface.volume_sd_vox3, a**3),
+        area_outside_A2=converted(surface.area_outside_vox2, a**2),
+        area_outside_sd_A2=converted(surface.area_outside_sd_vox2, a**2),
+        volume_outside_A3=converted(surface.volume_outside_vox3, a**3),
+        volume_outside_sd_A3=converted(surface.volume_outside_sd_vox3, a**3),
+        diameter_A=converted(surface.diameter_vox, a), diameter_sd_A=converted(surface.diameter_sd_vox, a),
         mean_sigma_A=float(np.mean(surface.sigma_vox))*a if drawn else None,
-        mean_curvature_per_A=_known(bend.average_per_vox, 1/a) if bend else None,
-        mean_curvature_sd_per_A=_known(bend.average_sd_per_vox, 1/a) if bend else None,
-        willmore=_known(bend.willmore, 1) if bend else None,
-        willmore_sd=_known(bend.willmore_sd, 1) if bend else None,
-        sphericity=_known(surface.sphericity, 1), sphericity_sd=_known(surface.sphericity_sd, 1))
+        mean_curvature_per_A=converted(bend.average_per_vox, 1/a) if bend else None,
+        mean_curvature_sd_per_A=converted(bend.average_sd_per_vox, 1/a) if bend else None,
+        willmore=converted(bend.willmore, 1) if bend else None,
+        willmore_sd=converted(bend.willmore_sd, 1) if bend else None,
+        sphericity=converted(surface.sphericity, 1), sphericity_sd=converted(surface.sphericity_sd, 1))
     return with_thickness(filled, surface.thickness, volume)
 
 # %% ../../nbs/9_result/09h_tables.ipynb #3e5be246
@@ -285,9 +288,9 @@ def section_of(contour:Contour, # in pixels
     drawn = len(contour.sigma) > 0
     return Section(
         contour.id, contour.z, contour.status, contour.reason, contour.method, contour.n_pixels,
-        _known(contour.seen, 1),
-        _known(contour.area_px2, a**2), _known(contour.area_sd_px2, a**2),
-        _known(contour.perimeter_px, a), _known(contour.perimeter_sd_px, a),
+        converted(contour.seen, 1),
+        converted(contour.area_px2, a**2), converted(contour.area_sd_px2, a**2),
+        converted(contour.perimeter_px, a), converted(contour.perimeter_sd_px, a),
         float(contour.sigma.mean())*a if drawn else None, float(contour.sigma.max())*a if drawn else None)
 
 
