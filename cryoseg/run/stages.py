@@ -260,13 +260,20 @@ def contour_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
     "Fit the section of every membrane in every slice; write curves.csv and sections.csv."
-    if not wants_contours(job.settings.contours, len(job.volume.data)):
-        if any(edit.kind == ANCHOR for edit in job.edits()):
-            warn_user('edits.csv holds anchors, but no contours are fitted; ask for them with --contours auto')
+    settings, every = job.settings.contours, wants_contours(job.settings.contours, len(job.volume.data))
+    anchored = any(edit.kind == ANCHOR for edit in job.edits())
+    if anchored and settings.method == 'none':
+        warn_user('edits.csv holds anchors, but contours are refused; leave --contours out, or set it to auto')
+    if not every and (not anchored or settings.method == 'none'):
         return
     from cryoseg.surface.contours import fit_contours
-    membranes, settings = job.membranes(), job.settings.contours
-    contours = fit_contours(membranes, settings, job.tell('contours'), job.settings.seed, anchors_of(job, membranes))
+    membranes = job.membranes()
+    anchors = anchors_of(job, membranes)
+    if not every:                       # nobody asked for contours but for those that anchors are set for
+        ids = sorted({id for id, _ in anchors})
+        membranes = by_slabs(lambda slab: np.where(np.isin(slab, ids), slab, 0), membranes, membranes.dtype)
+        settings = replace(settings, method='auto')
+    contours = fit_contours(membranes, settings, job.tell('contours'), job.settings.seed, anchors)
     write_contours(fresh, contours, job.volume)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #d2d7b01a

@@ -7,7 +7,7 @@ __all__ = ['TOMOGRAM_FILE', 'STAGES', 'REPORT', 'OF_STAGES', 'SAME_SIZE', 'Stage
            'contour_reads', 'measure_reads', 'all_files', 'stages_of', 'stage_settings', 'stage_reads', 'edits_read',
            'taken_as', 'do_stage', 'do_stages', 'Run', 'read_run', 'start_record', 'begin', 'settings_of_stages',
            'run_tomogram', 'finish', 'own_result', 'reading_of', 'at_size_of', 'job_on', 'run_labels', 'run_membranes',
-           'make_report', 'measure_run', 'renumbered', 'store_edits']
+           'make_report', 'measured_on', 'measure_run', 'renumbered', 'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import warnings
@@ -565,7 +565,7 @@ def run_membranes(path, # a volume with one number a membrane
         job = job_on(path, folder, 'membranes', membranes, volume, settings, overwrite, progress, log=log)
         before = job.record.stages['connect'].key if 'connect' in job.record.stages else ''
         stages = stages_of('membranes')
-        before_this = _measured_on(job.record)
+        before_this = measured_on(job.record)
         if before_this:
             warn_user(f'{folder} was measured on {before_this}; its thickness is left out now: '
                       f'cryoseg measure {folder} --tomogram {before_this} measures it again')
@@ -588,7 +588,7 @@ def _tomogram_of(job, given):
     "The densities of a finished run, and their file where it is not the input. Raises VolumeError where they are gone."
     record, own = job.record, given is None
     if own and record.kind != 'tomogram':
-        given = _measured_on(record)
+        given = measured_on(record)
         own = given is None
         if own:
             return None, None
@@ -610,7 +610,8 @@ def _tomogram_of(job, given):
     return volume, None if own and same else path
 
 
-def _measured_on(record):
+def measured_on(record:RunRecord, # of a run
+                )->Path|None: # None where it is the input, or nothing was measured
     "The tomogram on which a run was measured before, where it was given by hand."
     done = record.stages.get('measure')
     name = done.read.get(TOMOGRAM_FILE) if done else None

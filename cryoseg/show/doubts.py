@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SURE', 'MOST_SHOWN', 'HALF_SIDE_A', 'LEAST_HALF_SIDE_VOX', 'AVERAGED', 'FIRST', 'SECOND', 'DOUBTS', 'doubt',
-           'doubtful', 'doubts_html']
+           'doubtful', 'half_side', 'window_at', 'doubts_html']
 
 # %% ../../nbs/8_show/08d5_doubts.ipynb #48b1db47
 from pathlib import Path
@@ -44,8 +44,17 @@ def doubtful(links:list, # of Link
     return sorted(found, key=lambda link: -doubt(link))[:MOST_SHOWN]
 
 
-def _window(place, half, shape):
-    "Slices of a square round a place y, x, kept inside the picture."
+def half_side(volume:Volume, # of a run: its voxel size
+              )->int: # voxels
+    "Half the side of the picture of a join."
+    return max(LEAST_HALF_SIDE_VOX, round(HALF_SIDE_A/volume.voxel_size_A))
+
+
+def window_at(place, # (2,) row, column, pixels
+              half:int, # of its side, pixels
+              shape:tuple, # of the picture
+              )->tuple: # of two slices
+    "Cut a square round a place, kept inside the picture."
     low = [int(np.clip(round(c) - half, 0, max(n - 2*half, 0))) for c, n in zip(place, shape)]
     return tuple(slice(a, min(a + 2*half, n)) for a, n in zip(low, shape))
 
@@ -54,8 +63,7 @@ def _picture(link, image, fragments, volume, limits):
     "The place of a join: the image, and the two fragments in two colours."
     z, y, x = volume.to_zyx_vox(np.array([link.x_A, link.y_A, link.z_A]))
     z = int(np.clip(round(z), 0, len(fragments) - 1))
-    half = max(LEAST_HALF_SIDE_VOX, round(HALF_SIDE_A/volume.voxel_size_A))
-    window = _window((y, x), half, fragments.shape[1:])
+    window = window_at((y, x), half_side(volume), fragments.shape[1:])
     near = slice(max(0, z - AVERAGED//2), z + AVERAGED//2 + 1)
     ids = np.asarray(fragments[near])[:, window[0], window[1]]
     marked = np.where((ids == link.fragment_a).any(0), FIRST, np.where((ids == link.fragment_b).any(0), SECOND, 0))

@@ -9,8 +9,8 @@ __all__ = ['CELL_PX', 'MARGIN_PX', 'MIDDLE_RANK', 'MAX_CELLS', 'MIN_ANCHOR_GAP_P
            'MIN_VERTICES', 'MAX_OUTSIDE', 'ROBUST_SIGMAS', 'ROBUST_PX', 'MAX_LEFT_OUT', 'MAX_THICKNESS', 'NO_NEIGHBOUR',
            'FARTHEST_REACHES', 'MiddleLine', 'middle_line', 'CurveProcess', 'CurveData', 'Anchor', 'curve_data',
            'beyond_ellipse', 'fit_process', 'polygon_area', 'polygon_length', 'resample', 'cut_open', 'DrawnCurve',
-           'why_open', 'judge_contour', 'Section', 'close_section', 'fit_section', 'fit_contours',
-           'voxels_near_contours']
+           'why_open', 'judge_contour', 'Section', 'close_section', 'fit_section', 'Followed', 'follow', 'fit_slice',
+           'fit_contours', 'voxels_near_contours']
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #72e68dd8
 from collections.abc import Callable
@@ -494,16 +494,41 @@ def fit_section(pixels:np.ndarray, # (n,2) y,x of one membrane in one slice
 NO_NEIGHBOUR = 'no ellipse near that of the neighbouring slices fits'
 
 
-def _fit_membrane(id, points, shape, settings, seed, anchors):
-    "The contours of one membrane of a volume, slice by slice; its ellipses know their neighbours."
+class Followed(NamedTuple):
+    "A membrane of a volume whose ellipses know their neighbours."
+    kept:np.ndarray # (n,3) z,y,x voxels, pruned
+    ellipses:dict # z -> EllipseFit
+
+
+def follow(points:np.ndarray, # (n,3) z,y,x voxels of one membrane
+           settings:ContourSettings=ContourSettings(), # how contours are fitted
+           seed:int=0, # of the first ellipse
+           )->Followed: # ready for the contour of any slice
+    "Prune a membrane, and let its ellipses follow each other from slice to slice."
     points = points.astype(float)
     kept = points[prune_points(points)]
-    ellipses = follow_ellipses(kept, settings.ellipse, seed)
+    return Followed(kept, follow_ellipses(kept, settings.ellipse, seed))
+
+
+def fit_slice(membrane:Followed, # in space
+              z:int, # the slice
+              shape:tuple, # (Y,X) of the slice
+              settings:ContourSettings=ContourSettings(), # how contours are fitted; no method means auto
+              id:int=1, # of the membrane
+              seed:int=0, # of the draws
+              anchors:tuple=(), # of Anchor, that a person has set
+              )->Contour: # refused, with the reason, where there is none
+    "Fit the section of a membrane of a volume by one slice."
+    pixels = membrane.kept[membrane.kept[:, 0] == z][:, 1:]
+    ellipse = membrane.ellipses.get(z)
+    return fit_section(pixels, shape, settings, id, z, ellipse, '' if ellipse else NO_NEIGHBOUR, seed, anchors)
+
+
+def _fit_membrane(id, points, shape, settings, seed, anchors):
+    "The contours of one membrane of a volume, slice by slice."
+    membrane = follow(points, settings, seed)
     for z in np.unique(points[:, 0]).astype(int).tolist():
-        pixels = kept[kept[:, 0] == z][:, 1:]
-        ellipse = ellipses.get(z)
-        no_ellipse = '' if ellipse else NO_NEIGHBOUR
-        yield fit_section(pixels, shape, settings, id, z, ellipse, no_ellipse, seed, anchors.get((id, z), ()))
+        yield fit_slice(membrane, z, shape, settings, id, seed, anchors.get((id, z), ()))
 
 
 @one_blas_thread
