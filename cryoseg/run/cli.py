@@ -394,7 +394,7 @@ def measure(folder:RunFolder, tomogram:Tomogram=None, settings:RunSettings=None,
 
 # %% ../../nbs/2_run/02b_cli.ipynb #02b5m1c1
 @app.command()
-@with_settings()
+@with_settings(config='folder')
 def apply(folder:RunFolder, settings:RunSettings=None, log=None):
     "Do again what decisions in DIR/edits.csv change (join, cut, split, drop, keep, rename, anchor), and nothing else."
     from cryoseg.run.review import apply_edits

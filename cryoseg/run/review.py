@@ -18,6 +18,7 @@ import numpy as np
 from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.formats import read_volume
+from ..base.volume import Volume
 from ..result.folder import checksum
 from ..result.folder import find_input
 from ..result.folder import input_settings
@@ -147,8 +148,9 @@ class RunView:
 
     def __init__(self,
                  folder, # of a run
+                 tomogram=None, # its densities, a path or a Volume; None: those that the run knows of
                  ):
-        self.folder = Path(folder)
+        self.folder, self._given_image = Path(folder), tomogram
         self._had = set()                   # stages that there were at any time: what fails half way is still wanted
         self.read()
 
@@ -180,7 +182,13 @@ class RunView:
 
     def _tomogram(self):
         "The densities (Volume); None where there are none any more."
-        record = self.run.record
+        record, given = self.run.record, self._given_image
+        if given is not None:
+            found = given if isinstance(given, Volume) else read_input(given, self.settings.input)
+            if found.shape != self.frame.shape:
+                raise VolumeError(f'the tomogram has shape {found.shape}, the run {self.frame.shape} (z,y,x); '
+                                  'give the one that it was made from')
+            return found
         own = record.kind == 'tomogram'
         path = find_input(self.folder, record.input) if own else measured_on(record)
         if path is None or not path.exists() or own and checksum(path) != record.checksum:
@@ -452,9 +460,10 @@ class Review(Decisions):
 
 
 def review_run(folder, # of a finished run
+               tomogram=None, # its densities, a path or a Volume; None: those that the run knows of
                )->Review: # shows itself in a notebook
     "Look at a finished run and decide about it. Raises VolumeError where it is none."
-    return Review(folder)
+    return Review(folder, tomogram)
 
 
 def _box_text(box):

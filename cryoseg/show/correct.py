@@ -379,8 +379,10 @@ class LinkPanel:
         link = self.link
         for button in self.buttons.values():
             button.disabled = link is None
+        self.picture.layout.display = 'none' if link is None else ''
         if link is None:
-            self.text.value = '<p>The program saw no two fragments that might be one membrane.</p>'
+            self.text.value = '<p>No two fragments are left that might be one membrane.</p>'
+            self.picture.alt = 'no join to show'
             return
         place = self.review.frame.to_zyx_vox(np.array((link.x_A, link.y_A, link.z_A)))
         sides = [self._side('z', place)] + ([self._side('y', place)] if self.review.shape[0] > 1 else [])

@@ -148,7 +148,7 @@ def test_a_narrow_page_has_names_for_all(run, server, open_page, faults):
     page = started(open_page, server, 420, 900)
     cell = page.locator('.jp-OutputArea').last
     for image in cell.locator('img').all(): assert image.get_attribute('alt')
-    for button in cell.locator('button').all(): assert (button.text_content() or button.get_attribute('title') or '').strip()
+    for button in cell.locator('button').all(): assert (button.text_content() or button.get_attribute('title') or button.get_attribute('aria-label') or '').strip(), button.evaluate('e => e.outerHTML')
     picture = page.locator('.cryoseg-picture').first
     assert picture.bounding_box()['width'] <= 420 and picture.get_attribute('role') == 'application' and 'Arrow keys' in picture.get_attribute('aria-label')
     picture.focus()
