@@ -123,7 +123,7 @@ def test_one_file_complete_in_itself(folder, page):
     assert (folder / 'report.html').exists() and len(page.encode()) < MAX_BYTES
     shown = page.split('<script type="text/plain"')[0]
     assert not re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(?!data:|#)[\w/.]+:', shown)
-    assert page.count('<svg') == 12 and page.count('<img') == 3     # five xy slices and one xz slice, twice; three pictures of surfaces
+    assert page.count('<svg') == 2 * (page.count('type="range"') - 2 + n_slices(page) + 1) and page.count('<img') == 3     # xy slices and one xz slice, twice; three pictures of surfaces
 
 
 def test_the_markup_is_sound(page):
