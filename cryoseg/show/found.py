@@ -171,21 +171,10 @@ def headline(rows:list, # of Membrane
 FITTED_AS = dict(star='a round body', normals='a sheet of any shape', nested='a double membrane',
                  paper='a body, the published way')
 _TWO = r'left-out patches are predicted to ([\d.]+) voxels by the displacement, to ([\d.]+) by the normals(?:, but .*)?'
-_PAIR = r'fitted with membrane (\d+), ([\d.]+) voxels from it \(left-out patches are predicted to ([\d.]+) voxels, .*\)'
+_PAIR = r'fitted with membrane (\d+), [\d.]+ voxels from it \(left-out patches are predicted to ([\d.]+) voxels, .*\)'
 _AGAIN = 'the fit predicts parts left out of it to'
-
-
-def _two_ways(found):
-    "Two ways to fit were compared; the better one was taken."
-    return f'{_AGAIN} {min(float(error) for error in found.groups()):.1f} voxels'
-
-
-def _together(found):
-    "Two membranes were fitted together."
-    return f'a double membrane with membrane {found[1]}; {_AGAIN} {float(found[3]):.1f} voxels'
-
-
-PLAIN = ((_TWO, _two_ways), (_PAIR, _together), ('fitted by normals alone', 'fitted as a sheet of any shape'),
+PLAIN = ((_PAIR, rf'a double membrane with membrane \1; {_AGAIN} \2 voxels'),
+         ('fitted by normals alone', ''),               # said of all that are fitted so
          ('not star-shaped', 'folded: no point inside sees all of it'),
          ('its voxels end at the edge of the volume, where the zero set closes by itself', STATUS['truncated']),
          (r'only (.*) of its voxels lie on one star-shaped body: .*',
@@ -193,14 +182,17 @@ PLAIN = ((_TWO, _two_ways), (_PAIR, _together), ('fitted by normals alone', 'fit
 
 
 def plain_words(reason:str, # clauses with semicolons between them, as the files have them
+                method:str='', # by which the surface was fitted; of two that were compared, its error is told
                 )->str: # the same for a reader of the page
     "Say a reason plainly; what has no plainer words stays as it is."
+    own = rf'{_AGAIN} \2 voxels' if method == 'normals' else rf'{_AGAIN} \1 voxels'
+    patterns = ((_TWO, '' if method == 'nested' else own), *PLAIN)      # a double membrane was fitted once more
     said = []
-    for clause in filter(None, reason.split('; ')):
-        for pattern, plain in PLAIN:
+    for clause in reason.split('; '):
+        for pattern, plain in patterns:
             clause = re.sub(f'^{pattern}$', plain, clause)
         said.append(clause)
-    return '; '.join(said)
+    return '; '.join(filter(None, said))
 
 # %% ../../nbs/8_show/08d3_found.ipynb #b01671a1
 def _membrane_heads(units):
@@ -244,7 +236,7 @@ MAX_OFFSET_A = 10.              # a surface farther from the middle of the bilay
 # %% ../../nbs/8_show/08d3_found.ipynb #ddc93648
 def _remarks(row, units):
     "What is peculiar about a membrane, in words."
-    reason = plain_words(row.reason)
+    reason = plain_words(row.reason, row.method)
     if row.status == 'truncated':           # the badge says it
         reason = reason.removeprefix(STATUS['truncated']).removeprefix('; ')
     how = f'fitted as {FITTED_AS.get(row.method, row.method)}' if row.method and row.method != 'nested' else ''

@@ -526,7 +526,7 @@ def _protein_tile(run, clumps):
 
 def _refused(rows):
     "The membranes without a surface, the reason in plain words."
-    return [replace(row, reason=plain_words(row.reason)) for row in rows if row.status == 'refused']
+    return [replace(row, reason=plain_words(row.reason, row.method)) for row in rows if row.status == 'refused']
 
 
 def summary_html(run:RunFiles, # as `read_run` gives
