@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['SURE', 'MOST_SHOWN', 'HALF_SIDE_A', 'LEAST_HALF_SIDE_VOX', 'AVERAGED', 'FIRST', 'SECOND', 'doubt', 'doubtful',
-           'doubts_html']
+           'doubtful_joins', 'doubts_html']
 
 # %% ../../nbs/8_show/08d5_doubts.ipynb #48b1db47
 from pathlib import Path
 
 import numpy as np
 
+from ..base.volume import LengthUnits
 from ..base.volume import Volume
+from ..base.volume import length_units
 from ..result.folder import own_data
 from ..result.records import Link
 from ..result.tables import read_rows
@@ -44,6 +46,13 @@ def doubtful(links:list, # of Link
     return sorted(found, key=lambda link: -doubt(link))[:MOST_SHOWN]
 
 
+def doubtful_joins(folder:Path, # of a run
+                   )->list: # of Link, the most doubtful first; empty where there is no table, or no fragments
+    "Read the joins that a person should look at."
+    path, numbers = Path(folder)/'links.csv', Path(folder)/'fragments.mrc'
+    return doubtful(read_rows(path, Link)) if path.exists() and numbers.exists() else []
+
+
 def _window(place, half, shape):
     "Slices of a square round a place y, x, kept inside the picture."
     low = [int(np.clip(round(c) - half, 0, max(n - 2*half, 0))) for c, n in zip(place, shape)]
@@ -64,12 +73,14 @@ def _picture(link, image, fragments, volume, limits):
     return dict(gray=gray, marked=layers.overlay_uri(marked, instances=True), width=width, height=height)
 
 # %% ../../nbs/8_show/08d5_doubts.ipynb #0d861118
-def _words(link):
-    "What was decided, and how likely it is right."
+def _words(link, units):
+    "What was decided and where, and how likely it is right."
     decided = 'joined' if link.taken else 'left apart'
+    place = ', '.join(f'{value/units.long_A:.1f}' for value in (link.x_A, link.y_A, link.z_A))
+    fragments = f'Fragments {link.fragment_a} and {link.fragment_b}'
+    probability = f'that they belong together has probability {link.probability:.2f}'
     reason = f' ({link.reason})' if link.reason else ''
-    return (f'Fragments {link.fragment_a} and {link.fragment_b} were {decided}; that they belong together has '
-            f'probability {link.probability:.2f}{reason}.')
+    return f'{fragments} were {decided} at x, y, z = {place} {units.long}; {probability}{reason}.'
 
 
 def _alt(link):
@@ -78,21 +89,24 @@ def _alt(link):
             'blue, over the slice of the tomogram')
 
 
+def _shown(link, image, fragments, volume, limits, units):
+    "A join as the template takes it."
+    picture = _picture(link, image, fragments, volume, limits)
+    return dict(picture, text=_words(link, units), alt=_alt(link), id=link.link_id, other=int(not link.taken))
+
+
 def doubts_html(folder:Path, # of a run
                 image:Volume|None, # (Z,Y,X) the tomogram; None where it is gone
                 volume:Volume, # of the run: voxel size and origin
+                units:LengthUnits=length_units(True), # in which places are told
                 )->str: # HTML; '' where no join is doubtful
-    "Show the most doubtful joins of a run."
-    path, numbers = Path(folder)/'links.csv', Path(folder)/'fragments.mrc'
-    if not path.exists() or not numbers.exists():
-        return ''
-    links = read_rows(path, Link)
-    chosen = doubtful(links)
+    "Show the most doubtful joins of a run. Raises VolumeError where its files are damaged."
+    folder = Path(folder)
+    chosen = doubtful_joins(folder)
     if not chosen:
         return ''
-    fragments = own_data(numbers)
+    n, fragments = len(read_rows(folder/'links.csv', Link)), own_data(folder/'fragments.mrc')
     data = None if image is None else image.data
     limits = None if data is None else slab_limits(data, 'z', AVERAGED)
-    shown = [dict(text=_words(link), alt=_alt(link), id=link.link_id, other=int(not link.taken),
-                  **_picture(link, data, fragments, volume, limits)) for link in chosen]
-    return pages.render('doubts', shown=shown, n=len(links), sure=f'{SURE:.2f}', folder=Path(folder).name)
+    shown = [_shown(link, data, fragments, volume, limits, units) for link in chosen]
+    return pages.render('doubts', shown=shown, n=n, sure=f'{SURE:.2f}', folder=folder.name)

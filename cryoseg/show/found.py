@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CONTACT_A', 'KNOWN', 'MICRO', 'STATUS', 'FITTED_AS', 'PLAIN', 'TABLE_NOTE', 'CURVE_NOTE', 'SHORT_STATUS',
            'MAX_OFFSET_A', 'BALL', 'RELATION', 'DISTANCE_NOTE', 'MAX_PROTEINS', 'FOLDED', 'PROTEIN_HEADS',
-           'PROTEIN_NOTE', 'MEASURES', 'SURFACE_MEASURES', 'NO_SCORE', 'measures_in_words', 'Tile', 'headline',
-           'plain_words', 'table_html', 'curves_html', 'shapes_html', 'distances_html', 'proteins_html',
+           'PROTEIN_NOTE', 'MEASURES', 'SURFACE_MEASURES', 'NO_SCORE', 'error_column', 'measures_in_words', 'Tile',
+           'headline', 'plain_words', 'table_html', 'curves_html', 'shapes_html', 'distances_html', 'proteins_html',
            'evaluation_html']
 
 # %% ../../nbs/8_show/08d3_found.ipynb #a9f7de9b
@@ -38,11 +38,17 @@ def _curvature_unit(units):
     return ('1/µm', MICRO*units.long_A) if units.fine == 'Å' else ('1/vox', 1.)
 
 
+def error_column(column:str, # of membranes.csv
+                 )->str: # such as area_sd_A2 of area_A2
+    "The name of the column that has the standard deviation of another; some have none."
+    name, unit = re.fullmatch(r'(.*?)(_per_um2|_per_A|_A[23]?)?', column).groups('')
+    return f'{name}_sd{unit}'
+
+
 def _usual(rows, column):
     "The rows that know a measure, its median, and the median of its error."
     known = [row for row in rows if getattr(row, column) is not None]
-    name, unit = re.fullmatch(r'(.*?)(_per_A|_A)?', column).groups('')
-    errors = [getattr(row, f'{name}_sd{unit}') for row in known]
+    errors = [getattr(row, error_column(column)) for row in known]
     errors = [error for error in errors if error is not None]
     value = float(np.median([getattr(row, column) for row in known])) if known else None
     return known, value, float(np.median(errors)) if errors else None

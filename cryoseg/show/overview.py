@@ -13,6 +13,7 @@ from ..measure.groups import MEASURES
 from ..measure.groups import known_values
 from . import layers
 from . import pages
+from .found import error_column
 from .pages import Cell
 from .pages import Head
 from .pages import Section
@@ -29,12 +30,19 @@ def _jitter(n):
     return JITTER*(2*(np.arange(n)*.618034 % 1) - 1)
 
 
+def _errors(membranes, measure):
+    "The standard deviation of each value that is known, 0 where it has none."
+    column = error_column(measure.column)
+    known = [row for row in membranes if getattr(row, measure.column) is not None]
+    return np.array([measure.scale*(getattr(row, column, None) or 0.) for row in known])
+
+
 def draw_strips(ax, # matplotlib Axes
                 runs:list, # of Finished, in the order of the strips
                 groups:dict, # name of a run -> its group; empty without groups
                 measure, # Measure
                 )->None:
-    "Draw a measure: a dot a membrane, a line a tomogram, a colour a group."
+    "Draw a measure: a dot a membrane with its error, a line a tomogram, a colour a group."
     names = sorted({groups.get(run.name, '') for run in runs})
     colors = dict(zip(names, instance_colors(np.arange(1, len(names) + 1))))
     for place, run in enumerate(runs):
@@ -43,10 +51,13 @@ def draw_strips(ax, # matplotlib Axes
             continue
         color = colors[groups.get(run.name, '')]
         ax.plot([place - .35, place + .35], [np.median(values)]*2, color='k', lw=1.5)
-        ax.plot(place + _jitter(len(values)), values, 'o', ms=7, color=color, mec='k', mew=.4)
+        at = place + _jitter(len(values))
+        ax.errorbar(at, values, _errors(run.membranes, measure), fmt='none', ecolor='.55', elinewidth=.8, zorder=1)
+        ax.plot(at, values, 'o', ms=7, color=color, mec='k', mew=.4)
     few = len(runs) <= MAX_NAMED
     shown = [run.name.replace('$', r'\$') for run in runs] if few else []       # a dollar begins a formula
     ax.set_xticks(range(len(shown)), shown, rotation=40, ha='right', fontsize=8)
+    ax.margins(y=.08)
     ax.set_xlim(-.7, len(runs) - .3)
     ax.set_ylabel(f'{measure.name} ({measure.unit})' if measure.unit else measure.name, fontsize=9)
     if any(names):
@@ -80,7 +91,7 @@ def strips_html(runs:list, # of Finished
         fig, ax = plt.subplots(figsize=(WIDTH_IN, HEIGHT_IN), dpi=110)
         draw_strips(ax, ordered, groups, measure)
         fig.tight_layout()
-        told = f'{measure.name} of {n} {"membrane" if n == 1 else "membranes"}; the line is the median'
+        told = f'{measure.name} of {n} {"membrane" if n == 1 else "membranes"}; the line is the median, the bars are ±σ'
         pictures.append(dict(uri=layers.figure_uri(fig), text=told, alt=_alt(measure, ordered)))
         plt.close(fig)
     return pages.render('strips', pictures=pictures)

@@ -64,6 +64,7 @@ from .slices import MEMBRANE_COLOR
 from .slices import PROTEIN_COLOR
 from .slices import slab_limits
 from .slices import take_slice
+from .doubts import doubtful_joins
 from .doubts import doubts_html
 from .found import CONTACT_A
 from .found import STATUS
@@ -100,6 +101,7 @@ class RunFiles:
     distances:list|None = None # of Distance, as distances.csv; None without a table
     proteins:list|None = None # of Protein, as proteins.csv; None without a table
     contours:list = field(default_factory=list) # of Contour, of a single image
+    doubts:list = field(default_factory=list) # of Link, the joins that a person should look at
     evaluation:dict|None = None # of evaluation.json
     notes:list = field(default_factory=list) # sentences that a reader should see
 
@@ -296,6 +298,7 @@ def read_run(folder:str|Path, # what `cryoseg run -o` wrote
     if run.frame is not None:
         run.surfaces = _read_surfaces(folder, run.rows, run.frame, run.notes)
     run.contours = _read_curves(folder, run.frame, run.notes)
+    run.doubts = _quietly(lambda: doubtful_joins(folder), run.notes) or []
     run.evaluation = _read_evaluation(folder, run.notes)
     return run
 
@@ -540,6 +543,7 @@ def summary_html(run:RunFiles, # as `read_run` gives
         'summary', why_none=_why_none(run), left_out=_left_out(run), rows=run.rows, refused=_refused(rows),
         limit=MAX_REFUSED, name=_input_name(run) or 'the input', found=_count(len(rows), 'membrane'),
         statuses=_sentence(said), measured=_measured_words(run), kind='curves' if run.contours else 'surfaces',
+        doubts=0 if run.contours else len(run.doubts),
         tiles=headline(rows, run.distances or [], run.units) + _protein_tile(run, clumps),
         sigma=with_error(float(np.median(sigma)), digits=2) if sigma else '',
         worst=with_error(max(sigma), digits=2) if sigma else '', fine=run.units.fine, proteins=clumps,
@@ -716,9 +720,9 @@ def _slices_that_fit(run, room):
 # %% ../../nbs/8_show/08d_report.ipynb #d26e2bd6
 def _doubts(run):
     "The section of doubtful joins."
-    if run.frame is None or run.contours:
+    if run.frame is None or run.contours or not run.doubts:
         return ''
-    return doubts_html(run.folder, run.image, run.frame)
+    return _quietly(lambda: doubts_html(run.folder, run.image, run.frame, run.units), run.notes) or ''
 
 
 def _texts(run):

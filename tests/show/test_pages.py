@@ -17,7 +17,7 @@ TEMPLATES = sorted((Path(cryoseg.__file__).parent / 'show' / 'templates').iterdi
 STYLE, SCRIPT, HELP = source('page.css'), source('page.js'), source('help.html')
 PANELS = dict(axis='z', index=3, place='3 nm', width=40, height=30, up='y', told=EVIL, curves=False, main=True, bar='')
 SUMMARY = dict(why_none='', left_out=[EVIL]*9, rows=[dict(id=1)], refused=[dict(id=1, reason=EVIL)], limit=5, name=EVIL, found=EVIL, statuses=EVIL, measured=[EVIL],
-               kind='surfaces', tiles=[Tile(EVIL, EVIL, EVIL, 'found')], sigma='', worst='', fine='Å', proteins=None, clumps='', protein_voxels='', size_vox='', voxel_A='', size_nm='')
+               kind='surfaces', tiles=[Tile(EVIL, EVIL, EVIL, 'found')], doubts=1, sigma='', worst='', fine='Å', proteins=None, clumps='', protein_voxels='', size_vox='', voxel_A='', size_nm='')
 
 
 @pytest.mark.parametrize('text, grouped_text', [('9999', '9999'), ('10000', '10 000'), ('-1234567.5', '-1 234 567.5'), ('0.1234567', '0.1234567')])

@@ -125,11 +125,13 @@ def test_damaged_parts_are_left_out(tmp_path):
     (folder / 'surfaces' / 'membrane_0002.ply').write_bytes(b'no mesh')
     (folder / 'membranes.mrc').write_bytes(b'short')
     (folder / 'evaluation.json').write_text('{', encoding='utf-8')
+    (folder / 'links.csv').write_text('nothing\n1\n', encoding='utf-8')
+    (folder / 'fragments.mrc').write_bytes(b'short')
     write_volume(folder / 'tomogram.mrc', Volume(np.random.default_rng(0).normal(size=(9, 9, 9)).astype(np.float32), SIZE_A))
     run = read_run(folder)
     assert [s.id for s in run.surfaces] == [1] and run.image is None and run.evaluation is None
     said = words(report_html(run, max_faces=0))
-    for phrase in ('membrane_0002.ply cannot be read', 'membranes.mrc', 'evaluation.json is damaged', 'has changed since the run'): assert phrase in said, phrase
+    for phrase in ('membrane_0002.ply cannot be read', 'membranes.mrc', 'evaluation.json is damaged', 'links.csv', 'has changed since the run'): assert phrase in said, phrase
 
 
 def test_the_input_is_read_as_the_run_read_it(tmp_path):
