@@ -6,8 +6,8 @@
 __all__ = ['UNKNOWN_A', 'MISSING', 'FACE_BYTES', 'FEW_FACES', 'FACES_EACH', 'SLICE_SIZES', 'AVERAGED', 'MAX_TOLD', 'MIN_DEPTH',
            'MAX_LIGHT_FACES', 'MIN_LIGHT_FACES', 'N_PRINTED', 'MAX_REFUSED', 'OVER_A_CORNER', 'MAX_DOTS', 'UNITS',
            'VAGUE_A', 'MAX_NOTES', 'YES_NO', 'TOLD_ABOVE', 'MAX_BYTES', 'SCENE_FACES', 'SCENE_BYTES', 'SLICES_BYTES',
-           'STEPS', 'TEXTS', 'PICTURES', 'SCENE', 'TOO_LARGE', 'RunFiles', 'read_run', 'SliceSize', 'slice_panels',
-           'ChosenSlices', 'choose_slices', 'slices_html', 'Proteins', 'count_proteins', 'summary_html',
+           'STEPS', 'TEXTS', 'PICTURES', 'SCENE', 'LEAST_OF_MIDDLE', 'TOO_LARGE', 'RunFiles', 'read_run', 'SliceSize',
+           'slice_panels', 'ChosenSlices', 'choose_slices', 'slices_html', 'Proteins', 'count_proteins', 'summary_html',
            'pictures_html', 'scene_html', 'made_html', 'warnings_html', 'report_html', 'write_report']
 
 # %% ../../nbs/8_show/08d_report.ipynb #1a0e9bcd
@@ -303,19 +303,13 @@ def read_run(folder:str|Path, # what `cryoseg run -o` wrote
     return run
 
 # %% ../../nbs/8_show/08d_report.ipynb #d9617a74
-@dataclass(frozen=True)
-class SliceSize:
+class SliceSize(NamedTuple):
     "How many slices a report shows, and how large."
     n:int # along z
     pixels:int # of the longest side of a picture
 
-    @property
-    def cost(self)->int: # pixels
-        "About how many bytes it takes, compared with another."
-        return self.n*self.pixels**2
 
-
-SLICE_SIZES = tuple(SliceSize(*size) for size in ((15, 720), (9, 720), (5, 720), (5, 480), (3, 320)))
+SLICE_SIZES = tuple(SliceSize(*size) for size in ((15, 720), (15, 540), (11, 540), (8, 540), (5, 480), (3, 320)))
 AVERAGED = 3                # slices behind the labels: less noise, and still sharp
 MAX_TOLD = 12               # ids in the words for a picture
 
@@ -688,6 +682,7 @@ SLICES_BYTES = 1_200_000                # are kept for the slices
 STEPS, TEXTS, PICTURES, SCENE = 100, 10, 55, 80         # of progress, by the time that they take
 
 
+LEAST_OF_MIDDLE = .9                    # slices have at least this many bytes, compared with the middle one
 TOO_LARGE = f'the page would be larger than {MAX_BYTES/1e6:g} MB'
 
 
@@ -707,14 +702,16 @@ def _scene_that_fits(run, max_faces, room):
 
 def _slices_that_fit(run, room):
     "The slices, fewer or smaller until they have room; a sentence where they never have."
-    per_cost = 0
+    if run.frame is None:
+        return slices_html(run)
+    middle, limits = run.frame.shape[0]//2, _limits(run, 'z')
     for size in SLICE_SIZES:
-        if per_cost*size.cost > room:
+        one = _size(slice_panels(run, middle, 'z', size.pixels, limits))
+        if size.n*one*LEAST_OF_MIDDLE > room:           # not worth the time
             continue
         text = slices_html(run, size)
         if _size(text) <= room:
             return text
-        per_cost = _size(text)/size.cost/2      # lines do not shrink with the pictures: half of what is expected
     return pages.render('none', text=f'The slices are left out: with them {TOO_LARGE}.')
 
 # %% ../../nbs/8_show/08d_report.ipynb #d26e2bd6

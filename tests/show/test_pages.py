@@ -60,11 +60,18 @@ def test_a_cell_carries_the_head_of_its_column():
 def test_a_template_is_read_and_wants_its_values(path):
     "Styles and script hold nothing that a template would take for its own; a template without its values is an error."
     text = source(path.name)
-    assert text.strip() and text.isprintable() or '\n' in text
+    assert text.strip()
     if path.suffix != '.html': assert not re.search(r'{{|{%|{#', text)
     elif '{{' in text:
         with pytest.raises(UndefinedError): render(path.stem)
     else: assert render(path.stem)
+
+
+def test_every_template_is_used():
+    package = Path(cryoseg.__file__).parent
+    text = ''.join(path.read_text(encoding='utf-8') for path in (*package.glob('show/*.py'), *TEMPLATES))
+    unused = [path.name for path in TEMPLATES if not re.search(rf"render\(\s*'{path.stem}'|include '{path.name}'", text)]
+    assert unused == []
 
 
 def test_an_empty_table_says_so():
