@@ -163,7 +163,7 @@ def picture_class(): # a class, made when it is first needed: import cryoseg sta
 
     class Picture(anywidget.AnyWidget):
         "A picture that tells where it was clicked."
-        _esm = files('cryoseg.show').joinpath('picture.js').read_text(encoding='utf-8')
+        _esm = files('cryoseg.show').joinpath('templates/picture.js').read_text(encoding='utf-8')
         png = traitlets.Bytes(b'').tag(sync=True)
         pixels = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(1, 1)).tag(sync=True)
         alt = traitlets.Unicode('').tag(sync=True)

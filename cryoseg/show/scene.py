@@ -437,13 +437,26 @@ def _add_surface(k3d, plot, surface, max_faces, voxel_size_A, limits, by):
                      color_range=list(limits), name=f'sigma {surface.id}', group='by sigma', visible=by == 'sigma')
 
 # %% ../../nbs/8_show/08b_scene.ipynb #0de12f83
+_TEXTURE_PIXELS = 400       # longest side of the slice in a scene: more is not seen there, and fills a page
+
+
+def _reduced(image):
+    "An image (H,W), averaged over boxes where it is large."
+    from PIL import Image
+    whole = Image.fromarray(np.asarray(image, np.float32))
+    fraction = _TEXTURE_PIXELS / max(whole.size)
+    if fraction >= 1:
+        return np.asarray(whole)
+    return np.asarray(whole.resize([max(1, round(fraction * n)) for n in whole.size], Image.Resampling.BOX))
+
+
 def _add_volume(k3d, plot, data, lengths):
     "The frame of the volume, its middle xy slice as a picture (switched off), and a camera that sees it all."
     from matplotlib.image import imsave
     box = box_edges(lengths)
     plot += k3d.lines(box.corners.astype(np.float32), np.array(box.edges, np.uint32), indices_type='segment',
                       shader='simple', color=_FRAME_COLOR, name='volume')
-    image = take_slice(data, data.shape[0] // 2, thickness=3)
+    image = _reduced(take_slice(data, data.shape[0] // 2, thickness=3))
     black, white = contrast_limits(image)
     with io.BytesIO() as file:
         imsave(file, image, cmap=gray_map(), vmin=black, vmax=white, format='png')
