@@ -409,7 +409,8 @@ NoBrowser = Annotated[bool, typer.Option('--no-browser', help='Print the address
 
 
 Port = Annotated[Optional[int], typer.Option(
-    '--port', min=1, max=65535, show_default='any that is free', help='Where the server listens, on this machine alone.')]
+    '--port', min=1, max=65535, show_default='any that is free',
+    help='Where the server listens, on this machine alone.')]
 
 
 @app.command()

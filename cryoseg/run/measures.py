@@ -117,7 +117,7 @@ def write_meshes(folder, # where to
 def with_names(rows:list, # of Membrane
                job:Job, # the run in the making
                )->list: # of Membrane
-    "The membranes with the names that a person gave them; of two names of one the later counts, and an unfit one is told."
+    "Give membranes the names that a person chose; of two names of one the later counts, and an unfit one is told."
     from cryoseg.connect.edits import fragment_at
     named = [edit for edit in job.edits() if edit.kind == RENAME]
     if not named:

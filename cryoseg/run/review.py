@@ -56,12 +56,14 @@ from .workflow import run_tomogram
 from .workflow import stages_of
 
 # %% ../../nbs/2_run/02g_review.ipynb #c29cb4ac
-def settings_of(run:Run)->RunSettings:
+def settings_of(run:Run, # that is finished
+                )->RunSettings: # whole
     "The settings that a run was made with."
     return settings_from_dict(run.record.settings | {'seed': run.record.seed}, where=f'{run.folder}/run.toml')
 
 
-def input_of(run:Run)->Path: # where it lies now
+def input_of(run:Run, # that is finished
+             )->Path: # where it lies now
     "What a run began with. Raises VolumeError where it is gone or has changed."
     path = find_input(run.folder, run.record.input)
     if path is None or not path.exists():
@@ -222,7 +224,7 @@ class RunView:
     def at(self,
            zyx, # (3,) a voxel
            named:bool=True, # look its name up
-           )->Found:
+           )->Found: # also where nothing does
         "What lies at a voxel, or next to it."
         zyx = tuple(int(round(v)) for v in zyx)
         if not all(0 <= v < n for v, n in zip(zyx, self.shape)):
@@ -322,7 +324,7 @@ class Decisions(RunView):
         self._write(list(self.edits[:-1]))
         return last
 
-    def settled(self, link:Link)->bool:
+    def settled(self, link:Link)->bool: # a candidate
         "Whether a person has decided about a join already."
         return any(edit.kind in (JOIN, CUT) and {edit.fragment_a, edit.fragment_b} == link.pair for edit in self.edits)
 

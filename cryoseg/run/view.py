@@ -34,7 +34,7 @@ from ..result.folder import read_record
 NOTEBOOK = 'review.ipynb'       # of a run's folder
 LOOPBACK = '127.0.0.1'
 TEXT = '''# {name}
-Run the cell below (Shift+Enter). Every decision is written to `edits.csv` at once; **Apply** does again what it changes.'''
+Run the cell below (Shift+Enter). Every decision is written to `edits.csv` at once; **Apply** does what it changes.'''
 CODE = '''from cryoseg import review_run
 review_run('.')'''
 
@@ -70,7 +70,7 @@ class Server(NamedTuple):
     process:subprocess.Popen
 
 
-def free_port()->int:
+def free_port()->int: # from 1
     "Ask the system for a port that nobody uses."
     with socket.socket() as one:
         one.bind((LOOPBACK, 0))
@@ -141,7 +141,8 @@ def serving(folder:Path, # of a run
     try:
         _wait_for(process, port, token, log)
         _lay_out(port, token, notebook.name)
-        yield Server(f'http://{LOOPBACK}:{port}/lab/workspaces/{LAYOUT}/tree/{quote(notebook.name)}?token={token}', process)
+        path = f'lab/workspaces/{LAYOUT}/tree/{quote(notebook.name)}'
+        yield Server(f'http://{LOOPBACK}:{port}/{path}?token={token}', process)
     finally:
         process.terminate()
         try:
@@ -160,7 +161,8 @@ def _lay_out(port, token, name):
     data = {'layout-restorer:data': dict(main=main, left=closed, right=closed, relativeSizes=[0, 1, 0]),
             widget: dict(data=dict(path=name, factory='Notebook'))}
     body = json.dumps(dict(data=data, metadata=dict(id=LAYOUT))).encode()
-    urlopen(_ask(port, token, f'lab/api/workspaces/{LAYOUT}', data=body, method='PUT'), timeout=SECONDS_TO_START).close()
+    asked = _ask(port, token, f'lab/api/workspaces/{LAYOUT}', data=body, method='PUT')
+    urlopen(asked, timeout=SECONDS_TO_START).close()
 
 
 def view_run(folder, # of a run

@@ -86,7 +86,7 @@ MODES = (
 
 
 def mode_named(name:str, # of an entry of MODES
-               )->Mode:
+               )->Mode: # the entry
     "Look a mode up."
     return next(mode for mode in MODES if mode.name == name)
 
@@ -141,7 +141,7 @@ class SlicePanel:
                               self.mode, self.extra, self.message, self.picture])
         self.refresh()
 
-    def refresh(self):
+    def refresh(self)->None:
         "Begin again with what the review holds now."
         image = self.review.image
         self.data = (self.review.membranes == 0).astype(np.uint8) if image is None else image.data
@@ -178,7 +178,7 @@ class SliceDrawing(SlicePanel):
 
     def voxel(self,
               y:float, # pixels of the picture, from below
-              x:float,
+              x:float, # and from the left
               )->tuple: # z,y,x
         "The voxel under a place of the picture."
         at = dict(zip(PLANES[self.axis.value], (y, x)))
@@ -235,17 +235,29 @@ class SliceDrawing(SlicePanel):
         marks = []
         for place in self.places:
             at = self._in_picture(place)
-            marks += [Dot(*at, FIRST_COLOR, 'first')] if at else []
-        if self.mode.value == 'anchor' and self.axis.value == 'z':
+            if at:
+                marks.append(Dot(*at, FIRST_COLOR, 'first'))
+        if self.axis.value != 'z':
+            return marks
+        if self.mode.value == 'anchor':
             marks += self._contour_marks()
-        if self.mode.value == 'region' and self.axis.value == 'z':
-            z = self.position.value
-            for label, box in self.review.boxes():
-                if box[0, 0] <= z < box[0, 1]:
-                    marks.append(Box(tuple(box[1:, 0]), tuple(box[1:, 1]), REGION_COLORS[label], label))
+        if self.mode.value == 'region':
+            marks += self._region_marks()
         return marks
 
-    def draw(self, _=None):
+    def _region_marks(self):
+        "The regions that were marked in this slice."
+        marks = []
+        for label, box in self.review.boxes():
+            first, stop = box[0]
+            if first <= self.position.value < stop:
+                low, high = box[1:].T.tolist()
+                marks.append(Box(tuple(low), tuple(high), REGION_COLORS[label], label))
+        return marks
+
+    def draw(self,
+             _=None, # what has changed
+             )->None:
         "Draw the slice as the controls say."
         at, axis = self.position.value, self.axis.value
         image = take_slice(self.data, at, axis, self.averaged.value)
@@ -288,7 +300,7 @@ class SliceDrawing(SlicePanel):
 
 # %% ../../nbs/8_show/08g_correct.ipynb #040a5057
 def sentence(edit:Edit, # a decision
-             )->str:
+             )->str: # without a full stop
     "Say a decision in a few words."
     seen = [str(n) for n in (edit.fragment_a, edit.fragment_b) if n is not None]
     place = 'x {:.0f}, y {:.0f}, z {:.0f}'.format(edit.x1_A, edit.y1_A, edit.z1_A)
@@ -325,7 +337,7 @@ class LinkPanel:
         self.picture = click_picture(LINK_KEYS, 'y joins, n keeps apart, s skips, b goes back.')
         self.text, self.message = w.HTML(), w.HTML(_spoken(''))
         names = dict(y='Join (y)', n='Keep apart (n)', s='Skip (s)', b='Back (b)')
-        self.buttons = {key: w.Button(description=name, tooltip=f'key {key} on the picture') for key, name in names.items()}
+        self.buttons = {key: w.Button(description=name, tooltip=f'key {key}') for key, name in names.items()}
         for key, button in self.buttons.items():
             button.on_click(lambda _, key=key: self.answer(key))
         self.picture.observe(lambda change: self.answer(change['new'].get('key', '')), 'event')
@@ -333,7 +345,7 @@ class LinkPanel:
                               self.message, self.picture])
         self.refresh()
 
-    def refresh(self):
+    def refresh(self)->None:
         "Begin again with what the review holds now."
         self.links, self.number = in_order_of_doubt(self.review.links), 0
         while self.number < len(self.links) - 1 and self.review.settled(self.links[self.number]):
@@ -341,7 +353,7 @@ class LinkPanel:
         self.draw()
 
     @property
-    def link(self)->Link|None:
+    def link(self)->Link|None: # None where there is none
         "The join that is shown."
         return self.links[self.number] if self.links else None
 
@@ -395,11 +407,12 @@ class LinkPanel:
         self.text.value = (f'<p>Join {self.number + 1} of {len(self.links)}, {done} decided. {escape(text)} '
                            'Are the two, orange and blue, one membrane?</p>')
         cuts = 'the slice, and across it with z upwards' if len(sides) > 1 else 'the slice'
-        self.picture.show(picture, picture.shape[:2], f'{cuts}: fragments {link.fragment_a} orange, {link.fragment_b} blue')
+        alt = f'{cuts}: fragments {link.fragment_a} orange, {link.fragment_b} blue'
+        self.picture.show(picture, picture.shape[:2], alt)
 
 
 def link_words(link:Link, # a candidate
-               )->str:
+               )->str: # a sentence
     "What the program made of a join."
     done = 'joined' if link.taken else 'left apart'
     sure = '' if link.probability is None else f'; that they belong together has probability {link.probability:.2f}'
@@ -428,7 +441,7 @@ class SurfacePanel:
         self.widget = w.VBox([self.color, self.message, self.place])
         self.loaded = False
 
-    def refresh(self):
+    def refresh(self)->None:
         "Read the surfaces again, when they are next looked at."
         self.loaded = False
         self.place.children = []
@@ -451,7 +464,9 @@ class SurfacePanel:
         values = np.concatenate([v[np.isfinite(v)] for v in known] or [np.zeros(0)])
         return np.percentile(values, COLOR_PERCENTILES).tolist() if len(values) else [0., 1.]
 
-    def draw(self, _=None)->None:
+    def draw(self,
+             _=None, # what has changed
+             )->None:
         "Draw the scene."
         if not self.surfaces:
             self.message.value = _spoken('This run has no surfaces.')
@@ -473,10 +488,18 @@ class SurfacePanel:
         values = self.values[s.id].get(name)
         carried = [] if values is None else [np.nan_to_num(values, nan=limits[0])]
         vertices, faces, *carried = coarsen_mesh(s.vertices_vox, s.faces, n_faces, *carried)
-        look = dict(color=hex_color(instance_colors(s.id)[0])) if not carried else dict(
-            attribute=carried[0].astype(np.float32), color_range=limits, color_map=k3d.matplotlib_color_maps.Viridis)
-        return k3d.mesh(**xyz_mesh(vertices, faces, scale), **look, side='double', flat_shading=False,
-                        name=f'membrane {s.id}', click_callback=lambda hit, id=s.id: self.picked(id, hit['position']))
+        look = dict(side='double', flat_shading=False, name=f'membrane {s.id}')
+        if carried:
+            look['attribute'] = carried[0].astype(np.float32)
+            look['color_range'] = limits
+            look['color_map'] = k3d.matplotlib_color_maps.Viridis
+        else:
+            look['color'] = hex_color(instance_colors(s.id)[0])
+
+        def clicked(hit):
+            self.picked(s.id, hit['position'])
+
+        return k3d.mesh(**xyz_mesh(vertices, faces, scale), **look, click_callback=clicked)
 
     def picked(self,
                id:int, # of the membrane
@@ -485,9 +508,13 @@ class SurfacePanel:
         "Tell what was measured where a surface was clicked."
         zyx = np.array(position, float)[::-1]*A_PER_NM/self.review.frame.voxel_size_A
         n = int(self.trees[id].query(zyx)[1])
-        told = [f'{name} {self.values[id][name][n]:.3g} {unit}' for name, unit in MEASURED.items()
-                if name in self.values[id] and np.isfinite(self.values[id][name][n])]
-        words = f'membrane {id} at {self.review.at(np.round(zyx).clip(0, np.array(self.review.shape) - 1)).zyx}: ' + ', '.join(told)
+        told = []
+        for name, unit in MEASURED.items():
+            value = self.values[id].get(name, [np.nan]*(n + 1))[n]
+            if np.isfinite(value):
+                told.append(f'{name} {value:.3g} {unit}')
+        place = 'x {2:.0f}, y {1:.0f}, z {0:.0f}'.format(*zyx)
+        words = f'membrane {id} at {place}: {", ".join(told)}'
         self.message.value = _spoken(words)
         return words
 
@@ -527,10 +554,11 @@ class ReviewPanel:
         "Show the decisions, and which stages they change."
         review = self.review
         n = len(review.run.table)
-        self.head.value = (f'<h3 style="margin:0">{escape(review.folder.name)}</h3><p>{n} membrane{"s" if n != 1 else ""}. '
+        self.head.value = (f'<h3 style="margin:0">{escape(review.folder.resolve().name)}</h3>'
+                           f'<p>{n} membrane{"s" if n != 1 else ""}. '
                            'Every decision is in edits.csv at once; Apply does what it changes.</p>')
         pending = review.pending
-        todo = f'Apply will do again: {", ".join(pending)}, and what follows.' if pending else 'Nothing is to be applied.'
+        todo = f'Apply will do again: {", ".join(pending)}, and what follows.' if pending else 'Nothing to apply.'
         self.apply.disabled, self.undo.disabled = not pending, not review.edits
         rows = ''.join(f'<li>{escape(sentence(edit))}</li>' for edit in reversed(review.edits[-MAX_LISTED:]))
         more = len(review.edits) - MAX_LISTED

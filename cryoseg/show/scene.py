@@ -410,7 +410,7 @@ _FRAME_COLOR = 0x999999
 
 
 def hex_color(color:np.ndarray, # (3,) red, green, blue in 0..1
-              )->int:
+              )->int: # 0xRRGGBB
     "A colour as one number."
     return int(''.join(f'{round(255 * c):02x}' for c in color), 16)
 
@@ -431,8 +431,8 @@ def _add_surface(k3d, plot, surface, max_faces, voxel_size_A, limits, by):
     n = max(_MIN_SCENE_FACES, max_faces)
     vertices, faces, sigma = coarsen_mesh(surface.vertices_vox, surface.faces, n, sigma)
     mesh = dict(xyz_mesh(vertices, faces, scale), flat_shading=False, side='double')
-    plot += k3d.mesh(**mesh, color=hex_color(instance_colors(surface.id)[0]), name=f'membrane {surface.id}', group='by id',
-                     visible=by == 'id')
+    color = hex_color(instance_colors(surface.id)[0])
+    plot += k3d.mesh(**mesh, color=color, name=f'membrane {surface.id}', group='by id', visible=by == 'id')
     plot += k3d.mesh(**mesh, attribute=sigma.astype(np.float32), color_map=k3d.matplotlib_color_maps.Viridis,
                      color_range=list(limits), name=f'sigma {surface.id}', group='by sigma', visible=by == 'sigma')
 
@@ -494,7 +494,8 @@ def scene(surfaces:list[Surface], # may be empty
     if proteins is not None:
         vertices, faces = blocks_mesh(volume_data(proteins).data.astype(bool, copy=False))
         if len(faces):
-            plot += k3d.mesh(**xyz_mesh(vertices, faces, scale), color=hex_color(PROTEIN_COLOR), name='proteins', group='by id')
+            mesh = xyz_mesh(vertices, faces, scale)
+            plot += k3d.mesh(**mesh, color=hex_color(PROTEIN_COLOR), name='proteins', group='by id')
     if data is not None:
         _add_volume(k3d, plot, data, np.array(data.shape)[::-1] * scale)
     return plot
