@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['VTK_TYPES', 'PLAIN_BLUE', 'ROUGHNESS', 'FIT_TYPES', 'FIT_PARTS', 'SMALL_FLOATS', 'PlacedMesh', 'placed',
-           'write_surface_ply', 'read_surface_ply', 'write_surface_vtp', 'write_obj', 'write_stl', 'write_mesh',
-           'write_scene_glb', 'surface_file', 'read_surface', 'read_surfaces', 'fit_file', 'write_fit', 'read_fit']
+           'write_surface_ply', 'read_surface_ply', 'write_surface_vtp', 'write_placed', 'write_obj', 'write_stl',
+           'write_mesh', 'write_scene_glb', 'surface_file', 'read_surface', 'read_surfaces', 'fit_file', 'write_fit',
+           'read_fit']
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #ea27b812
 import base64
@@ -120,11 +121,15 @@ def write_surface_vtp(path, # the file to be
         part.write_text(text, encoding='ascii')
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #c5926e4d
-def _write_with_trimesh(path, surface, volume, file_type):
-    "Write the mesh alone in a format that trimesh knows."
+def write_placed(path, # the file to be
+                 mesh:PlacedMesh, # in Å
+                 file_type:str, # one that trimesh knows: 'obj', 'stl', 'ply', 'glb'
+                 colors:np.ndarray|None=None, # (n,4) uint8 at the vertices, where the format has a place for them
+                 )->None:
+    "Write a mesh alone, all or nothing."
     import trimesh
-    mesh = placed(surface, volume)
-    made = trimesh.Trimesh(mesh.vertices_A, mesh.faces, process=False).export(file_type=file_type)
+    made = trimesh.Trimesh(mesh.vertices_A, mesh.faces, vertex_colors=colors, process=False)
+    made = made.export(file_type=file_type)
     with atomic_write(path) as part:
         part.write_bytes(made.encode() if isinstance(made, str) else made)
 
@@ -135,7 +140,7 @@ def write_obj(path, # the file to be
               values:dict|None=None, # not written: the format has no place for them
               )->None:
     "Write a mesh as Wavefront OBJ, in Å."
-    _write_with_trimesh(path, surface, volume, 'obj')
+    write_placed(path, placed(surface, volume), 'obj')
 
 
 def write_stl(path, # the file to be
@@ -144,7 +149,7 @@ def write_stl(path, # the file to be
               values:dict|None=None, # not written: the format has no place for them
               )->None:
     "Write a mesh as binary STL, in Å."
-    _write_with_trimesh(path, surface, volume, 'stl')
+    write_placed(path, placed(surface, volume), 'stl')
 
 
 def write_mesh(path, # the file to be; its suffix names the format
