@@ -147,6 +147,7 @@ class RunRecord:
     reading:str = '' # how the values of given labels were taken
     why_none:str = '' # why no membrane was found; empty where some were
     left_out:tuple = () # of str: what was left out though it is as large as a membrane that was kept
+    no_star:str = '' # why there is no proteins.star; empty where it was written, and where nothing is attached
 
     def without(self, stages): # names -> RunRecord
         "The record with some stages struck off."

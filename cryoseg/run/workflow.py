@@ -143,7 +143,8 @@ STAGES = (
     Stage('surface', ('surface', 'contours', 'seed'),
           ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'fitted.csv', 'renumbered.csv', 'fits'), surface_stage),
     Stage('measure', ('thickness', 'distances', 'proteins', 'output', 'seed'),
-          ('membranes.csv', 'distances.csv', 'proteins.csv', 'surfaces', 'surfaces.glb'), measure_stage, measure_reads),
+          ('membranes.csv', 'distances.csv', 'proteins.csv', 'proteins.star', 'surfaces', 'surfaces.glb'),
+          measure_stage, measure_reads),
 )
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #fa163bfa
