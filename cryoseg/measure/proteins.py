@@ -366,13 +366,17 @@ def spacing_on(surface:Surface, # with a mesh
     if len(places) < 2:
         return None
     graph = surface_graph(surface.vertices_vox, surface.faces)
+    return _against_chance(neighbour_spacings(graph, places), graph, areas, rng)
+
+
+def _against_chance(spacings, graph, areas, rng):
+    "Compare spacings on a graph with those of as many places strewn at random; None where nothing can be compared."
     chance = areas/areas.sum()
     means = []
     for _ in range(PLACEMENTS):
-        strewn = rng.choice(len(areas), len(places), p=chance)
+        strewn = rng.choice(len(areas), len(spacings), p=chance)
         means.append(_mean(neighbour_spacings(graph, strewn)))
-    mean = _mean(neighbour_spacings(graph, places))
-    known = np.isfinite(means)
+    mean, known = _mean(spacings), np.isfinite(means)
     if not math.isfinite(mean) or not known.any():          # no two of them are on one part of the mesh
         return None
     return Spacing(mean, float(np.mean(np.array(means)[known])), float(np.std(np.array(means)[known])))
@@ -455,11 +459,12 @@ def _with_spacing(rows, sheet, volume, rng):
     vertices, faces = sheet.surface.vertices_vox, sheet.surface.faces
     graph = surface_graph(vertices, faces)
     for side in own.values():
+        if len(side) < 2:
+            continue
         feet_A = np.array([[rows[k].foot_x_A, rows[k].foot_y_A, rows[k].foot_z_A] for k in side])
-        places = nearest_on_mesh(volume.to_zyx_vox(feet_A), vertices, faces).vertex
+        spacings = neighbour_spacings(graph, nearest_on_mesh(volume.to_zyx_vox(feet_A), vertices, faces).vertex)
         if side is largest:
-            spacing = spacing_on(sheet.surface, sheet.areas, places, rng)
-        if len(side) > 1:
-            for k, distance in zip(side, neighbour_spacings(graph, places)):
-                rows[k] = replace(rows[k], spacing_A=float(distance)*a if math.isfinite(distance) else None)
+            spacing = _against_chance(spacings, graph, sheet.areas, rng)
+        for k, distance in zip(side, spacings):
+            rows[k] = replace(rows[k], spacing_A=float(distance)*a if math.isfinite(distance) else None)
     return rows, spacing and Spacing(*(value*a for value in spacing))

@@ -19,7 +19,6 @@ import shutil
 import warnings
 from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import MISSING
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
@@ -40,6 +39,7 @@ from ..base.files import warn_user
 from ..base.formats import open_volume
 from ..base.formats import read_volume
 from ..base.options import is_of_type
+from ..base.options import names_fault
 from ..base.options import shown
 from ..base.text import read_toml
 from ..base.limits import check_regular
@@ -192,15 +192,13 @@ def _as_record(kind, values, where):
     hints = get_type_hints(kind)
     if not isinstance(values, dict):
         raise VolumeError(f'{where} is no table')
+    fault = names_fault(kind, values)
+    if fault:
+        raise VolumeError(f'{where} {fault}')
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    for name, value in plain.items():
-        if name not in hints:
-            raise VolumeError(f'{where} holds {shown(name)}')
-        if not is_of_type(value, hints[name]):
-            raise VolumeError(f'{where}.{name} = {shown(value)}')
-    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
-    if needed - plain.keys():
-        raise VolumeError(f'{where} lacks {min(needed - plain.keys())}')
+    wrong = next((name for name, value in plain.items() if not is_of_type(value, hints[name])), None)
+    if wrong is not None:
+        raise VolumeError(f'{where}.{wrong} = {shown(plain[wrong])}')
     return kind(**plain)
 
 
@@ -326,8 +324,10 @@ def setting_changes(old:dict, # settings by group, plain values
                     )->list: # of str
     "List how two tables of settings differ, each in words."
     found = []
-    for name in sorted(old.keys() | new.keys()):
-        was, now = old.get(name), new.get(name)
+    for name in sorted(old.keys() ^ new.keys()):
+        found.append(f'{where}{name} matters now' if name in new else f'{where}{name} does not matter any more')
+    for name in sorted(old.keys() & new.keys()):
+        was, now = old[name], new[name]
         if isinstance(was, dict) and isinstance(now, dict):
             found += setting_changes(was, now, f'{where}{name}.')
         elif was != now:

@@ -21,6 +21,7 @@ import numpy as np
 from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.volume import Volume
+from ..base.options import names_fault
 from ..base.options import shown
 from .records import Curvature
 from .records import Membrane
@@ -268,16 +269,17 @@ def write_fit(path, # the file to be, .npz
         np.savez_compressed(file, **{name: _stored(name, value) for name, value in _parts(surface)})
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #09i5a1b2
+def _misfit(path, fault):
+    "The error of a file that holds something else than a fit of this version."
+    return VolumeError(f'{path} {fault}: it is damaged or of another version; make the run anew')
+
+
 def _as_record(kind, values, path):
     "A record from the values of a file. Raises VolumeError for names that it does not have, and for those it lacks."
-    known = {f.name for f in fields(kind)}
-    strange = sorted(values.keys() - known)
-    if strange:
-        raise VolumeError(f'{path} holds {shown(strange[0])}, which is of another version; make the run anew')
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise VolumeError(f'{path} is damaged ({error}); make the run anew') from None
+    fault = names_fault(kind, values)
+    if fault:
+        raise _misfit(path, fault)
+    return kind(**values)
 
 
 def _fit_values(path):
@@ -297,5 +299,8 @@ def read_fit(path, # that `write_fit` wrote
         value = array.item() if not array.ndim else array.astype(float) if array.dtype.kind == 'f' else array
         part, _, own = name.rpartition('.')
         (parts.setdefault(part, {}) if part else values)[own] = value
-    made = {part: _as_record(FIT_PARTS.get(part, Spread), found, path) for part, found in parts.items()}
+    strange = sorted(parts.keys() - FIT_PARTS.keys())
+    if strange:
+        raise _misfit(path, f'holds {shown(strange[0])}')
+    made = {part: _as_record(FIT_PARTS[part], found, path) for part, found in parts.items()}
     return _as_record(Surface, values | made, path)
