@@ -114,7 +114,7 @@ def centres_of(particles:Particles, # in voxels
     sums = [np.bincount(particles.group, axis, particles.count) for axis in particles.places.T]
     return np.column_stack(sums)/sizes[:, None]
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #e8b1e01a
 def find_particles(labels:np.ndarray, # (Z,Y,X)
                    least_voxels:float, # smaller pieces are specks
                    )->Particles: # specks are left out
@@ -173,7 +173,7 @@ def _slope_sd_deg(sheet, foot, normal, reach):
     slopes = np.column_stack([moves[:, 0] - moves[:, 1], moves[:, 2] - moves[:, 3]])/(2*reach)
     return float(np.degrees(np.sqrt(slopes.var(0).mean())))
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #0cb2b8e8
 def _standing(number, sheet, centre, clearance, second, reach):
     "How a particle stands on one surface."
     vertices, faces = sheet.surface.vertices_vox, sheet.surface.faces
@@ -214,7 +214,7 @@ def _clearances(own, centres, sheet, reach):
     found[close] = np.minimum.reduceat(distance, starts)
     return found
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #fecd75ad
 def stand_on(particles:Particles, # in voxels
              sheets:list, # of Sheet
              voxel_size_A:float, # Å
@@ -272,7 +272,7 @@ def _on_membrane(standing, sheets, volume):
                 normal_z=normal_z,
                 normal_sd_deg=tilt if math.isfinite(tilt) else None)
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #0ac12b33
 def protein_rows(particles:Particles, # in voxels
                  standing:list, # of Standing or None, one a particle
                  sheets:list, # of Sheet
@@ -331,7 +331,7 @@ def surface_graph(vertices:np.ndarray, # (n,3)
     n = len(vertices)
     return csr_array((np.r_[length, length], (np.r_[first, second], np.r_[second, first])), shape=(n, n))
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #349148e6
 def neighbour_spacings(graph:csr_array, # (n,n) lengths of ways
                        places:np.ndarray, # (k,) vertices, two at least
                        )->np.ndarray: # (k,) distance of the nearest other place along the surface; inf where none
@@ -423,7 +423,7 @@ class Proteins(NamedTuple):
     rows:list # of Protein
     spacings:dict # id of a membrane -> Spacing in Å, of the side with more particles
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #52f930ba
 def measure_proteins(labels:np.ndarray, # (Z,Y,X), 2 is protein
                      surfaces:list, # of Surface
                      volume:Volume, # for voxel size and origin
@@ -446,7 +446,7 @@ def measure_proteins(labels:np.ndarray, # (Z,Y,X), 2 is protein
             spacings[sheet.surface.id] = spacing
     return Proteins(rows, spacings)
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #089b4def
 def _with_spacing(rows, sheet, volume, rng):
     "The rows with the spacing of those that stand on a surface, and what that is worth; of the side with more of them."
     a, own = volume.voxel_size_A, {}

@@ -57,7 +57,7 @@ class ExportSettings:
     zarr_version:str = '0.4' # of OME-Zarr
     tomogram:str = '' # its name in RELION and copick; the name of the input where it is not given
 
-
+# %% ../../nbs/8_show/08e_export.ipynb #fcee8250
 @dataclass(frozen=True)
 class Results:
     "The results of a run that other programs may want."
@@ -97,7 +97,7 @@ class Results:
         path = self.folder/'labels.mrc'
         return read_volume(path, voxel_size_A=self.record.voxel_size_A, labels=True) if path.exists() else None
 
-
+# %% ../../nbs/8_show/08e_export.ipynb #a06a5fab
 def read_results(folder, # of a run
                  settings:ExportSettings=ExportSettings(), # how they are handed over
                  )->Results: # of the run
@@ -150,8 +150,9 @@ def to_imod(results:Results, # of a run
     results.require_whole('IMOD')
     write_imod(folder/'membranes.mod', results.surfaces, results.membranes.shape, results.membranes.voxel_size_A)
 
-
+# %% ../../nbs/8_show/08e_export.ipynb #2ab26fbc
 def _write_meshes(results, folder, suffix):
+    "Write each mesh in the format of a suffix."
     for surface in results.drawn:
         write_mesh(folder/f'membrane_{surface.id:04d}.{suffix}', surface, results.membranes)
 
