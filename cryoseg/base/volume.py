@@ -21,6 +21,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,8 +44,9 @@ def check_voxel_size(voxel_size_A:float, # Å
     "Raise VolumeError where a voxel size is no positive number, or one that no microscope has."
     low, high = VOXEL_SIZES_A
     where = f'{path}: ' if path else ''
-    if not (np.isfinite(voxel_size_A) and voxel_size_A > 0):
-        raise VolumeError(f'{where}the voxel size must be a positive number of Å, got {voxel_size_A}')
+    got = voxel_size_A if isinstance(voxel_size_A, Real) else f'a {type(voxel_size_A).__name__}'
+    if got is not voxel_size_A or not (np.isfinite(voxel_size_A) and voxel_size_A > 0):
+        raise VolumeError(f'{where}the voxel size must be a positive number of Å, got {got}')
     if not low <= voxel_size_A <= high:
         raise VolumeError(f'{where}a voxel size of {voxel_size_A:g} Å; give one between {low:g} and {high:g} Å '
                           '(--voxel-size, voxel_size_A=)')

@@ -256,7 +256,7 @@ def segment_one(path:Path, # a tomogram
     with (staged(target.parent, names) as fresh, progress_bars() as progress,
           stage_logged(log, path, 'segment') as facts):
         labels, probability = [*(fresh/name for name in names), None][:2]
-        counts = write_labels(volume, settings, labels, note, probability, partial(progress, target.stem[:10]))
+        counts = write_labels(labels, volume, settings, note, probability, partial(progress, target.stem[:10]))
         facts |= {name: round(part*volume.data.size) for name, part in
                   zip(('voxels', 'membrane_voxels', 'protein_voxels'), (1., *counts))}
     say(f'{target}: {counts.membrane:.1%} membrane, {counts.protein:.1%} protein')

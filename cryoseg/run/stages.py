@@ -139,7 +139,7 @@ def segment_stage(job:Job, # the run in the making
     probability_path = fresh/'probabilities.mrc' if job.settings.segment.probabilities else None
     with job.crew(fresh/CREW) as pool:
         label = None if pool is None else partial(label_in_blocks, pool, job.path, job.settings.input)
-        write_labels(job.volume, job.settings, fresh/'labels.mrc', probability_path=probability_path,
+        write_labels(fresh/'labels.mrc', job.volume, job.settings, probability_path=probability_path,
                      progress=job.tell('segment'), label=label)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #19525254
@@ -229,7 +229,7 @@ def contour_stage(job:Job, # the run in the making
     if not wants_contours(job.settings.contours, len(job.volume.data)):
         return
     from cryoseg.surface.contours import fit_contours
-    contours = fit_contours(job.membranes(), job.settings.contours, job.tell('contours'), seed=job.settings.seed)
+    contours = fit_contours(job.membranes(), job.settings.contours, job.settings.seed, job.tell('contours'))
     write_contours(fresh, contours, job.volume)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #d2d7b01a
