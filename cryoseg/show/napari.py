@@ -133,7 +133,7 @@ def new_viewer(title:str, # of its window
         raise VolumeError('napari needs a screen, and there is none (DISPLAY is not set); work at the machine itself, '
                           'or write the layers for another one: cryoseg export DIR --to napari')
     try:
-        return napari.Viewer(ndisplay=3, title=title)
+        return napari.Viewer(title=title)
     except ImportError as error:                        # of Qt, which napari leaves to its users
         raise VolumeError(f'napari finds no Qt ({str(error).splitlines()[0]}): pip install "cryoseg[napari]"') from None
 
@@ -148,6 +148,7 @@ def open_run(folder, # of a run
         getattr(here, f'add_{layer.kind}')(layer.data, **layer.keywords)
     if viewer is None:
         import napari
+        here.dims.ndisplay = 3                          # not before: older versions fail at hidden labels in 3D
         napari.run()
     return here
 
@@ -166,7 +167,7 @@ def _run_tuples(folder):
     return [(layer.data, layer.keywords, layer.kind) for layer in run_layers(read_results(folder))]
 
 # %% ../../nbs/8_show/08e4_napari.ipynb #f2ad88b2
-SCRIPT = '''"""Opens a run of cryoseg in napari: python view.py (pip install "napari[all]" mrcfile trimesh)."""
+SCRIPT = '''"""Opens a run of cryoseg in napari: python view.py (pip install "napari[all]>=0.5.6" mrcfile trimesh)."""
 import json
 from pathlib import Path
 
@@ -200,9 +201,10 @@ def layers():
 
 if __name__ == '__main__':
     import napari
-    viewer = napari.Viewer(ndisplay=3, title=ABOUT['name'])
+    viewer = napari.Viewer(title=ABOUT['name'])
     for data, keywords, kind in layers():
         getattr(viewer, f'add_{kind}')(data, **keywords)
+    viewer.dims.ndisplay = 3
     napari.run()
 '''
 

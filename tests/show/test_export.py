@@ -132,7 +132,7 @@ def test_chimerax(run):
 
 class Viewer:
     "Stands in for napari.Viewer: notes what it is given."
-    def __init__(self, **about): self.about, self.layers = about, {}
+    def __init__(self, **about): self.about, self.layers, self.dims = about, {}, SimpleNamespace(ndisplay=2)
 
     def note(self, kind, data, name, **look): self.layers[name] = kind, data, look
 
@@ -178,7 +178,7 @@ def test_the_command_opens_napari(run, monkeypatch, tmp_path):
         assert result.exit_code == 2 and 'DISPLAY' in result.stderr and not opened, result.output
     monkeypatch.setenv('DISPLAY', ':0')
     result = CliRunner().invoke(app, ['napari', str(run/'run')])
-    assert result.exit_code == 0 and opened[1] == 'waited' and opened[0].about == dict(ndisplay=3, title='my_tomo'), result.output
+    assert result.exit_code == 0 and opened[1] == 'waited' and opened[0].about == dict(title='my_tomo') and opened[0].dims.ndisplay == 3, result.output
     assert list(opened[0].layers)[0] == 'my_tomo'
     result = CliRunner().invoke(app, ['napari', str(tmp_path)])
     assert result.exit_code == 2 and 'no run.toml' in result.stderr
