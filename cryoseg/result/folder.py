@@ -324,12 +324,12 @@ def setting_changes(old:dict, # settings by group, plain values
                     )->list: # of str
     "List how two tables of settings differ, each in words."
     found = []
-    for name in sorted(old.keys() ^ new.keys()):
-        found.append(f'{where}{name} matters now' if name in new else f'{where}{name} does not matter any more')
-    for name in sorted(old.keys() & new.keys()):
-        was, now = old[name], new[name]
+    for name in sorted(old.keys() | new.keys()):
+        was, now = old.get(name), new.get(name)         # no value is none of TOML's: the usual one counts
         if isinstance(was, dict) and isinstance(now, dict):
             found += setting_changes(was, now, f'{where}{name}.')
+        elif isinstance(was, dict) or isinstance(now, dict):
+            found.append(f'{where}{name} matters now' if now else f'{where}{name} does not matter any more')
         elif was != now:
             found.append(f'{where}{name} was {shown(was)}, is {shown(now)}')
     return found

@@ -229,7 +229,7 @@ def contour_stage(job:Job, # the run in the making
     if not wants_contours(job.settings.contours, len(job.volume.data)):
         return
     from cryoseg.surface.contours import fit_contours
-    contours = fit_contours(job.membranes(), job.settings.contours, job.settings.seed, job.tell('contours'))
+    contours = fit_contours(job.membranes(), job.settings.contours, seed=job.settings.seed, progress=job.tell('contours'))
     write_contours(fresh, contours, job.volume)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #d2d7b01a
