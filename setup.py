@@ -29,7 +29,7 @@ setup(
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research', 'Programming Language :: Python :: 3',
                  'Topic :: Scientific/Engineering :: Image Processing'],
     packages=find_packages(include=[settings['lib_path'] + '*']),
-    package_data={settings['lib_name']: ['weights/*.safetensors', 'weights/*.json', 'weights/*.md', 'napari.yaml']},
+    package_data={settings['lib_name']: ['weights/*.safetensors', 'weights/*.json', 'weights/*.md', 'napari.yaml', 'show/templates/*']},
     python_requires='>=' + settings['min_python'],
     install_requires=words('requirements'),
     extras_require=dict(notebook=notebook, dev=dev, zarr=words('zarr_requirements'), cluster=words('cluster_requirements'),

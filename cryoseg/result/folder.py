@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES', 'MAX_RECORD_BYTES', 'PLAIN_NAME', 'OWN_FILES',
-           'MAPPED_IS_FREE', 'checksum', 'stage_key', 'StageRecord', 'RunRecord', 'check_name', 'record_path',
-           'write_record', 'OtherFormat', 'read_record', 'usable_record', 'is_changed', 'changed_file',
+           'MAPPED_IS_FREE', 'checksum', 'stage_key', 'digest_of', 'StageRecord', 'RunRecord', 'check_name',
+           'record_path', 'write_record', 'OtherFormat', 'read_record', 'usable_record', 'is_changed', 'changed_file',
            'setting_changes', 'why_again', 'staged', 'refuse_loss', 'written_names', 'results_of_another',
            'whole_words', 'keep_version', 'keep_changed_tables', 'own_data', 'read_input', 'is_whole', 'find_input',
            'input_settings']
@@ -116,6 +116,13 @@ def stage_key(name:str, # of the stage
     "Hash all that the result of a stage depends on."
     text = json.dumps([name, version, settings, read, before], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
+
+
+def digest_of(rows, # of dict of plain values
+              )->str: # 'sha256:' and 16 digits
+    "Fingerprint of rows of a table."
+    text = json.dumps(list(rows), sort_keys=True)
+    return f'sha256:{hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]}'
 
 # %% ../../nbs/9_result/09j_folder.ipynb #817507c3
 @dataclass(frozen=True)

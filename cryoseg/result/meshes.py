@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VTK_TYPES', 'PLAIN_BLUE', 'ROUGHNESS', 'FIT_TYPES', 'FIT_PARTS', 'SMALL_FLOATS', 'PlacedMesh', 'placed',
-           'write_surface_ply', 'read_surface_ply', 'write_surface_vtp', 'write_placed', 'write_obj', 'write_stl',
-           'write_mesh', 'write_scene_glb', 'surface_file', 'read_surface', 'read_surfaces', 'fit_file', 'write_fit',
-           'read_fit']
+           'write_surface_ply', 'read_surface_ply', 'vertex_values', 'write_surface_vtp', 'write_placed', 'write_obj',
+           'write_stl', 'write_mesh', 'write_scene_glb', 'surface_file', 'read_surface', 'read_surfaces', 'fit_file',
+           'write_fit', 'read_fit']
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #ea27b812
 import base64
@@ -68,18 +68,31 @@ def write_surface_ply(path, # the file to be
         part.write_bytes('\n'.join(header).encode() + b'\n' + vertex.tobytes() + face.tobytes())
 
 
-def read_surface_ply(path, # a PLY mesh of this or another program
-             )->PlacedMesh: # sigma is nan where the file has none
-    "Read a PLY mesh. Raises VolumeError where it is none."
+def _read_ply(path):
+    "A mesh of trimesh, and the raw numbers at its vertices; None where there are none."
     import trimesh
     try:
         mesh = trimesh.load(path, process=False)
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise VolumeError(f'{path} cannot be read as PLY ({error}); write it again') from None
-    raw = mesh.metadata.get('_ply_raw', {}).get('vertex', {}).get('data')
+    return mesh, mesh.metadata.get('_ply_raw', {}).get('vertex', {}).get('data')
+
+
+def read_surface_ply(path, # a PLY mesh of this or another program
+             )->PlacedMesh: # sigma is nan where the file has none
+    "Read a PLY mesh. Raises VolumeError where it is none."
+    mesh, raw = _read_ply(path)
     has_sigma = raw is not None and 'sigma' in (raw.dtype.names or ())
     sigma = np.asarray(raw['sigma'], float).ravel() if has_sigma else np.full(len(mesh.vertices), np.nan)
     return PlacedMesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), sigma)
+
+
+def vertex_values(path, # a PLY mesh
+                  )->dict: # name -> (n,) numbers, in the unit of the file
+    "Read what a PLY mesh holds at its vertices beside their places. Raises VolumeError where it is none."
+    raw = _read_ply(path)[1]
+    names = () if raw is None else raw.dtype.names or ()
+    return {name: np.asarray(raw[name], float).ravel() for name in names if name not in 'xyz'}
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #0c4a46e0
 VTK_TYPES = dict(Float32='<f4', Int32='<i4')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEW_SURFACES', 'PARTS', 'STEPS', 'read_fits', 'has_thickness', 'has_proteins', 'protein_labels', 'measure_bilayers',
-           'write_meshes', 'write_proteins', 'measure_stage']
+           'write_meshes', 'with_names', 'write_proteins', 'measure_stage']
 
 # %% ../../nbs/2_run/02e_measures.ipynb #84aebbf4
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from ..result.meshes import read_fit
 from ..result.meshes import surface_file
 from ..result.meshes import write_scene_glb
 from ..result.records import Distance
+from ..result.records import RENAME
 from ..result.records import Membrane
 from ..result.records import Protein
 from ..base.files import warn_user
@@ -29,6 +30,7 @@ from ..result.tables import with_thickness
 from ..result.tables import write_rows
 from .stages import CREW
 from .stages import Job
+from .stages import places_of
 
 # %% ../../nbs/2_run/02e_measures.ipynb #32d9b62e
 def read_fits(folder:Path, # of a run
@@ -112,6 +114,25 @@ def write_meshes(folder, # where to
         write_scene_glb(folder/'surfaces.glb', drawn, volume)
 
 # %% ../../nbs/2_run/02e_measures.ipynb #c957562d
+def with_names(rows:list, # of Membrane
+               job:Job, # the run in the making
+               )->list: # of Membrane
+    "The membranes with the names that a person gave them; of two names of one the later counts, and an unfit one is told."
+    from cryoseg.connect.edits import fragment_at
+    named = [edit for edit in job.edits() if edit.kind == RENAME]
+    if not named:
+        return rows
+    places, membranes, names = places_of(job), job.membranes(), {}
+    for edit in named:
+        place = edit.x1_A, edit.y1_A, edit.z1_A
+        id = fragment_at(place, membranes, places.unit_A, places.reach)
+        if id is None:
+            warn_user('edits.csv: the name {} was not given: no membrane lies at ({:.0f}, {:.0f}, {:.0f})'.format(
+                edit.value, *place))
+        names[id] = edit.value
+    return [replace(row, name=names.get(row.id, row.name)) for row in rows]
+
+
 PARTS = dict(thickness=.6, distances=.15, proteins=.15, meshes=.1)     # of the time of the stage
 STEPS = 1000
 
@@ -165,7 +186,7 @@ def measure_stage(job:Job, # the run in the making
                                  _progress_of(job, 'proteins'))
         table = with_proteins(table, *found)
         write_proteins(job, fresh, found.rows)
-    write_rows(fresh/'membranes.csv', table, Membrane, job.size_known)
+    write_rows(fresh/'membranes.csv', with_names(table, job), Membrane, job.size_known)
     write_rows(fresh/'distances.csv', pairs, Distance, job.size_known)
     write_meshes(fresh, surfaces, job.volume, job.settings.output.meshes)
     if job.progress:

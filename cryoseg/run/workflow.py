@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TOMOGRAM_FILE', 'STAGES', 'REPORT', 'OF_STAGES', 'Stage', 'segment_reads', 'connect_reads', 'contour_reads',
-           'measure_reads', 'all_files', 'stages_of', 'stage_settings', 'stage_reads', 'taken_as', 'do_stage',
-           'do_stages', 'Run', 'read_run', 'start_record', 'begin', 'settings_of_stages', 'run_tomogram', 'finish',
-           'own_result', 'reading_of', 'at_size_of', 'job_on', 'run_labels', 'run_membranes', 'make_report',
-           'measure_run', 'renumbered', 'store_edits']
+           'measure_reads', 'all_files', 'stages_of', 'stage_settings', 'stage_reads', 'edits_read', 'taken_as',
+           'do_stage', 'do_stages', 'Run', 'read_run', 'start_record', 'begin', 'settings_of_stages', 'run_tomogram',
+           'finish', 'own_result', 'reading_of', 'at_size_of', 'job_on', 'run_labels', 'run_membranes', 'make_report',
+           'measured_on', 'measure_run', 'renumbered', 'store_edits']
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #647a87a8
 import warnings
@@ -44,6 +44,7 @@ from ..result.folder import StageRecord
 from ..result.folder import changed_file
 from ..result.folder import is_changed
 from ..result.folder import check_name
+from ..result.folder import digest_of
 from ..result.folder import checksum
 from ..result.folder import find_input
 from ..result.folder import read_input
@@ -66,6 +67,9 @@ from ..result.folder import written_names
 from ..result.lock import locked_folder
 from ..result.resources import check_resources
 from ..result.records import Connection
+from ..result.records import ANCHOR
+from ..result.records import OTHER_KINDS
+from ..result.records import RENAME
 from ..result.records import Distance
 from ..result.records import Protein
 from ..result.records import Edit
@@ -106,6 +110,7 @@ class Stage:
     files:tuple # what it may leave in the folder
     run:Callable # (job, folder for the results) -> None
     reads:Callable = lambda job: {} # job -> {name: path} of what it reads, beside the files of earlier stages
+    heeds:Callable = lambda kind: False # kind of an edit -> whether the stage heeds decisions of this kind
 
 
 def segment_reads(job:Job)->dict: # name -> path
@@ -115,9 +120,8 @@ def segment_reads(job:Job)->dict: # name -> path
 
 
 def connect_reads(job:Job)->dict: # name -> path
-    "What was decided by hand, and labels that were given."
-    edits = job.folder/'edits.csv'
-    return ({'edits.csv': edits} if edits.exists() else {}) | ({'input': job.path} if job.kind == 'labels' else {})
+    "Labels that were given."
+    return {'input': job.path} if job.kind == 'labels' else {}
 
 
 def contour_reads(job:Job)->dict: # name -> path
@@ -138,13 +142,14 @@ STAGES = (
           segment_reads),
     Stage('connect', ('connect', 'seed'),
           ('membranes.mrc', 'fragments.mrc', 'fragments.csv', 'links.csv', 'connected.csv'),
-          connect_stage, connect_reads),
-    Stage('contours', ('contours', 'seed'), ('curves.csv', 'sections.csv'), contour_stage, contour_reads),
+          connect_stage, connect_reads, lambda kind: kind not in OTHER_KINDS),
+    Stage('contours', ('contours', 'seed'), ('curves.csv', 'sections.csv'), contour_stage, contour_reads,
+          lambda kind: kind == ANCHOR),
     Stage('surface', ('surface', 'contours', 'seed'),
           ('membranes_closed.mrc', 'lumen.mrc', 'sigma.mrc', 'fitted.csv', 'renumbered.csv', 'fits'), surface_stage),
     Stage('measure', ('thickness', 'distances', 'proteins', 'output', 'seed'),
           ('membranes.csv', 'distances.csv', 'proteins.csv', 'proteins.star', 'surfaces', 'surfaces.glb'),
-          measure_stage, measure_reads),
+          measure_stage, measure_reads, lambda kind: kind == RENAME),
 )
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #fa163bfa
@@ -181,7 +186,16 @@ def stage_reads(stage:Stage, # an entry of STAGES
     if stage.name == 'measure' and job.tomogram:
         read_as = settings_to_dict(job.settings.input)
         found |= {TOMOGRAM_FILE: str(Path(job.tomogram).resolve()), 'how the tomogram was read': str(read_as)}
+    found |= edits_read(stage, job)
     return found | (taken_as(job) if stage.name == FIRST_STAGE[job.kind] else {})
+
+
+def edits_read(stage:Stage, # an entry of STAGES
+               job:Job, # the run in the making
+               )->dict: # 'edits.csv' -> checksum; empty where there is none that the stage heeds
+    "Checksum of the decisions by hand that a stage heeds, so that a new name makes no surface again."
+    mine = [edit for edit in job.edits() if stage.heeds(edit.kind)]
+    return {'edits.csv': digest_of(map(asdict, mine))} if mine else {}
 
 
 def taken_as(job:Job)->dict: # what -> how
@@ -549,7 +563,7 @@ def run_membranes(path, # a volume with one number a membrane
         job = job_on(path, folder, 'membranes', membranes, volume, settings, overwrite, progress, log=log)
         before = job.record.stages['connect'].key if 'connect' in job.record.stages else ''
         stages = stages_of('membranes')
-        before_this = _measured_on(job.record)
+        before_this = measured_on(job.record)
         if before_this:
             warn_user(f'{folder} was measured on {before_this}; its thickness is left out now: '
                       f'cryoseg measure {folder} --tomogram {before_this} measures it again')
@@ -572,7 +586,7 @@ def _tomogram_of(job, given):
     "The densities of a finished run, and their file where it is not the input. Raises VolumeError where they are gone."
     record, own = job.record, given is None
     if own and record.kind != 'tomogram':
-        given = _measured_on(record)
+        given = measured_on(record)
         own = given is None
         if own:
             return None, None
@@ -594,7 +608,8 @@ def _tomogram_of(job, given):
     return volume, None if own and same else path
 
 
-def _measured_on(record):
+def measured_on(record:RunRecord, # of a run
+                )->Path|None: # None where it is the input, or nothing was measured
     "The tomogram on which a run was measured before, where it was given by hand."
     done = record.stages.get('measure')
     name = done.read.get(TOMOGRAM_FILE) if done else None
@@ -664,19 +679,22 @@ def store_edits(links_path, # a links.csv that a person changed
                 volume:Volume, # for voxel size and origin
                 settings:RunSettings=RunSettings(), # of the run
                 )->list: # of Edit, as written to edits.csv
-    "Write edits.csv: what a person decided otherwise than the program."
-    from cryoseg.connect.membranes import edits_from_links
+    "Add to edits.csv what a person decided otherwise than the program and than the decisions that stand there."
+    from cryoseg.connect.edits import edits_from_links
     from cryoseg.connect.membranes import find_membranes
     origin = np.asarray(volume.world_origin_A)
     size_A = known_voxel_size(volume)
     changed = read_rows(links_path, Link, size_A)
     reading = reading_of(labels, links_path, 'labels', settings)
-    found = find_membranes(reading.data, size_A, settings.connect, seed=settings.seed,
+    path = Path(folder)/'edits.csv'
+    earlier = [moved(edit, -origin) for edit in read_rows(path, Edit, size_A)] if path.exists() else []
+    found = find_membranes(reading.data, size_A, settings.connect, edits=earlier, seed=settings.seed,
                            instances=reading.kind == INSTANCES)
     beside = Path(links_path).with_name('fragments.csv')
     if beside.exists():
         then = [moved(f, -origin) for f in read_rows(beside, Fragment, size_A)]
         changed = renumbered(changed, then, found, volume.voxel_size_A)
-    edits = [moved(edit, origin) for edit in edits_from_links(changed, found.links, found.fragments)]
-    write_rows(Path(folder)/'edits.csv', edits, Edit, volume.voxel_size_known)
+    new = edits_from_links(changed, found.links, found.fragments)
+    edits = [moved(edit, origin) for edit in (*earlier, *new)]
+    write_rows(path, edits, Edit, volume.voxel_size_known)
     return edits
