@@ -141,7 +141,7 @@ def segment_stage(job:Job, # the run in the making
     probability_path = fresh/'probabilities.mrc' if job.settings.segment.probabilities else None
     with job.crew(fresh/CREW) as pool:
         label = None if pool is None else partial(label_in_blocks, pool, job.path, job.settings.input)
-        write_labels(job.volume, job.settings, fresh/'labels.mrc', probability_path=probability_path,
+        write_labels(fresh/'labels.mrc', job.volume, job.settings, probability_path=probability_path,
                      progress=job.tell('segment'), label=label)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #19525254
@@ -273,7 +273,8 @@ def contour_stage(job:Job, # the run in the making
         ids = sorted({id for id, _ in anchors})
         membranes = by_slabs(lambda slab: np.where(np.isin(slab, ids), slab, 0), membranes, membranes.dtype)
         settings = replace(settings, method='auto')
-    contours = fit_contours(membranes, settings, job.tell('contours'), job.settings.seed, anchors)
+    contours = fit_contours(membranes, settings, seed=job.settings.seed, progress=job.tell('contours'),
+                            anchors=anchors)
     write_contours(fresh, contours, job.volume)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #d2d7b01a
