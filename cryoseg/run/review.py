@@ -324,9 +324,11 @@ class Decisions(RunView):
         self._write(list(self.edits[:-1]))
         return last
 
-    def settled(self, link:Link)->bool: # a candidate
-        "Whether a person has decided about a join already."
-        return any(edit.kind in (JOIN, CUT) and {edit.fragment_a, edit.fragment_b} == link.pair for edit in self.edits)
+    def settled(self)->set: # of frozenset of two fragments
+        "Which joins a person has decided about already, by the fragments that lie there now."
+        decided = [edit for edit in self.edits if edit.kind in (JOIN, CUT) and edit.x2_A is not None]
+        places = [((e.x1_A, e.y1_A, e.z1_A), (e.x2_A, e.y2_A, e.z2_A)) for e in decided]
+        return {frozenset(self.at(self.voxel(*at), named=False).fragment for at in two) for two in places}
 
 # %% ../../nbs/2_run/02g_review.ipynb #bd252e26
 class Review(Decisions):

@@ -18,6 +18,7 @@ import time
 import webbrowser
 from collections.abc import Callable
 from contextlib import contextmanager
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -174,6 +175,14 @@ def view_run(folder, # of a run
     with serving(Path(folder), port) as server:
         tell(f'{server.address}')
         tell('This machine alone can open it. Ctrl-C ends it; decisions are kept in edits.csv.')
-        if browser:
-            webbrowser.open(server.address)
-        server.process.wait()
+        with tempfile.TemporaryDirectory() as own:          # nobody else may look into it
+            if browser:
+                webbrowser.open(_door(Path(own), server.address))
+            server.process.wait()
+
+
+def _door(folder, address):
+    "A page that leads to the address: a browser's command line can be read by all, this file by its owner alone."
+    page = folder/'open.html'
+    page.write_text(f'<meta http-equiv="refresh" content="0; url={escape(address)}">', encoding='utf-8')
+    return page.as_uri()

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MODES', 'MAX_AVERAGED', 'NEAR_ANCHOR_PX', 'SIDE_COLORS', 'REGION_COLORS', 'SLICE_KEYS', 'FIRST_COLOR', 'LINK_KEYS',
            'FIRST', 'SECOND', 'GAP_PX', 'AVERAGED', 'MEASURED', 'COLOR_PERCENTILES', 'SCENE_FACES', 'SCENE_HEIGHT_PX',
-           'MAX_LISTED', 'TITLES', 'Mode', 'mode_named', 'SlicePanel', 'SliceDrawing', 'sentence', 'in_order_of_doubt',
-           'LinkPanel', 'link_words', 'SurfacePanel', 'ReviewPanel', 'review_widget']
+           'MAX_LISTED', 'TITLES', 'Mode', 'mode_named', 'place_unit', 'SlicePanel', 'SliceDrawing', 'sentence',
+           'in_order_of_doubt', 'LinkPanel', 'link_words', 'SurfacePanel', 'ReviewPanel', 'review_widget']
 
 # %% ../../nbs/8_show/08g_correct.ipynb #ced4b14d
 import warnings
@@ -97,6 +97,12 @@ SIDE_COLORS = dict(inside=(.9, .25, .2), on=(.1, .75, .2), outside=(.25, .5, 1.)
 REGION_COLORS = dict(background=(.4, .8, 1.), membrane=(1., .65, 0.), protein=(.3, .6, 1.))
 SLICE_KEYS = 'PageUp', 'PageDown'
 FIRST_COLOR = 1., 1., 1.        # of the place that was clicked first
+
+
+def place_unit(review, # run.review.Review
+               )->str: # Å, or voxels where their size is not known
+    "The unit of places."
+    return 'Å' if review.frame.voxel_size_known else 'voxels'
 
 
 def _spoken(words, bad=False):
@@ -285,12 +291,23 @@ class SliceDrawing(SlicePanel):
             else:
                 self._do(mode, self.places)
 
+    def _intensities(self):
+        "The intensity model of all regions in words, or what is missing for it."
+        try:
+            model = self.review.intensities()
+        except VolumeError as error:
+            return f'No intensity model yet: {error}.'
+        background, membrane = model.background, model.membrane
+        return (f'Intensity model: background {background.mean:.3g} ± {background.sd:.2g}, '
+                f'membrane {membrane.mean:.3g} ± {membrane.sd:.2g}, contrast-to-noise ratio {model.cnr:.2g}.')
+
     def _do(self, mode, places):
         "Do what a mode does with its places."
         self.places = []
         try:
             edit = mode.do(self.review, places, self)
-            self.say(str(self.review.at(places[0])) if edit is None else f'{sentence(edit)}.')
+            told = str(self.review.at(places[0])) if edit is None else f'{sentence(edit, place_unit(self.review))}.'
+            self.say(f'{told} {self._intensities()}' if mode.name == 'region' else told)
         except VolumeError as error:
             edit = None
             self.say(str(error), bad=True)
@@ -300,6 +317,7 @@ class SliceDrawing(SlicePanel):
 
 # %% ../../nbs/8_show/08g_correct.ipynb #040a5057
 def sentence(edit:Edit, # a decision
+             unit:str='Å', # of its places
              )->str: # without a full stop
     "Say a decision in a few words."
     seen = [str(n) for n in (edit.fragment_a, edit.fragment_b) if n is not None]
@@ -309,7 +327,7 @@ def sentence(edit:Edit, # a decision
              'keep': f'keep fragment {"".join(seen)}', 'rename': f'name it {edit.value}',
              'anchor': f'anchor, {edit.value} the membrane' if edit.value == 'on' else f'anchor, {edit.value}',
              'region': f'region of {edit.value}'}
-    return f'{words.get(edit.kind, edit.kind)}, at {place} Å'
+    return f'{words.get(edit.kind, edit.kind)}, at {place} {unit}'
 
 # %% ../../nbs/8_show/08g_correct.ipynb #54fdd2e9
 LINK_KEYS = 'y', 'n', 's', 'b'
@@ -348,7 +366,8 @@ class LinkPanel:
     def refresh(self)->None:
         "Begin again with what the review holds now."
         self.links, self.number = in_order_of_doubt(self.review.links), 0
-        while self.number < len(self.links) - 1 and self.review.settled(self.links[self.number]):
+        settled = self.review.settled()
+        while self.number < len(self.links) - 1 and self.links[self.number].pair in settled:
             self.number += 1
         self.draw()
 
@@ -365,7 +384,7 @@ class LinkPanel:
             return
         words, link = '', self.link
         if key in 'yn':
-            words = sentence(self.review.decide(link, key == 'y'))
+            words = sentence(self.review.decide(link, key == 'y'), place_unit(self.review))
         step = -1 if key == 'b' else 1
         last = self.number + step >= len(self.links)
         self.number = int(np.clip(self.number + step, 0, len(self.links) - 1))
@@ -402,7 +421,8 @@ class LinkPanel:
         gap = np.full((height, GAP_PX, 3), 255, np.uint8)
         padded = [np.pad(side, ((0, height - len(side)), (0, 0), (0, 0)), constant_values=255) for side in sides]
         picture = np.hstack([part for side in padded for part in (side, gap)][:-1])
-        done = sum(self.review.settled(one) for one in self.links)
+        settled = self.review.settled()
+        done = sum(one.pair in settled for one in self.links)
         text = link_words(link)
         self.text.value = (f'<p>Join {self.number + 1} of {len(self.links)}, {done} decided. {escape(text)} '
                            'Are the two, orange and blue, one membrane?</p>')
@@ -414,11 +434,11 @@ class LinkPanel:
 def link_words(link:Link, # a candidate
                )->str: # a sentence
     "What the program made of a join."
-    done = 'joined' if link.taken else 'left apart'
-    sure = '' if link.probability is None else f'; that they belong together has probability {link.probability:.2f}'
+    done = 'joined' if link.taken else 'not joined'
+    sure = '' if link.probability is None else f'probability {link.probability:.2f} that they belong together'
     far = '' if link.distance_A is None else f', {link.distance_A:.0f} Å apart'
-    reason = f', because: {link.reason}' if link.reason else ''
-    return f'Fragments {link.fragment_a} and {link.fragment_b}{far}, were {done}{reason}{sure}.'
+    why = '; '.join(filter(None, (link.reason, sure)))
+    return f'The program has {done} fragments {link.fragment_a} and {link.fragment_b}{far} ({why}).'
 
 # %% ../../nbs/8_show/08g_correct.ipynb #7c5afca1
 MEASURED = {'id': '', 'sigma': 'Å', 'mean_curvature_per_A': '1/Å', 'thickness_A': 'Å', 'distance_A': 'Å'}
@@ -556,11 +576,11 @@ class ReviewPanel:
         n = len(review.run.table)
         self.head.value = (f'<h3 style="margin:0">{escape(review.folder.resolve().name)}</h3>'
                            f'<p>{n} membrane{"s" if n != 1 else ""}. '
-                           'Every decision is in edits.csv at once; Apply does what it changes.</p>')
+                           'Every decision is in edits.csv at once; Apply reruns the stages that it changes.</p>')
         pending = review.pending
-        todo = f'Apply will do again: {", ".join(pending)}, and what follows.' if pending else 'Nothing to apply.'
+        todo = f'Apply will rerun {", ".join(pending)} and all later stages.' if pending else 'Nothing to apply.'
         self.apply.disabled, self.undo.disabled = not pending, not review.edits
-        rows = ''.join(f'<li>{escape(sentence(edit))}</li>' for edit in reversed(review.edits[-MAX_LISTED:]))
+        rows = ''.join(f'<li>{escape(sentence(edit, place_unit(review)))}</li>' for edit in reversed(review.edits[-MAX_LISTED:]))
         more = len(review.edits) - MAX_LISTED
         tail = f'<p>and {more} before these</p>' if more > 0 else ''
         self.list.value = f'<p>{todo}</p><ol reversed start="{len(review.edits)}">{rows}</ol>{tail}'
@@ -568,7 +588,7 @@ class ReviewPanel:
     def _undo(self, _):
         "Take the last decision back."
         edit = self.review.undo()
-        self.message.value = _spoken(f'taken back: {sentence(edit)}' if edit else 'nothing was decided')
+        self.message.value = _spoken(f'taken back: {sentence(edit, place_unit(self.review))}' if edit else 'nothing was decided')
         self.slices.draw()
         self.links.draw()
         self.decided()

@@ -103,7 +103,7 @@ def test_nothing_is_done_twice(review):
 def test_an_answer_that_agrees_settles_a_join(review):
     link, = [k for k in review.links if k.taken]
     review.decide(link, join=True)
-    assert review.settled(link) and review.edits[0].kind == 'join'
+    assert review.settled() == {link.pair} and review.edits[0].kind == 'join'
     assert [row.id for row in review.apply(report=False).table] == [1, 2]       # and changes nothing
 
 
