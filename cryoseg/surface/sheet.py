@@ -7,9 +7,9 @@ __all__ = ['DENSE_POINTS', 'MIN_ORIENTED', 'CLEAR_PART', 'KERNEL', 'LEARN_VALUES
            'SHEET_BOUNDS', 'RIM_PART', 'GRID_STEP_VOX', 'HAIR', 'SIGMA_VERTICES', 'MEASURE_NODES', 'TINY_LENGTH',
            'BAND_MARGIN_VOX', 'CONCAVE_START', 'CONCAVE_BOUNDS', 'COARSE_STEP_VOX', 'COARSE_NODES', 'SURE_NORMAL_Z',
            'CHECK_PARTS', 'OrientedPoints', 'oriented_points', 'SignedDistances', 'signed_values', 'thinned',
-           'fit_sheet', 'Mesh', 'no_mesh', 'zero_set', 'onto_zero', 'vertex_sigma', 'MeasuresSd', 'area_and_volume_sd',
-           'open_surface', 'SignedPoints', 'closing_values', 'fit_concave', 'whole_zero_set', 'closed_surface',
-           'concave_surface', 'fit_sheet_surface']
+           'fit_sheet', 'Mesh', 'no_mesh', 'zero_set', 'onto_zero', 'vertex_sigma', 'even_mesh', 'MeasuresSd',
+           'area_and_volume_sd', 'open_surface', 'SignedPoints', 'closing_values', 'fit_concave', 'whole_zero_set',
+           'closed_surface', 'concave_surface', 'fit_sheet_surface']
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #41e49264
 from collections.abc import Callable
@@ -39,6 +39,8 @@ from ..base.mesh import mesh_volume
 from ..base.mesh import sphericity
 from ..base.mesh import split_mesh
 from ..base.mesh import vertex_normals
+from ..base.slivers import on_sides
+from ..base.slivers import without_slivers
 from ..result.records import Surface
 from ..result.records import refused_surface
 from .settings import SurfaceSettings
@@ -210,6 +212,18 @@ def vertex_sigma(process:GaussianProcess, # whose zero set is meant
     nearest = cKDTree(vertices[some]).query(vertices)[1]
     return sigma[nearest]
 
+# %% ../../nbs/6_surface/06g_sheet.ipynb #09e3a002
+def even_mesh(process:GaussianProcess, # whose zero set is meant
+              mesh:Mesh, # of it, cut or whole
+              shape:tuple|None, # (Z,Y,X) of the volume that cut it; None: it is whole
+              )->Mesh: # without slivers
+    "Make a mesh even; what was shifted lies on the zero set again, or on the side of the volume."
+    vertices, faces, _, was_moved = without_slivers(*mesh, shape)
+    moved = was_moved & ~on_sides(vertices, shape).any(1)
+    if moved.any():
+        vertices[moved] = onto_zero(process, vertices[moved], 1)
+    return Mesh(vertices, faces)
+
 # %% ../../nbs/6_surface/06g_sheet.ipynb #890938b6
 MEASURE_NODES = 300             # nodes for the covariance of the surface's moves
 TINY_LENGTH = 1e-12             # instead of zero below a fraction
@@ -261,12 +275,12 @@ def area_and_volume_sd(process:GaussianProcess, # whose zero set is meant
 BAND_MARGIN_VOX = 1.            # the zero set is sought this far beyond the last voxel that it may reach
 
 
-def _cut(mesh, level, sigma):
+def _cut(mesh, level):
     "The part of a mesh where `level` is not above zero."
-    vertices, faces, level, sigma = split_mesh(*mesh, level, sigma)
+    vertices, faces, level, _ = split_mesh(*mesh, level, level)
     kept = ~(level[faces] > 0).any(1)
-    vertices, faces, sigma = drop_unused_vertices(vertices, faces[kept], sigma)
-    return Mesh(vertices, faces), sigma
+    vertices, faces, _ = drop_unused_vertices(vertices, faces[kept], level)
+    return Mesh(vertices, faces)
 
 
 def _beyond_voxels(vertices, points, reach):
@@ -277,15 +291,15 @@ def _beyond_volume(vertices, shape):
     return np.maximum(-.5 - vertices, vertices - np.array(shape) + .5).max(1)
 
 
-def _trim(mesh, sigma, points, shape, reach):
+def _trim(mesh, points, shape, reach):
     "Cut a mesh where its voxels end and where the volume ends; its large parts."
-    mesh, sigma = _cut(mesh, _beyond_voxels(mesh.vertices, points, reach), sigma)
+    mesh = _cut(mesh, _beyond_voxels(mesh.vertices, points, reach))
     if len(mesh.faces):
-        mesh, sigma = _cut(mesh, _beyond_volume(mesh.vertices, shape), sigma)
+        mesh = _cut(mesh, _beyond_volume(mesh.vertices, shape))
     if not len(mesh.faces):
-        return no_mesh(), np.zeros(0)
-    vertices, faces, sigma = drop_unused_vertices(mesh.vertices, mesh.faces[largest_parts(*mesh)], sigma)
-    return Mesh(vertices, faces), sigma
+        return no_mesh()
+    kept = mesh.faces[largest_parts(*mesh)]
+    return Mesh(*drop_unused_vertices(mesh.vertices, kept, np.zeros(len(mesh.vertices)))[:2])
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #f60a1b33
 def open_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
@@ -306,15 +320,16 @@ def open_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
     if not len(mesh.faces):
         return nothing('no sheet passes through the voxels')
     mesh = mesh._replace(vertices=onto_zero(process, mesh.vertices))
-    sigma = np.hypot(vertex_sigma(process, mesh.vertices), settings.systematic_sigma_vox)
-    mesh, sigma = _trim(mesh, sigma, points, shape, settings.reach_vox)
+    mesh = _trim(mesh, points, shape, settings.reach_vox)
     if not len(mesh.faces):
         return nothing('no sheet passes through the voxels')
     missed = (cKDTree(mesh.vertices).query(points)[0] > settings.reach_vox).mean()
     if missed > 1 - settings.min_explained:
         return nothing(f'and no one sheet fits either: the best one misses {missed:.0%} of the voxels')
-    area_sd = area_and_volume_sd(process, *mesh, settings.systematic_sigma_vox).area
-    return Surface(id, *mesh, sigma, 'open', reason or '', 'normals', mesh_area(*mesh), area_sd,
+    area, area_sd = mesh_area(*mesh), area_and_volume_sd(process, *mesh, settings.systematic_sigma_vox).area
+    mesh = even_mesh(process, mesh, shape)
+    sigma = np.hypot(vertex_sigma(process, mesh.vertices), settings.systematic_sigma_vox)
+    return Surface(id, *mesh, sigma, 'open', reason or '', 'normals', area, area_sd,
                    n_points=len(points), model=process)
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #a1afb514
@@ -420,17 +435,17 @@ def closed_surface(process:GaussianProcess, # negative in the body
                    reason:str='', # so far
                    )->Surface: # closed or truncated
     "Cut and measure the closed zero set of a process."
-    vertices, faces = mesh
-    sigma = np.hypot(vertex_sigma(process, vertices), settings.systematic_sigma_vox)
-    status, volume = 'closed', mesh_volume(vertices, faces)
-    if outside_volume(vertices, shape) > MIN_OUTSIDE_VOX:
-        vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
-        status, reason = 'truncated', join_reasons(reason, 'cut by the edge of the volume')
-    sd = area_and_volume_sd(process, vertices, faces, settings.systematic_sigma_vox)
-    area = mesh_area(vertices, faces)
-    surface = Surface(id, vertices, faces, sigma, status, reason, method, area, sd.area, volume, sd.volume,
+    cut, volume = outside_volume(mesh.vertices, shape) > MIN_OUTSIDE_VOX, mesh_volume(*mesh)
+    if cut:
+        vertices, faces, _, volume = clip_to_volume(*mesh, np.zeros(len(mesh.vertices)), shape)
+        mesh, reason = Mesh(vertices, faces), join_reasons(reason, 'cut by the edge of the volume')
+    area, sd = mesh_area(*mesh), area_and_volume_sd(process, *mesh, settings.systematic_sigma_vox)
+    mesh = even_mesh(process, mesh, shape if cut else None)
+    sigma = np.hypot(vertex_sigma(process, mesh.vertices), settings.systematic_sigma_vox)
+    status = 'truncated' if cut else 'closed'
+    surface = Surface(id, *mesh, sigma, status, reason, method, area, sd.area, volume, sd.volume,
                       len(points), model=process)
-    if status != 'closed':
+    if cut:
         return surface                              # beyond the voxels a zero set is no evidence
     diameter = float(ball_diameter(volume))
     return replace(surface, diameter_vox=diameter, diameter_sd_vox=diameter*sd.volume/(3*volume),
