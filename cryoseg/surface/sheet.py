@@ -54,6 +54,7 @@ from .checks import one_sidedness
 from .checks import outside_volume
 from .checks import why_not_covered
 from .star import MIN_OUTSIDE_VOX
+from .star import FittedMesh
 from .star import flatness_in_z
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #1e705556
@@ -215,14 +216,15 @@ def vertex_sigma(process:GaussianProcess, # whose zero set is meant
 # %% ../../nbs/6_surface/06g_sheet.ipynb #09e3a002
 def even_mesh(process:GaussianProcess, # whose zero set is meant
               mesh:Mesh, # of it, cut or whole
+              sigma:np.ndarray, # (n,) at its vertices, voxels
               shape:tuple|None, # (Z,Y,X) of the volume that cut it; None: it is whole
-              )->Mesh: # without slivers
+              )->FittedMesh: # without slivers
     "Make a mesh even; what was shifted lies on the zero set again, or on the side of the volume."
-    vertices, faces, _, was_moved = without_slivers(*mesh, shape)
+    vertices, faces, source, was_moved = without_slivers(*mesh, shape)
     moved = was_moved & ~on_sides(vertices, shape).any(1)
     if moved.any():
         vertices[moved] = onto_zero(process, vertices[moved], 1)
-    return Mesh(vertices, faces)
+    return FittedMesh(vertices, faces, sigma[source])
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #890938b6
 MEASURE_NODES = 300             # nodes for the covariance of the surface's moves
@@ -275,12 +277,12 @@ def area_and_volume_sd(process:GaussianProcess, # whose zero set is meant
 BAND_MARGIN_VOX = 1.            # the zero set is sought this far beyond the last voxel that it may reach
 
 
-def _cut(mesh, level):
+def _cut(mesh, level, sigma):
     "The part of a mesh where `level` is not above zero."
-    vertices, faces, level, _ = split_mesh(*mesh, level, level)
+    vertices, faces, level, sigma = split_mesh(*mesh, level, sigma)
     kept = ~(level[faces] > 0).any(1)
-    vertices, faces, _ = drop_unused_vertices(vertices, faces[kept], level)
-    return Mesh(vertices, faces)
+    vertices, faces, sigma = drop_unused_vertices(vertices, faces[kept], sigma)
+    return Mesh(vertices, faces), sigma
 
 
 def _beyond_voxels(vertices, points, reach):
@@ -291,15 +293,15 @@ def _beyond_volume(vertices, shape):
     return np.maximum(-.5 - vertices, vertices - np.array(shape) + .5).max(1)
 
 
-def _trim(mesh, points, shape, reach):
+def _trim(mesh, sigma, points, shape, reach):
     "Cut a mesh where its voxels end and where the volume ends; its large parts."
-    mesh = _cut(mesh, _beyond_voxels(mesh.vertices, points, reach))
+    mesh, sigma = _cut(mesh, _beyond_voxels(mesh.vertices, points, reach), sigma)
     if len(mesh.faces):
-        mesh = _cut(mesh, _beyond_volume(mesh.vertices, shape))
+        mesh, sigma = _cut(mesh, _beyond_volume(mesh.vertices, shape), sigma)
     if not len(mesh.faces):
-        return no_mesh()
-    kept = mesh.faces[largest_parts(*mesh)]
-    return Mesh(*drop_unused_vertices(mesh.vertices, kept, np.zeros(len(mesh.vertices)))[:2])
+        return no_mesh(), np.zeros(0)
+    vertices, faces, sigma = drop_unused_vertices(mesh.vertices, mesh.faces[largest_parts(*mesh)], sigma)
+    return Mesh(vertices, faces), sigma
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #f60a1b33
 def open_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
@@ -320,17 +322,16 @@ def open_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
     if not len(mesh.faces):
         return nothing('no sheet passes through the voxels')
     mesh = mesh._replace(vertices=onto_zero(process, mesh.vertices))
-    mesh = _trim(mesh, points, shape, settings.reach_vox)
+    sigma = np.hypot(vertex_sigma(process, mesh.vertices), settings.systematic_sigma_vox)
+    mesh, sigma = _trim(mesh, sigma, points, shape, settings.reach_vox)
     if not len(mesh.faces):
         return nothing('no sheet passes through the voxels')
     missed = (cKDTree(mesh.vertices).query(points)[0] > settings.reach_vox).mean()
     if missed > 1 - settings.min_explained:
         return nothing(f'and no one sheet fits either: the best one misses {missed:.0%} of the voxels')
     area, area_sd = mesh_area(*mesh), area_and_volume_sd(process, *mesh, settings.systematic_sigma_vox).area
-    mesh = even_mesh(process, mesh, shape)
-    sigma = np.hypot(vertex_sigma(process, mesh.vertices), settings.systematic_sigma_vox)
-    return Surface(id, *mesh, sigma, 'open', reason or '', 'normals', area, area_sd,
-                   n_points=len(points), model=process)
+    mesh = even_mesh(process, mesh, sigma, shape)
+    return Surface(id, *mesh, 'open', reason or '', 'normals', area, area_sd, n_points=len(points), model=process)
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #a1afb514
 class SignedPoints(NamedTuple):
@@ -435,17 +436,17 @@ def closed_surface(process:GaussianProcess, # negative in the body
                    reason:str='', # so far
                    )->Surface: # closed or truncated
     "Cut and measure the closed zero set of a process."
-    cut, volume = outside_volume(mesh.vertices, shape) > MIN_OUTSIDE_VOX, mesh_volume(*mesh)
-    if cut:
-        vertices, faces, _, volume = clip_to_volume(*mesh, np.zeros(len(mesh.vertices)), shape)
-        mesh, reason = Mesh(vertices, faces), join_reasons(reason, 'cut by the edge of the volume')
-    area, sd = mesh_area(*mesh), area_and_volume_sd(process, *mesh, settings.systematic_sigma_vox)
-    mesh = even_mesh(process, mesh, shape if cut else None)
-    sigma = np.hypot(vertex_sigma(process, mesh.vertices), settings.systematic_sigma_vox)
-    status = 'truncated' if cut else 'closed'
-    surface = Surface(id, *mesh, sigma, status, reason, method, area, sd.area, volume, sd.volume,
-                      len(points), model=process)
-    if cut:
+    vertices, faces = mesh
+    sigma = np.hypot(vertex_sigma(process, vertices), settings.systematic_sigma_vox)
+    status, volume = 'closed', mesh_volume(vertices, faces)
+    if outside_volume(vertices, shape) > MIN_OUTSIDE_VOX:
+        vertices, faces, sigma, volume = clip_to_volume(vertices, faces, sigma, shape)
+        status, reason = 'truncated', join_reasons(reason, 'cut by the edge of the volume')
+    sd = area_and_volume_sd(process, vertices, faces, settings.systematic_sigma_vox)
+    area = mesh_area(vertices, faces)
+    mesh = even_mesh(process, Mesh(vertices, faces), sigma, None if status == 'closed' else shape)
+    surface = Surface(id, *mesh, status, reason, method, area, sd.area, volume, sd.volume, len(points), model=process)
+    if status != 'closed':
         return surface                              # beyond the voxels a zero set is no evidence
     diameter = float(ball_diameter(volume))
     return replace(surface, diameter_vox=diameter, diameter_sd_vox=diameter*sd.volume/(3*volume),
