@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_FAN', 'ON_SIDE', 'GOOD_ANGLE_DEG', 'UPRIGHT', 'HARDLY', 'LONGEST_EDGES', 'SHORTEST_EDGES', 'FIXED_EDGES',
            'STRAIGHT_EDGES', 'FREE_EDGES', 'FLAT_EDGES', 'LONGER', 'LEAST_GAIN', 'NO_FACES', 'STEPS', 'MAX_ROUNDS',
-           'smallest_angles', 'half_edge_twins', 'on_sides', 'EvenMesh', 'without_slivers']
+           'MERGED_EDGES', 'GROWTH', 'MAX_GROWTHS', 'smallest_angles', 'half_edge_twins', 'on_sides', 'EvenMesh',
+           'without_slivers', 'coarser_mesh']
 
 # %% ../../nbs/9_base/09e3_slivers.ipynb #69e5c701
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 
 from .compiled import compiled
 from .mesh import HALF
+from .mesh import mesh_area
 from .mesh import vertex_normals
 
 # %% ../../nbs/9_base/09e3_slivers.ipynb #3d1356cd
@@ -215,11 +217,15 @@ class _Limits(NamedTuple):
     flat:float # square of a length
 
 
-def _limits(vertices, faces, angle_deg):
+def _edge(vertices, faces):
+    "The median length of the middle sides of triangles."
+    return np.sqrt(np.median(_squares(vertices, faces)[1]))
+
+
+def _limits(edge, angle_deg, shortest=SHORTEST_EDGES):
     "What is allowed in a mesh with edges of this length."
-    _, median, _ = np.median(_squares(vertices, faces), axis=1)
-    parts = np.array([LONGEST_EDGES, SHORTEST_EDGES, FIXED_EDGES, STRAIGHT_EDGES, FREE_EDGES, FLAT_EDGES])
-    return _Limits(float(np.cos(np.radians(angle_deg))), *(parts**2*median).tolist())
+    parts = np.array([LONGEST_EDGES, shortest, FIXED_EDGES, STRAIGHT_EDGES, FREE_EDGES, FLAT_EDGES])
+    return _Limits(float(np.cos(np.radians(angle_deg))), *((edge*parts)**2).tolist())
 
 # %% ../../nbs/9_base/09e3_slivers.ipynb #67d10895
 @compiled()
@@ -720,11 +726,24 @@ class EvenMesh(NamedTuple):
     moved:np.ndarray # (n,) bool, which ones no longer lie where they did
 
 
-def _is_even(vertices, faces, angle_deg):
+def _is_even(vertices, faces, limits, angle_deg):
     "Whether no triangle is too sharp or too small."
     shortest = _squares(vertices, faces)[0].min()
-    return shortest >= _limits(vertices, faces, angle_deg).shortest and (
-        smallest_angles(vertices, faces).min() >= angle_deg)
+    return shortest >= limits.shortest and smallest_angles(vertices, faces).min() >= angle_deg
+
+
+def _settle(mesh, limits):
+    "Go through all faces until nothing changes any more."
+    for _ in range(MAX_ROUNDS):
+        mesh.normals[:] = vertex_normals(mesh.vertices, _faces(mesh))
+        if not _sweep(mesh, limits):
+            break
+
+
+def _what_is_left(mesh, source):
+    "The mesh without the vertices and faces that are gone."
+    used, flat = np.unique(_faces(mesh), return_inverse=True)
+    return EvenMesh(mesh.vertices[used], flat.reshape(-1, 3), source[used], mesh.moved[used])
 
 
 def without_slivers(vertices:np.ndarray, # (n,3) of a closed mesh, or one with a rim
@@ -733,13 +752,33 @@ def without_slivers(vertices:np.ndarray, # (n,3) of a closed mesh, or one with a
                     angle_deg:float=GOOD_ANGLE_DEG, # triangles with smaller angles are worked on
                     )->EvenMesh: # the same surface
     "Turn, merge and shift what is too sharp in a mesh; all else stays as it is."
-    if not len(faces) or _is_even(vertices, faces, angle_deg):
-        return EvenMesh(vertices, faces, np.arange(len(vertices)), np.zeros(len(vertices), bool))
+    as_it_is = EvenMesh(vertices, faces, np.arange(len(vertices)), np.zeros(len(vertices), bool))
+    if not len(faces):
+        return as_it_is
+    limits = _limits(_edge(vertices, faces), angle_deg)
+    if _is_even(vertices, faces, limits, angle_deg):
+        return as_it_is
     mesh, source = _as_mesh(vertices, faces, shape)
-    limits = _limits(mesh.vertices, _faces(mesh), angle_deg)
-    for _ in range(MAX_ROUNDS):
-        mesh.normals[:] = vertex_normals(mesh.vertices, _faces(mesh))
-        if not _sweep(mesh, limits):
+    _settle(mesh, limits)
+    return _what_is_left(mesh, source)
+
+# %% ../../nbs/9_base/09e3_slivers.ipynb #02beeafb
+MERGED_EDGES = .6               # of the edges of a coarser mesh: shorter ones are merged
+GROWTH, MAX_GROWTHS = 1.1, 20   # of the edges, while there are too many faces
+
+
+def coarser_mesh(vertices:np.ndarray, # (n,3)
+                 faces:np.ndarray, # (m,3)
+                 max_faces:int, # wanted number of triangles, at most; holes and handles may need more
+                 )->EvenMesh: # the mesh itself where it has no more
+    "Merge the vertices of a mesh until few triangles are left; its holes stay holes."
+    if len(faces) <= max_faces:
+        return EvenMesh(vertices, faces, np.arange(len(vertices)), np.zeros(len(vertices), bool))
+    mesh, source = _as_mesh(vertices, faces, None)
+    edge = np.sqrt(4/np.sqrt(3)*mesh_area(vertices, faces)/max_faces)       # of equilateral triangles
+    for _ in range(MAX_GROWTHS):
+        _settle(mesh, _limits(edge, GOOD_ANGLE_DEG, MERGED_EDGES))
+        if len(_faces(mesh)) <= max_faces:
             break
-    used, flat = np.unique(_faces(mesh), return_inverse=True)
-    return EvenMesh(mesh.vertices[used], flat.reshape(-1, 3), source[used], mesh.moved[used])
+        edge *= GROWTH
+    return _what_is_left(mesh, source)
