@@ -228,6 +228,9 @@ def _limits(edge, angle_deg, shortest=SHORTEST_EDGES):
     return _Limits(float(np.cos(np.radians(angle_deg))), *((edge*parts)**2).tolist())
 
 # %% ../../nbs/9_base/09e3_slivers.ipynb #67d10895
+# Places and ways are three numbers each, which the compiler handles better than small arrays.
+
+
 @compiled()
 def _place(mesh, v):
     "Where a vertex lies."
