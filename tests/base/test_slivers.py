@@ -8,7 +8,7 @@ from skimage.measure import marching_cubes
 from cryoseg.base.geometry import icosphere, spherical_harmonics
 from cryoseg.base.mesh import (clip_to_volume, drop_unused_vertices, face_edges, face_normals, is_closed, mesh_area, mesh_volume, split_mesh,
                                vertex_normals)
-from cryoseg.base.slivers import half_edge_twins, on_sides, smallest_angles, without_slivers
+from cryoseg.base.slivers import coarser_mesh, half_edge_twins, on_sides, smallest_angles, without_slivers
 
 KINDS = {'one side': 1, 'an edge of the volume': 2, 'a corner': 3}
 
@@ -199,3 +199,17 @@ def test_smallest_angles_are_those_of_trimesh():
 def test_sides_of_a_volume():
     places = np.array([[-.5, 3, 3], [3, 9.5, -.5], [3, 3, 3], [9.5, 9.5, 19.5]])
     assert on_sides(places, (10, 10, 20)).sum(1).tolist() == [1, 2, 0, 3] and not on_sides(places, None).any()
+
+
+@pytest.mark.parametrize('part', [.7, .25])
+def test_a_coarser_mesh_is_a_smaller_one_of_the_same_surface(part):
+    cut, shape = random_cut(np.random.default_rng(5), 2)
+    most = int(part*len(cut.faces))
+    coarse = coarser_mesh(cut.vertices, cut.faces, most)
+    assert most/3 < len(coarse.faces) <= most and smallest_angles(coarse.vertices, coarse.faces).min() > 10
+    assert edge_counts(coarse.faces)[1].max() == 2 and euler(coarse.faces) == euler(cut.faces) and crossings(coarse.vertices, coarse.faces) == 0
+    assert mesh_area(coarse.vertices, coarse.faces) == pytest.approx(mesh_area(cut.vertices, cut.faces), rel=.03)
+    edges, counts = edge_counts(coarse.faces)
+    off = np.minimum(np.abs(coarse.vertices + .5), np.abs(coarse.vertices - np.array(shape) + .5)).min(1)[np.unique(edges[counts == 1])]
+    assert np.median(off) < 1e-9                                        # its rim is straight; at an edge of the volume it is rounded
+    assert coarser_mesh(cut.vertices, cut.faces, len(cut.faces)).vertices is cut.vertices
