@@ -16,6 +16,7 @@ _ROOMS = {
     'show_surfaces': 'show.scene',
     'export_run': 'show.export',
     'read_run': 'run.workflow',
+    'review_run': 'run.review',
 }
 __all__ = [*_ROOMS]
 

@@ -30,8 +30,9 @@ def test_wheel_works_elsewhere(tmp_path):
     wheel, = (source / 'dist').glob('*.whl')
     inside = set(zipfile.ZipFile(wheel).namelist())
     for path in sorted((ROOT / 'cryoseg').rglob('*')):
-        if path.suffix in ('.py', '.safetensors', '.json'): assert path.relative_to(ROOT).as_posix() in inside, f'{path.name} is not in the wheel'
+        if path.suffix in ('.py', '.safetensors', '.json', '.html', '.css', '.js'): assert path.relative_to(ROOT).as_posix() in inside, f'{path.name} is not in the wheel'
     assert any(name.endswith('.safetensors') for name in inside), 'the wheel brings no weights'
+    assert 'cryoseg/show/templates/page.css' in inside, 'the wheel brings no templates'
 
     call(sys.executable, '-m', 'venv', '--without-pip', env, cwd=elsewhere)
     scripts = env / ('Scripts' if os.name == 'nt' else 'bin')
@@ -43,6 +44,8 @@ def test_wheel_works_elsewhere(tmp_path):
     modules = sorted('.'.join(p.relative_to(ROOT / 'cryoseg').with_suffix('').parts) for p in (ROOT / 'cryoseg').glob('*/[!_]*.py'))
     where = call(python, '-c', f'import cryoseg, {", ".join("cryoseg." + m for m in modules)}; print(cryoseg.__file__)', cwd=elsewhere)
     assert str(env) in where or env.resolve().as_posix() in where.replace('\\', '/'), f'imported from {where}'
+    page = call(python, '-c', 'from cryoseg.show.pages import page_html; print(page_html("x", [], []))', cwd=elsewhere)
+    assert page.startswith('<!doctype html>') and '--paper' in page
     command = shutil.which('cryoseg', path=str(scripts))
     assert command, 'the wheel brings no command cryoseg'
     assert 'Usage' in call(command, '--help', cwd=elsewhere)

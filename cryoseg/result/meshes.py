@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['VTK_TYPES', 'PLAIN_BLUE', 'ROUGHNESS', 'FIT_TYPES', 'FIT_PARTS', 'SMALL_FLOATS', 'PlacedMesh', 'placed',
-           'write_surface_ply', 'read_surface_ply', 'write_surface_vtp', 'write_obj', 'write_stl', 'write_mesh',
-           'write_scene_glb', 'surface_file', 'read_surface', 'read_surfaces', 'fit_file', 'write_fit', 'read_fit']
+           'write_surface_ply', 'read_surface_ply', 'vertex_values', 'write_surface_vtp', 'write_placed', 'write_obj',
+           'write_stl', 'write_mesh', 'write_scene_glb', 'surface_file', 'read_surface', 'read_surfaces', 'fit_file',
+           'write_fit', 'read_fit']
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #ea27b812
 import base64
@@ -20,6 +21,7 @@ import numpy as np
 from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.volume import Volume
+from ..base.options import names_fault
 from ..base.options import shown
 from .records import Curvature
 from .records import Membrane
@@ -66,18 +68,31 @@ def write_surface_ply(path, # the file to be
         part.write_bytes('\n'.join(header).encode() + b'\n' + vertex.tobytes() + face.tobytes())
 
 
-def read_surface_ply(path, # a PLY mesh of this or another program
-             )->PlacedMesh: # sigma is nan where the file has none
-    "Read a PLY mesh. Raises VolumeError where it is none."
+def _read_ply(path):
+    "A mesh of trimesh, and the raw numbers at its vertices; None where there are none."
     import trimesh
     try:
         mesh = trimesh.load(path, process=False)
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise VolumeError(f'{path} cannot be read as PLY ({error}); write it again') from None
-    raw = mesh.metadata.get('_ply_raw', {}).get('vertex', {}).get('data')
+    return mesh, mesh.metadata.get('_ply_raw', {}).get('vertex', {}).get('data')
+
+
+def read_surface_ply(path, # a PLY mesh of this or another program
+             )->PlacedMesh: # sigma is nan where the file has none
+    "Read a PLY mesh. Raises VolumeError where it is none."
+    mesh, raw = _read_ply(path)
     has_sigma = raw is not None and 'sigma' in (raw.dtype.names or ())
     sigma = np.asarray(raw['sigma'], float).ravel() if has_sigma else np.full(len(mesh.vertices), np.nan)
     return PlacedMesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), sigma)
+
+
+def vertex_values(path, # a PLY mesh
+                  )->dict: # name -> (n,) numbers, in the unit of the file
+    "Read what a PLY mesh holds at its vertices beside their places. Raises VolumeError where it is none."
+    raw = _read_ply(path)[1]
+    names = () if raw is None else raw.dtype.names or ()
+    return {name: np.asarray(raw[name], float).ravel() for name in names if name not in 'xyz'}
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #0c4a46e0
 VTK_TYPES = dict(Float32='<f4', Int32='<i4')
@@ -120,11 +135,15 @@ def write_surface_vtp(path, # the file to be
         part.write_text(text, encoding='ascii')
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #c5926e4d
-def _write_with_trimesh(path, surface, volume, file_type):
-    "Write the mesh alone in a format that trimesh knows."
+def write_placed(path, # the file to be
+                 mesh:PlacedMesh, # in Å
+                 file_type:str, # one that trimesh knows: 'obj', 'stl', 'ply', 'glb'
+                 colors:np.ndarray|None=None, # (n,4) uint8 at the vertices, where the format has a place for them
+                 )->None:
+    "Write a mesh alone, all or nothing."
     import trimesh
-    mesh = placed(surface, volume)
-    made = trimesh.Trimesh(mesh.vertices_A, mesh.faces, process=False).export(file_type=file_type)
+    made = trimesh.Trimesh(mesh.vertices_A, mesh.faces, vertex_colors=colors, process=False)
+    made = made.export(file_type=file_type)
     with atomic_write(path) as part:
         part.write_bytes(made.encode() if isinstance(made, str) else made)
 
@@ -135,7 +154,7 @@ def write_obj(path, # the file to be
               values:dict|None=None, # not written: the format has no place for them
               )->None:
     "Write a mesh as Wavefront OBJ, in Å."
-    _write_with_trimesh(path, surface, volume, 'obj')
+    write_placed(path, placed(surface, volume), 'obj')
 
 
 def write_stl(path, # the file to be
@@ -144,7 +163,7 @@ def write_stl(path, # the file to be
               values:dict|None=None, # not written: the format has no place for them
               )->None:
     "Write a mesh as binary STL, in Å."
-    _write_with_trimesh(path, surface, volume, 'stl')
+    write_placed(path, placed(surface, volume), 'stl')
 
 
 def write_mesh(path, # the file to be; its suffix names the format
@@ -263,16 +282,17 @@ def write_fit(path, # the file to be, .npz
         np.savez_compressed(file, **{name: _stored(name, value) for name, value in _parts(surface)})
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #09i5a1b2
+def _misfit(path, fault):
+    "The error of a file that holds something else than a fit of this version."
+    return VolumeError(f'{path} {fault}: it is damaged or of another version; make the run anew')
+
+
 def _as_record(kind, values, path):
     "A record from the values of a file. Raises VolumeError for names that it does not have, and for those it lacks."
-    known = {f.name for f in fields(kind)}
-    strange = sorted(values.keys() - known)
-    if strange:
-        raise VolumeError(f'{path} holds {shown(strange[0])}, which is of another version; make the run anew')
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise VolumeError(f'{path} is damaged ({error}); make the run anew') from None
+    fault = names_fault(kind, values)
+    if fault:
+        raise _misfit(path, fault)
+    return kind(**values)
 
 
 def _fit_values(path):
@@ -292,5 +312,8 @@ def read_fit(path, # that `write_fit` wrote
         value = array.item() if not array.ndim else array.astype(float) if array.dtype.kind == 'f' else array
         part, _, own = name.rpartition('.')
         (parts.setdefault(part, {}) if part else values)[own] = value
-    made = {part: _as_record(FIT_PARTS.get(part, Spread), found, path) for part, found in parts.items()}
+    strange = sorted(parts.keys() - FIT_PARTS.keys())
+    if strange:
+        raise _misfit(path, f'holds {shown(strange[0])}')
+    made = {part: _as_record(FIT_PARTS[part], found, path) for part, found in parts.items()}
     return _as_record(Surface, values | made, path)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CREW', 'MAX_UINT16', 'MAX_DROPPED', 'WORTH_SHARING', 'alone', 'Job', 'precision_of', 'segment_stage',
            'mrc_type_of_ids', 'write_connection', 'why_none', 'left_out', 'connect_stage', 'wants_contours',
-           'contour_stage', 'fit_one', 'measure_one', 'measure_surfaces', 'FitTask', 'Fitted', 'fit_membrane',
-           'fit_surfaces', 'voxels_to_fit', 'membrane_mask', 'write_surfaces', 'known_membranes', 'with_bilayer',
-           'surface_stage']
+           'places_of', 'anchors_of', 'contour_stage', 'fit_one', 'measure_one', 'measure_surfaces', 'FitTask',
+           'Fitted', 'fit_membrane', 'fit_surfaces', 'voxels_to_fit', 'membrane_mask', 'write_surfaces',
+           'known_membranes', 'with_bilayer', 'surface_stage']
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #aa31f6c0
 import os
@@ -26,12 +26,14 @@ from ..base.formats import volume_writer
 from ..base.formats import write_volume
 from ..base.scratch import by_slabs
 from ..base.files import VolumeError
+from ..base.files import warn_user
 from ..base.volume import Volume
 from ..base.volume import voxels_of
 from ..result.folder import RunRecord
 from ..result.folder import own_data
 from ..result.meshes import fit_file
 from ..result.meshes import write_fit
+from ..result.records import ANCHOR
 from ..result.records import Connection
 from ..result.records import Edit
 from ..result.records import Fragment
@@ -139,7 +141,7 @@ def segment_stage(job:Job, # the run in the making
     probability_path = fresh/'probabilities.mrc' if job.settings.segment.probabilities else None
     with job.crew(fresh/CREW) as pool:
         label = None if pool is None else partial(label_in_blocks, pool, job.path, job.settings.input)
-        write_labels(job.volume, job.settings, fresh/'labels.mrc', probability_path=probability_path,
+        write_labels(fresh/'labels.mrc', job.volume, job.settings, probability_path=probability_path,
                      progress=job.tell('segment'), label=label)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #19525254
@@ -222,14 +224,57 @@ def wants_contours(settings, # ContourSettings
     return settings.method != 'none'
 
 
+def places_of(job:Job): # connect.edits.Places
+    "How the places of edits are looked up."
+    from cryoseg.connect.edits import Places
+    return Places(job.size_A)
+
+
+def anchors_of(job:Job, # the run in the making
+               membranes:np.ndarray, # (Z,Y,X) ids
+               )->dict: # (id, z) -> list of surface.contours.Anchor
+    "The anchors that a person has set, by the membrane and the slice that each is for; one that fits nothing is told."
+    from cryoseg.connect.edits import fragment_at
+    from cryoseg.surface.contours import SIDES
+    from cryoseg.surface.contours import Anchor
+    places, found = places_of(job), {}
+    for edit in job.edits():
+        if edit.kind != ANCHOR:
+            continue
+        z, y, x = np.array((edit.z1_A, edit.y1_A, edit.x1_A), float)/places.unit_A
+        on = edit.x2_A, edit.y2_A, edit.z2_A
+        id = None if None in on else fragment_at(on, membranes, places.unit_A, places.reach)
+        if edit.value not in SIDES:
+            warn_user(f'edits.csv: an anchor is {edit.value or "nothing"}; take {", ".join(SIDES)}')
+        elif id is None or not 0 <= round(z) < len(membranes) or not (membranes[round(z)] == id).any():
+            warn_user(f'edits.csv: the anchor {edit.value} at x {x:.0f}, y {y:.0f} of slice {z:.0f} (voxels) was not '
+                      'used: its membrane has no pixel in that slice')
+        else:
+            found.setdefault((id, round(z)), []).append(Anchor(y, x, SIDES[edit.value]))
+    if found and job.settings.contours.method == 'ellipse':
+        warn_user('anchors are not heeded by an ellipse; set --contours to gp or auto')
+    return found
+
+
 def contour_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
     "Fit the section of every membrane in every slice; write curves.csv and sections.csv."
-    if not wants_contours(job.settings.contours, len(job.volume.data)):
+    settings, every = job.settings.contours, wants_contours(job.settings.contours, len(job.volume.data))
+    anchored = any(edit.kind == ANCHOR for edit in job.edits())
+    if anchored and settings.method == 'none':
+        warn_user('edits.csv holds anchors, but contours are refused; leave --contours out, or set it to auto')
+    if not every and (not anchored or settings.method == 'none'):
         return
     from cryoseg.surface.contours import fit_contours
-    contours = fit_contours(job.membranes(), job.settings.contours, job.tell('contours'), seed=job.settings.seed)
+    membranes = job.membranes()
+    anchors = anchors_of(job, membranes)
+    if not every:                       # nobody asked for contours but for those that anchors are set for
+        ids = sorted({id for id, _ in anchors})
+        membranes = by_slabs(lambda slab: np.where(np.isin(slab, ids), slab, 0), membranes, membranes.dtype)
+        settings = replace(settings, method='auto')
+    contours = fit_contours(membranes, settings, seed=job.settings.seed, progress=job.tell('contours'),
+                            anchors=anchors)
     write_contours(fresh, contours, job.volume)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #d2d7b01a

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['coarsen_mesh', 'Mesh', 'clip_mesh', 'Camera', 'camera', 'shade', 'blocks_mesh', 'sigma_limits', 'Facets', 'Box',
-           'box_edges', 'draw_surfaces', 'show_surfaces', 'import_extra', 'figure_png', 'scene', 'snapshot_html']
+           'box_edges', 'draw_surfaces', 'show_surfaces', 'import_extra', 'figure_png', 'hex_color', 'xyz_mesh',
+           'scene', 'snapshot_html']
 
 # %% ../../nbs/8_show/08b_scene.ipynb #113c4542
 import io
@@ -363,12 +364,16 @@ _CAMERA_DISTANCE = 1.5          # in diagonals of the volume
 _FRAME_COLOR = 0x999999
 
 
-def _hex(color):
+def hex_color(color:np.ndarray, # (3,) red, green, blue in 0..1
+              )->int: # 0xRRGGBB
     "A colour as one number."
     return int(''.join(f'{round(255 * c):02x}' for c in color), 16)
 
 
-def _xyz(vertices, faces, scale):
+def xyz_mesh(vertices:np.ndarray, # (n,3) z,y,x, voxels
+             faces:np.ndarray, # (m,3)
+             scale:float, # unit of the scene per voxel
+             )->dict: # keywords of k3d.mesh
     "A mesh as k3d takes it: x,y,z, and faces turned so that they stay outwards."
     return dict(vertices=np.ascontiguousarray(vertices[:, ::-1] * scale, np.float32),
                 indices=np.ascontiguousarray(faces[:, ::-1], np.uint32))
@@ -380,20 +385,33 @@ def _add_surface(k3d, plot, surface, max_faces, voxel_size_A, limits, by):
     sigma = np.nan_to_num(surface.sigma_vox) * (voxel_size_A or 1.0)
     n = max(_MIN_SCENE_FACES, max_faces)
     vertices, faces, sigma = coarsen_mesh(surface.vertices_vox, surface.faces, n, sigma)
-    mesh = dict(_xyz(vertices, faces, scale), flat_shading=False, side='double')
-    plot += k3d.mesh(**mesh, color=_hex(instance_colors(surface.id)[0]), name=f'membrane {surface.id}', group='by id',
-                     visible=by == 'id')
+    mesh = dict(xyz_mesh(vertices, faces, scale), flat_shading=False, side='double')
+    color = hex_color(instance_colors(surface.id)[0])
+    plot += k3d.mesh(**mesh, color=color, name=f'membrane {surface.id}', group='by id', visible=by == 'id')
     plot += k3d.mesh(**mesh, attribute=sigma.astype(np.float32), color_map=k3d.matplotlib_color_maps.Viridis,
                      color_range=list(limits), name=f'sigma {surface.id}', group='by sigma', visible=by == 'sigma')
 
 # %% ../../nbs/8_show/08b_scene.ipynb #0de12f83
+_TEXTURE_PIXELS = 400       # longest side of the slice in a scene: more is not seen there, and fills a page
+
+
+def _reduced(image):
+    "An image (H,W), averaged over boxes where it is large."
+    from PIL import Image
+    whole = Image.fromarray(np.asarray(image, np.float32))
+    fraction = _TEXTURE_PIXELS / max(whole.size)
+    if fraction >= 1:
+        return np.asarray(whole)
+    return np.asarray(whole.resize([max(1, round(fraction * n)) for n in whole.size], Image.Resampling.BOX))
+
+
 def _add_volume(k3d, plot, data, lengths):
     "The frame of the volume, its middle xy slice as a picture (switched off), and a camera that sees it all."
     from matplotlib.image import imsave
     box = box_edges(lengths)
     plot += k3d.lines(box.corners.astype(np.float32), np.array(box.edges, np.uint32), indices_type='segment',
                       shader='simple', color=_FRAME_COLOR, name='volume')
-    image = take_slice(data, data.shape[0] // 2, thickness=3)
+    image = _reduced(take_slice(data, data.shape[0] // 2, thickness=3))
     black, white = contrast_limits(image)
     with io.BytesIO() as file:
         imsave(file, image, cmap=gray_map(), vmin=black, vmax=white, format='png')
@@ -431,7 +449,8 @@ def scene(surfaces:list[Surface], # may be empty
     if proteins is not None:
         vertices, faces = blocks_mesh(volume_data(proteins).data.astype(bool, copy=False))
         if len(faces):
-            plot += k3d.mesh(**_xyz(vertices, faces, scale), color=_hex(PROTEIN_COLOR), name='proteins', group='by id')
+            mesh = xyz_mesh(vertices, faces, scale)
+            plot += k3d.mesh(**mesh, color=hex_color(PROTEIN_COLOR), name='proteins', group='by id')
     if data is not None:
         _add_volume(k3d, plot, data, np.array(data.shape)[::-1] * scale)
     return plot

@@ -31,7 +31,7 @@ def _controls(widgets, n, at, axis):
     late = dict(continuous_update=False)                # a picture is drawn when the slider is let go
     return dict(
         axis=widgets.Dropdown(value=axis, options=list(AXES), description='cut across', layout=dict(width='160px')),
-        position=widgets.IntSlider(at, 0, n - 1, description='slice', **late),
+        position=widgets.IntSlider(at, 0, n - 1, description='slice'),
         thickness=widgets.IntSlider(1, 1, _MAX_AVERAGED, 2, description='averaged', **late),
         contrast=widgets.FloatRangeSlider(value=_CONTRAST, min=0, max=100, step=0.5, description='contrast %', **late),
         opacity=widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description='overlay', **late))

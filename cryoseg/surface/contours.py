@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['CELL_PX', 'MARGIN_PX', 'MIDDLE_RANK', 'MAX_CELLS', 'MIN_ANCHOR_GAP_PX', 'MIN_NORMAL_PX', 'ANCHOR_WEIGHT', 'WEIGHTS',
-           'MIN_LENGTH', 'MIN_LENGTH_PX', 'MAX_LENGTH', 'MAX_AMPLITUDE', 'STEP_PX', 'VERTICES', 'BOX_MARGIN_PX',
-           'ELLIPSE_MARGIN', 'MAX_BOX', 'GRID_PX', 'GRID_POINTS', 'MIN_GRADIENT', 'MIN_VERTICES', 'MAX_OUTSIDE',
-           'ROBUST_SIGMAS', 'ROBUST_PX', 'MAX_LEFT_OUT', 'MAX_THICKNESS', 'NO_NEIGHBOUR', 'FARTHEST_REACHES',
-           'MiddleLine', 'middle_line', 'CurveProcess', 'CurveData', 'curve_data', 'beyond_ellipse', 'fit_process',
-           'polygon_area', 'polygon_length', 'resample', 'cut_open', 'DrawnCurve', 'why_open', 'judge_contour',
-           'Section', 'close_section', 'fit_section', 'fit_contours', 'voxels_near_contours']
+           'INSIDE', 'ON', 'OUTSIDE', 'SIDES', 'MIN_LENGTH', 'MIN_LENGTH_PX', 'MAX_LENGTH', 'MAX_AMPLITUDE', 'STEP_PX',
+           'VERTICES', 'BOX_MARGIN_PX', 'ELLIPSE_MARGIN', 'MAX_BOX', 'GRID_PX', 'GRID_POINTS', 'MIN_GRADIENT',
+           'MIN_VERTICES', 'MAX_OUTSIDE', 'ROBUST_SIGMAS', 'ROBUST_PX', 'MAX_LEFT_OUT', 'MAX_THICKNESS', 'NO_NEIGHBOUR',
+           'FARTHEST_REACHES', 'MiddleLine', 'middle_line', 'CurveProcess', 'CurveData', 'Anchor', 'curve_data',
+           'beyond_ellipse', 'fit_process', 'polygon_area', 'polygon_length', 'resample', 'cut_open', 'DrawnCurve',
+           'why_open', 'judge_contour', 'Section', 'close_section', 'fit_section', 'Followed', 'follow', 'fit_slice',
+           'fit_contours', 'voxels_near_contours']
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #72e68dd8
 from collections.abc import Callable
@@ -117,11 +118,24 @@ class CurveData(NamedTuple):
     values:np.ndarray # (n,) 0 on the membrane, -level inside, +level outside
     noise_weight:np.ndarray # (n,) relative noise variances
     level:float # distance of the anchors, pixels
+    n_by_hand:int = 0 # of the points, the last ones: that a person has set
+
+
+INSIDE, ON, OUTSIDE = -1, 0, 1
+SIDES = dict(inside=INSIDE, on=ON, outside=OUTSIDE)      # as a person says it
+
+
+class Anchor(NamedTuple):
+    "A place that a person has marked: inside of a membrane, on it, or outside."
+    y:float # pixels
+    x:float
+    side:int # INSIDE, ON or OUTSIDE
 
 
 def curve_data(middle:np.ndarray, # (m,2) points along the middle of a membrane
                thickness_px:float, # of the band of pixels
                settings:ContourSettings, # spacing and anchors
+               by_hand:tuple=(), # of Anchor, that a person has set; they say which side is which
                )->CurveData: # inside may be outside: a line alone does not say
     "Make zeros and anchors of a middle line. Raises ValueError where there are no two sides."
     level = max(settings.anchor_px, thickness_px/2 + MIN_ANCHOR_GAP_PX)
@@ -133,7 +147,20 @@ def curve_data(middle:np.ndarray, # (m,2) points along the middle of a membrane
     values = np.repeat([0., -level, level], [len(on), len(inside), len(outside)])
     anchors = np.full(len(inside) + len(outside), ANCHOR_WEIGHT)
     weight = np.r_[np.clip(count.mean()/count, *WEIGHTS), anchors]
-    return CurveData(np.vstack([on, inside, outside]), values, weight, level)
+    return _with_anchors(CurveData(np.vstack([on, inside, outside]), values, weight, level), by_hand)
+
+
+def _with_anchors(data, by_hand):
+    "The data with places that a person has set; the sides are named as they say."
+    if not by_hand:
+        return data
+    places, sides = np.array([a[:2] for a in by_hand], float), np.array([a.side for a in by_hand])
+    own = np.flatnonzero(data.values)
+    nearest = data.values[own][cKDTree(data.points[own]).query(places)[1]]
+    values = -data.values if (np.sign(nearest)*sides).sum() < 0 else data.values
+    weight = np.where(sides == ON, 1., ANCHOR_WEIGHT)
+    return CurveData(np.vstack([data.points, places]), np.r_[values, sides*data.level],
+                     np.r_[data.noise_weight, weight], data.level, len(by_hand))
 
 
 def beyond_ellipse(data:CurveData, # zeros and anchors
@@ -141,8 +168,11 @@ def beyond_ellipse(data:CurveData, # zeros and anchors
                    )->np.ndarray: # (n,) values less the distance from the ellipse, sides as the ellipse has them
     "Compute what an ellipse leaves over."
     distance = ellipse.ellipse.signed_distance(data.points)
-    swapped = distance[data.values > 0].mean() < distance[data.values < 0].mean()
-    return (-data.values if swapped else data.values) - distance
+    own = np.arange(len(data.values)) < len(data.values) - data.n_by_hand
+    swapped = distance[own & (data.values > 0)].mean() < distance[own & (data.values < 0)].mean()
+    values = np.where(own, -1 if swapped else 1, 1)*data.values
+    done = ~own & (values*distance > 0) & (np.abs(distance) > np.abs(values))
+    return np.where(done, 0., values - distance)        # an anchor far on its side already pulls nothing
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #f1e0d7f9
 MIN_LENGTH = .3         # of the process, in units of the radius of the box
@@ -169,9 +199,10 @@ def fit_process(middle:np.ndarray, # (m,2) points along the middle of a membrane
                 ellipse:EllipseFit|None=None, # its mean; None: mean zero
                 thickness_px:float=3., # of the band of pixels
                 settings:ContourSettings=ContourSettings(), # how contours are fitted
+                by_hand:tuple=(), # of Anchor, that a person has set
                 )->CurveProcess: # 0 on the membrane
     "Fit a process round an ellipse to one membrane in one slice. Raises ValueError where there are no two sides."
-    data = curve_data(middle, thickness_px, settings)
+    data = curve_data(middle, thickness_px, settings, by_hand)
     if ellipse is None:
         return CurveProcess(_curve_process(data, data.values, False, settings))
     values = beyond_ellipse(data, ellipse)
@@ -365,16 +396,23 @@ class Section:
     ellipse:EllipseFit|None # fitted to them
     no_ellipse:str # why there is none
     shape:tuple # (Y,X) of the slice
+    anchors:tuple = () # of Anchor, that a person has set
+
+    def and_marked(self,
+                   points:np.ndarray, # (n,2) y,x
+                   )->np.ndarray: # (m,2)
+        "Points, and the places on the membrane that a person has marked."
+        return np.vstack([points, *(a[:2] for a in self.anchors if a.side == ON)])
 
     def _process(self, settings):
         "Fit, leave out the points that lie off the curve, and fit again."
         points, thickness = self.middle
-        fit = fit_process(points, self.ellipse, thickness, settings)
+        fit = fit_process(points, self.ellipse, thickness, settings, self.anchors)
         noise = fit.process.noise.min()**.5
         off = np.abs(fit.mean(points)) > max(ROBUST_SIGMAS*noise, ROBUST_PX)
         if not off.any() or off.mean() > MAX_LEFT_OUT:
             return fit
-        return fit_process(points[~off], self.ellipse, thickness, settings)
+        return fit_process(points[~off], self.ellipse, thickness, settings, self.anchors)
 
     def draw(self,
              method:str, # ellipse or gp
@@ -383,7 +421,7 @@ class Section:
              )->DrawnCurve: # closed or not
         "Fit a curve by one method. Raises ValueError where there is none."
         if method != 'ellipse':
-            return _process_curve(self._process(settings), self.middle.points, settings, seed)
+            return _process_curve(self._process(settings), self.and_marked(self.middle.points), settings, seed)
         if self.ellipse is None:
             raise ValueError(self.no_ellipse)
         return _ellipse_curve(self.ellipse, settings, seed)
@@ -405,7 +443,7 @@ def close_section(section:Section, # pixels made ready
     near = (cKDTree(drawn.points).query(section.middle.points)[0] < settings.reach_px).mean()
     if near < settings.min_near:
         return replace(empty, reason=f'only {near:.0%} of its pixels lie near one curve')
-    away = cKDTree(section.pixels).query(drawn.points)[0] > settings.reach_px
+    away = cKDTree(section.and_marked(section.pixels)).query(drawn.points)[0] > settings.reach_px
     curve = replace(empty, status='closed', points=drawn.points, sigma=drawn.sigma, extrapolated=away)
     return judge_contour(curve, drawn, section.shape, settings)
 
@@ -421,6 +459,7 @@ def fit_section(pixels:np.ndarray, # (n,2) y,x of one membrane in one slice
                 ellipse:EllipseFit|None=None, # one that knows its neighbours; None: fitted here
                 no_ellipse:str='', # why there is none, where that is known: none is fitted then
                 seed:int=0, # of the ellipse and of the draws
+                anchors:tuple=(), # of Anchor, that a person has set; an ellipse alone does not heed them
                 )->Contour: # refused, with the reason, where there is none
     "Fit the section of one membrane, or say why there is none."
     pixels = np.asarray(pixels, float).reshape(-1, 2)
@@ -442,7 +481,7 @@ def fit_section(pixels:np.ndarray, # (n,2) y,x of one membrane in one slice
     middle = middle_line(pixels)
     if middle.thickness_px > MAX_THICKNESS*np.ptp(middle.points, axis=0).max():
         return replace(empty, reason=f'a clump {middle.thickness_px:.0f} px thick is no membrane')
-    section = Section(empty, pixels, middle, ellipse, no_ellipse, shape)
+    section = Section(empty, pixels, middle, ellipse, no_ellipse, shape, tuple(anchors))
     if settings.method == 'ellipse':
         return close_section(section, 'ellipse', settings, seed)
     by_process = close_section(section, 'gp', settings, seed)
@@ -455,37 +494,65 @@ def fit_section(pixels:np.ndarray, # (n,2) y,x of one membrane in one slice
 NO_NEIGHBOUR = 'no ellipse near that of the neighbouring slices fits'
 
 
-def _fit_membrane(id, points, shape, settings, seed):
-    "The contours of one membrane of a volume, slice by slice; its ellipses know their neighbours."
+class Followed(NamedTuple):
+    "A membrane of a volume whose ellipses know their neighbours."
+    kept:np.ndarray # (n,3) z,y,x voxels, pruned
+    ellipses:dict # z -> EllipseFit
+
+
+def follow(points:np.ndarray, # (n,3) z,y,x voxels of one membrane
+           settings:ContourSettings=ContourSettings(), # how contours are fitted
+           seed:int=0, # of the first ellipse
+           )->Followed: # ready for the contour of any slice
+    "Prune a membrane, and let its ellipses follow each other from slice to slice."
     points = points.astype(float)
     kept = points[prune_points(points)]
-    ellipses = follow_ellipses(kept, settings.ellipse, seed)
+    return Followed(kept, follow_ellipses(kept, settings.ellipse, seed))
+
+
+def fit_slice(membrane:Followed, # in space
+              z:int, # the slice
+              shape:tuple, # (Y,X) of the slice
+              settings:ContourSettings=ContourSettings(), # how contours are fitted; no method means auto
+              id:int=1, # of the membrane
+              seed:int=0, # of the draws
+              anchors:tuple=(), # of Anchor, that a person has set
+              )->Contour: # refused, with the reason, where there is none
+    "Fit the section of a membrane of a volume by one slice."
+    pixels = membrane.kept[membrane.kept[:, 0] == z][:, 1:]
+    ellipse = membrane.ellipses.get(z)
+    return fit_section(pixels, shape, settings, id, z, ellipse, '' if ellipse else NO_NEIGHBOUR, seed, anchors)
+
+
+def _fit_membrane(id, points, shape, settings, seed, anchors):
+    "The contours of one membrane of a volume, slice by slice."
+    membrane = follow(points, settings, seed)
     for z in np.unique(points[:, 0]).astype(int).tolist():
-        pixels = kept[kept[:, 0] == z][:, 1:]
-        ellipse = ellipses.get(z)
-        yield fit_section(pixels, shape, settings, id, z, ellipse, '' if ellipse else NO_NEIGHBOUR, seed)
+        yield fit_slice(membrane, z, shape, settings, id, seed, anchors.get((id, z), ()))
 
 
 @one_blas_thread
 def fit_contours(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  settings:ContourSettings=ContourSettings(), # how contours are fitted
-                 progress:Callable|None=None, # called as progress(done, total), in sections
                  seed:int=0, # of whatever is drawn by chance
+                 progress:Callable|None=None, # called as progress(done, total), in sections
+                 anchors:dict|None=None, # (id, z) -> tuple of Anchor, that a person has set
                  )->list[Contour]: # by id and z; none where the method is none
     "Fit the section of every membrane in every slice that it is seen in."
     image = len(membranes) == 1
     method = settings.method or ('auto' if image else 'none')
     if method == 'none':
         return []
-    by_id = membrane_voxels(membranes)
+    by_id, anchors = membrane_voxels(membranes), anchors or {}
     shape = membranes.shape[1:]
     total = sum(len(np.unique(points[:, 0])) for points in by_id.values())
     curves = []
     for id, points in by_id.items():
         if image:
-            fitted = [fit_section(points[:, 1:].astype(float), shape, settings, id, seed=seed)]
+            pixels, set_here = points[:, 1:].astype(float), anchors.get((id, 0), ())
+            fitted = [fit_section(pixels, shape, settings, id, seed=seed, anchors=set_here)]
         else:
-            fitted = _fit_membrane(id, points, shape, settings, seed)
+            fitted = _fit_membrane(id, points, shape, settings, seed, anchors)
         for curve in fitted:
             curves.append(curve)
             if progress:

@@ -10,9 +10,10 @@ from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.metrics import adapted_rand_error
 from cryoseg.base.scratch import slabs
 from cryoseg.connect.joins import Join
-from cryoseg.connect.membranes import centre_voxel, confidence_of, connect_labels, decide, edits_from_links, fill_walls
-from cryoseg.connect.membranes import find_membranes, fragment_at, is_thick, joined_pairs, link_of_join, look_up_edits
-from cryoseg.connect.membranes import membrane_mask, number_voxels, shape_score, thin_walls
+from cryoseg.connect.edits import edits_from_links
+from cryoseg.connect.membranes import confidence_of, connect_labels, fill_walls
+from cryoseg.connect.membranes import find_membranes, is_thick, link_of_join
+from cryoseg.connect.membranes import membrane_mask, shape_score, thin_walls
 from cryoseg.connect.reasons import why_no_membrane
 from cryoseg.connect.pieces import Scale, describe_piece
 from cryoseg.connect.settings import ConnectSettings
@@ -146,103 +147,13 @@ def test_confidence_is_a_product():
     assert confidence_of([]) is None and confidence_of([replace(a, rule='user')]) is None
 
 
-# places and edits
-
-def test_the_centre_is_one_of_the_voxels():
-    ring = np.argwhere(shell(20, (30, 50, 50)))
-    assert (centre_voxel(ring) == ring).all(1).any()
-    assert centre_voxel(np.array([(0, 0, 0), (1, 1, 1), (2, 2, 2)])).tolist() == [1, 1, 1]
-
+# links
 
 def test_links_are_in_angstrom():
     join = Join(0, 4, .5, 3., 'x', 'patch', angles=(10., 20.), curvature_difference=.2, middle=(1, 2, 3))
     link = link_of_join(7, join, 5.)
     assert (link.link_id, link.fragment_a, link.fragment_b, link.distance_A, link.curvature_difference_per_A) == (7, 1, 5, 15., .04)
     assert (link.x_A, link.y_A, link.z_A) == (15., 10., 5.) and link.reason == 'x'
-
-
-IDS = number_voxels([np.array([(2, 5, x) for x in range(5, 15)]), np.array([(2, 5, x) for x in range(20, 30)])], (5, 11, 40))
-
-
-@pytest.mark.parametrize('place_A, number', [((100, 50, 20), 1), ((100, 78, 20), 1), ((100, 82, 20), None), ((250, 50, 45), 2), ((164, 50, 20), 1), ((171, 50, 20), 2), ((20, 50, 20), 1),
-                                             ((-500, 50, 20), None), ((5000, 5000, 5000), None), ((171, 50, 1e9), None)])
-def test_the_fragment_at_a_place(place_A, number):
-    assert fragment_at(place_A, IDS, 10., 3.) == number
-
-
-def test_an_edit_needs_two_fragments():
-    edits = [Edit('join', 100, 50, 20, 250, 50, 20), Edit('cut', 100, 50, 20, 120, 50, 20, fragment_a=3, fragment_b=8), Edit('cut', 100, 50, 20, 0, 0, 900),
-             Edit('melt', 100, 50, 20, 250, 50, 20), Edit('cut', 100, 50, 20)]
-    found = look_up_edits(edits, IDS, 10.)
-    assert found.wanted == {frozenset((1, 2)): True} and len(found.unfit) == 4
-    assert 'fragments 3 and 8 then' in found.unfit[0] and 'both places are on fragment 1' in found.unfit[0]
-    assert 'second place' in found.unfit[1] and 'not known' in found.unfit[2] and 'nowhere' in found.unfit[3]
-
-
-def test_the_last_edit_counts():
-    edits = [Edit(kind, 100, 50, 20, 250, 50, 20) for kind in ('join', 'cut')]
-    assert look_up_edits(edits, IDS, 10.).wanted == {frozenset((1, 2)): False}
-
-
-LINKS = [Link(1, 1, 1, 2, 2, probability=.4), Link(2, 1, 2, 2, 1, probability=.6), Link(3, 2, 1, 3, 1, probability=.7, taken=True), Link(4, 2, 2, 3, 2, probability=.2, taken=True)]
-
-
-def test_a_cut_refuses_all_links_and_a_join_takes_the_likeliest():
-    links = decide(LINKS, {frozenset((1, 2)): True, frozenset((2, 3)): False}, IDS, 10.)
-    assert [link.taken for link in links] == [False, True, False, False]
-    assert [link.rule for link in links] == ['', 'user', 'user', 'user'] and links[1].probability == .6
-    assert (links[1].reason, links[2].reason) == ('joined by hand', 'cut by hand')
-
-
-def test_agreeing_changes_nothing():
-    assert decide(LINKS, {frozenset((1, 2)): False, frozenset((2, 3)): True}, IDS, 10.) == LINKS
-
-
-def test_a_new_link_joins_what_was_no_candidate():
-    link, = decide([], {frozenset((1, 2)): True}, IDS, 10.)
-    assert link.taken and link.probability == 1 and link.distance_A == 60 and (link.x_A, link.y_A, link.z_A) == (170, 50, 20)
-
-
-def test_tables_become_edits(found):
-    link = next(link for link in found.links if link.taken)
-    changed = [replace(k, taken=False) if k == link else k for k in found.links]
-    edit, = edits_from_links(changed, found.links, found.fragments)
-    assert edit.kind == 'cut' and {edit.fragment_a, edit.fragment_b} == link.pair
-    assert edits_from_links(found.links, found.links, found.fragments) == ()
-    undo, = edits_from_links(found.links, changed, found.fragments)
-    assert undo.kind == 'join'
-    assert joined_pairs(LINKS) == {frozenset((1, 2)): False, frozenset((2, 3)): True}
-
-
-@pytest.mark.parametrize('pair, text', [((1, 99), '1 and 99'), ((0, 1), '0 and 1'), ((1, 1), 'itself')])
-def test_numbers_that_are_not_there(found, pair, text):
-    with pytest.raises(VolumeError, match=text): edits_from_links([Link(1, pair[0], None, pair[1], None)], [], found.fragments)
-
-
-def test_an_edit_outlives_new_numbers(scene, found):
-    "Made on one volume, it is applied to the same vesicle where another, larger one has taken its numbers."
-    cut = next(link for link in found.links if link.taken)
-    edits = edits_from_links([replace(cut, taken=False)], [cut], found.fragments)
-    alone = find_membranes(scene[0], SIZE_A, edits=edits)
-    assert len(alone.table) == 3 and alone.unfit == () and max(m.confidence or 0 for m in alone.table) == 0
-    mask = np.pad(scene[0], ((0, 0), (0, 90), (0, 0)))
-    distance = np.linalg.norm(np.indices(mask.shape) - np.reshape((30, 142, 85), (3, 1, 1, 1)), axis=0)
-    mask |= np.abs(distance - 42) <= 1.5                    # a body of its own, larger than all others
-    plain, edited = (find_membranes(mask, SIZE_A, edits=e) for e in ((), edits))
-    by_hand = [link for link in edited.links if link.rule == 'user']
-    assert len(edited.table) == len(plain.table) + 1 and edited.unfit == () and len(by_hand) == 1
-    assert by_hand[0].pair != cut.pair                      # other numbers, the same place
-    assert by_hand[0].y_A == pytest.approx(cut.y_A, abs=20)
-
-
-def test_an_edit_that_fits_nothing_is_said(scene, found):
-    cut = next(link for link in found.links if link.taken)
-    edits = edits_from_links([replace(cut, taken=False)], [cut], found.fragments)
-    mask = scene[0].copy()
-    mask[:, :, :85] = False                                 # that vesicle is gone
-    other = find_membranes(mask, SIZE_A, edits=edits)
-    assert len(other.unfit) == 1 and f'{min(cut.pair)} and {max(cut.pair)} then' in other.unfit[0]
-    assert not any(link.rule == 'user' for link in other.links)
 
 
 # thick walls

@@ -10,7 +10,7 @@ from cryoseg.measure.groups import Finished, compare_groups, tomogram_row
 from cryoseg.result.records import Distance, Link, Membrane, Protein
 from cryoseg.result.tables import write_rows
 from cryoseg.show.doubts import MOST_SHOWN, doubt, doubtful, doubts_html
-from cryoseg.show.found import MAX_PROTEINS, distances_html, measures_in_words, proteins_html, shapes_html
+from cryoseg.show.found import MAX_PROTEINS, distances_html, headline, measures_in_words, plain_words, proteins_html, shapes_html, table_html
 from cryoseg.show.overview import overview_html
 
 
@@ -31,6 +31,43 @@ def test_thickness_in_words():
     assert 'within the error' in same
     many, = measures_in_words([membrane(1, 38.), membrane(2, 47.), membrane(3, 39.)], [])
     assert '39.0 ± 1.5 Å' in many and 'from 38 Å (membrane 1) to 47 Å (membrane 2)' in many
+
+
+def test_curvature_in_words():
+    one, = measures_in_words([membrane(4, mean_curvature_per_A=.004, mean_curvature_sd_per_A=.0001)], [])
+    assert one == 'The mean curvature of membrane 4 is 40.0 ± 1.0 1/µm, as a ball of 25 nm radius.'
+    flat, = measures_in_words([membrane(k, mean_curvature_per_A=-.001, mean_curvature_sd_per_A=.0001) for k in (1, 2)], [])
+    assert flat == 'Their mean curvature is -10.0 ± 1.0 1/µm (the median).'
+
+
+def test_the_large_numbers_have_errors_and_units():
+    rows = [membrane(1, 38., mean_curvature_per_A=.004), membrane(2, 40.), Membrane(3, 5, 'refused')]
+    tiles = headline(rows, [Distance(1, 2, 'apart', 140., 3.), Distance(1, 3, 'apart', 90., 2.)])
+    assert [tile[:2] for tile in tiles] == [('3', ''), ('39.0 ± 1.5', 'Å'), ('40.0', '1/µm'), ('90.0 ± 2.0', 'Å')]
+    assert tiles[0].text == 'membranes: 2 closed, 1 without a surface' and tiles[3].text == 'least distance, membranes 1 and 3'
+
+
+TWO = 'left-out patches are predicted to 1.54 voxels by the displacement, to 0.62 by the normals'
+
+
+@pytest.mark.parametrize('exact, method, plain', [
+    (TWO, 'star', 'the fit predicts parts left out of it to 1.54 voxels'), (TWO, 'normals', 'the fit predicts parts left out of it to 0.62 voxels'),
+    (f'{TWO}, but nothing closes', 'star', 'the fit predicts parts left out of it to 1.54 voxels'),
+    (f'{TWO}; fitted with membrane 4, 12.1 voxels from it (left-out patches are predicted to 0.81 voxels, alone to 0.95)', 'nested',
+     'a double membrane with membrane 4; the fit predicts parts left out of it to 0.81 voxels'),
+    ('not star-shaped; its voxels end at the edge of the volume, where the zero set closes by itself', '', 'folded: no point inside sees all of it; cut by the edge of the volume'),
+    ('only 61% of its voxels lie on one star-shaped body: two bodies under one id, or a concave or open one', '',
+     'only 61% of its voxels lie on one round body: perhaps two membranes under one number, or a folded one'),
+    ('a <b>; 12 voxels are too few (at least 100)', '', 'a <b>; 12 voxels are too few (at least 100)'), ('', '', ''), ('fitted by normals alone', 'normals', ''),
+])
+def test_reasons_in_plain_words(exact, method, plain):
+    "Of two ways that were compared, the error of the one that was taken is told."
+    assert plain_words(exact, method) == plain
+
+
+def test_remarks_say_how_it_was_fitted_and_not_twice_that_it_is_cut():
+    text = words(table_html([Membrane(1, 900, 'truncated', 'cut by the edge of the volume; not star-shaped', method='normals')]))
+    assert 'cut by the edge' in text and 'cut by the edge of the volume' not in text and 'fitted as a sheet of any shape; folded' in text
 
 
 def test_distances_in_words():
@@ -82,7 +119,7 @@ def test_pictures_at_every_place(tmp_path, place):
     x, y, z = place
     write_rows(tmp_path/'links.csv', [Link(8, 1, None, 2, None, x, y, z, probability=.57, taken=True)], Link)
     page = doubts_html(tmp_path, volume, volume)
-    assert page.count('<figure') == 1 and 'link_id 8, taken = 0' in words(page) and page.count('data:image') == 2
+    assert page.count('<figure') == 1 and 'cryoseg view' in page and '<code>link_id 8</code>, <code>taken = 0</code>' in page and page.count('data:image') == 2
     assert doubts_html(tmp_path, None, volume).count('data:image') == 1
 
 

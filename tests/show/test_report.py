@@ -1,6 +1,7 @@
 """The report: one page from the files of a run, whole or half, good or damaged."""
-import csv
+import base64
 import html
+import io
 import json
 import re
 import subprocess
@@ -10,81 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from cryoseg.base.geometry import icosphere
 from cryoseg.show.pages import with_error
 from cryoseg.show.report import (
-    MAX_BYTES, RunFiles, choose_slices, count_proteins, evaluation_html, read_run,
-    report_html, summary_html, table_html, write_report,
+    MAX_BYTES, MAX_NOTES, SCENE_FACES, SLICE_SIZES, RunFiles, choose_slices, count_proteins, evaluation_html, read_run,
+    report_html, slice_panels, slices_html, summary_html, table_html, write_report,
 )
-from cryoseg.result.folder import checksum
-from cryoseg.result.records import Membrane, Surface
-from cryoseg.result.meshes import write_surface_ply
+from cryoseg.result.records import Distance, Membrane
 from cryoseg.result.tables import read_rows
 from cryoseg.base.files import VolumeError
 from cryoseg.base.volume import Volume
 from cryoseg.base.formats import write_volume
-
-SHAPE, SIZE_A = (20, 28, 36), 10.0
-COLUMNS = 'id n_voxels status reason centre_x_A centre_y_A centre_z_A area_A2 area_sd_A2 volume_A3 volume_sd_A3 mean_sigma_A confidence method'.split()
-RUN = '''[run]
-version = "0.1.0"
-input = "tomogram.mrc"
-checksum = "sha256:00"
-voxel_size_A = 10.0
-seed = 3
-[settings]
-weights = ""
-[settings.input]
-bin = 1
-[settings.surface]
-method = "auto"
-[stages]
-segment = {}
-connect = {}
-contours = {}
-surface = {}
-measure = {}
-'''
-EVALUATION = dict(voxel=dict(membrane_iou=0.81, dice=0.9, precision=None, recall=0.88, surface_dice=0.95),
-                  instances=dict(are=0.02, voi_split_bits=0.0, voi_merge_bits=0.1, pq=0.9, n_true=2, n_found=2),
-                  surfaces=[dict(id=1, true_id=1, assd_A=3.2, assd_visible_A=2.0, hd95_A=9.0, coverage68=0.7, coverage95=0.96, mean_sigma_A=4.0, area_error=0.01, volume_error=None)])
-
-
-def row(id, status='closed', **more):
-    return dict(id=id, n_voxels=900, status=status, reason='', centre_x_A=100.0, centre_y_A=140.0, centre_z_A=100.0, area_A2=45_234.0, area_sd_A2=312.0, volume_A3=9.1e5,
-                volume_sd_A3=1.2e4, mean_sigma_A=4.2, confidence=0.9, method='star') | more
-
-
-def make_run(folder, rows, origin_A=(0., 0., 0.), **record):
-    "A run folder with a sphere for each row that has a surface."
-    (folder / 'surfaces').mkdir(parents=True)
-    rng, directions, (z, y, x) = np.random.default_rng(0), icosphere(2), np.indices(SHAPE)
-    like = Volume(rng.normal(size=SHAPE).astype(np.float32), SIZE_A, origin_A)
-    labels, membranes = np.zeros(SHAPE, np.int8), np.zeros(SHAPE, np.uint16)
-    for r in rows:
-        if r['status'] == 'refused': continue
-        centre = np.array([10, 14, 9 + 17 * (r['id'] % 2)])
-        shell = np.abs(np.sqrt((z - centre[0])**2 + (y - centre[1])**2 + (x - centre[2])**2) - 6) < 1
-        labels[shell], membranes[shell] = 1, r['id']
-        surface = Surface(r['id'], centre + 6 * directions[0], directions[1], np.full(len(directions[0]), 0.4), r['status'])
-        write_surface_ply(folder / 'surfaces' / f'membrane_{r["id"]:04d}.ply', surface, like)
-    labels[2:5, 2:5, 2:5] = 2 if rows else 0
-    zero = np.zeros(SHAPE, np.float32)
-    for name, data in dict(tomogram=like.data, labels=labels, membranes=membranes, membranes_closed=membranes, lumen=membranes, sigma=zero).items():
-        write_volume(folder / f'{name}.mrc', like.with_data(data))
-    with open(folder / 'membranes.csv', 'w', newline='', encoding='utf-8') as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        table.writerows({k: '' if v is None else v for k, v in r.items()} for r in rows)
-    text = record.get('text', RUN).replace('sha256:00', checksum(folder / 'tomogram.mrc'))
-    (folder / 'run.toml').write_text(text, encoding='utf-8')
-    return folder
-
-
-NONE = dict.fromkeys(COLUMNS[4:])
-ROWS = [row(1), row(2, 'truncated', reason='cut by the edge', volume_A3=None, volume_sd_A3=None), row(7, **NONE | dict(status='refused', n_voxels=40, reason='a <b>plane</b> & no more'))]
-
+from show_toys import ball
+from report_toys import EVALUATION, NONE, ROWS, RUN, SHAPE, SIZE_A, make_run, row
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
@@ -123,7 +63,8 @@ def test_one_file_complete_in_itself(folder, page):
     assert (folder / 'report.html').exists() and len(page.encode()) < MAX_BYTES
     shown = page.split('<script type="text/plain"')[0]
     assert not re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(?!data:|#)[\w/.]+:', shown)
-    assert page.count('<svg') == 12 and page.count('<img') == 3     # five xy slices and one xz slice, twice; three pictures of surfaces
+    slices = page.count('<figure class="pair')
+    assert 5 < slices <= SLICE_SIZES[0].n + 1 and page.count('<svg') == 2*slices and page.count('<img') == 3       # one of them from the side; three pictures of surfaces
 
 
 def test_the_markup_is_sound(page):
@@ -184,11 +125,13 @@ def test_damaged_parts_are_left_out(tmp_path):
     (folder / 'surfaces' / 'membrane_0002.ply').write_bytes(b'no mesh')
     (folder / 'membranes.mrc').write_bytes(b'short')
     (folder / 'evaluation.json').write_text('{', encoding='utf-8')
+    (folder / 'links.csv').write_text('nothing\n1\n', encoding='utf-8')
+    (folder / 'fragments.mrc').write_bytes(b'short')
     write_volume(folder / 'tomogram.mrc', Volume(np.random.default_rng(0).normal(size=(9, 9, 9)).astype(np.float32), SIZE_A))
     run = read_run(folder)
     assert [s.id for s in run.surfaces] == [1] and run.image is None and run.evaluation is None
     said = words(report_html(run, max_faces=0))
-    for phrase in ('membrane_0002.ply cannot be read', 'membranes.mrc', 'evaluation.json is damaged', 'has changed since the run'): assert phrase in said, phrase
+    for phrase in ('membrane_0002.ply cannot be read', 'membranes.mrc', 'evaluation.json is damaged', 'links.csv', 'has changed since the run'): assert phrase in said, phrase
 
 
 def test_the_input_is_read_as_the_run_read_it(tmp_path):
@@ -226,8 +169,8 @@ def test_rows_become_records(tmp_path):
     path = tmp_path / 'membranes.csv'
     path.write_text('id,n_voxels,status,area_A2,mean_sigma_A,n_fragments\n3,12,open,nan,4.5,2\n4,1,refused,,,\n', encoding='utf-8')
     assert read_rows(path, Membrane) == [Membrane(3, 12, 'open', mean_sigma_A=4.5, n_fragments=2), Membrane(4, 1, 'refused')]
-    path.write_text('name\nx\n', encoding='utf-8')
-    with pytest.raises(VolumeError, match="line 1: 'name' holds no column of this table"): read_rows(path, Membrane)
+    path.write_text('title\nx\n', encoding='utf-8')
+    with pytest.raises(VolumeError, match="line 1: 'title' holds no column of this table"): read_rows(path, Membrane)
 
 
 def test_proteins_are_counted_where_they_touch(tmp_path):
@@ -269,7 +212,7 @@ def test_digits_follow_the_error(value, sd, text):
 
 
 def test_tables():
-    assert table_html([Membrane(**row(1))]).count('<tr>') == 2 and 'No membranes were found' in table_html([]) and 'surface stage' in table_html(None)
+    assert table_html([Membrane(**row(1))]).count('<tr ') == 2 and 'No membranes were found' in table_html([]) and 'surface stage' in table_html(None)
     assert evaluation_html(None) == '' and evaluation_html(dict(voxel=None, instances=None, surfaces=[])).count('<table') == 0
     assert words(evaluation_html(EVALUATION)).count('–') == 2        # two values are unknown
 
@@ -316,3 +259,83 @@ def test_a_single_image_shows_its_curves(tmp_path):
 def test_no_membranes_says_why_in_its_first_sentences(with_table):
     run = RunFiles(Path('o'), dict(run=dict(why_none='No membranes: 1,882 voxels are labelled. Its area is 64,653 Å².')), rows=[] if with_table else None)
     assert 'No membranes were found.</b> 1,882 voxels are labelled.' in summary_html(run)
+
+
+def marked(page, layer):
+    "Where a layer of a slice is drawn: the middle of its opaque pixels, x and y in 0..1 from the upper left corner."
+    uri = re.search(rf'class="{layer}"[^>]*href="data:image/png;base64,([^"]+)"', page).group(1)
+    rows, columns = np.nonzero(np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))).convert('RGBA'))[..., 3])
+    picture = Image.open(io.BytesIO(base64.b64decode(uri))).size
+    return (columns.mean() + .5)/picture[0], (rows.mean() + .5)/picture[1]
+
+
+@pytest.mark.parametrize('axis, expected', [('z', (.9, .8)), ('y', (.9, .3))])
+def test_slices_are_drawn_as_the_page_says(axis, expected):
+    "x to the right; y upwards in slices at one z, z upwards in slices at one y: labels, ids, bands and contours alike."
+    labels = np.zeros((20, 30, 40), np.int8)
+    labels[12:16, 4:8, 34:38] = 1                                            # z 14, y 6, x 36: upper half in z, lower in y, right
+    volume = Volume(labels, 10.)
+    run = RunFiles(Path('o'), {}, None, volume, volume, [ball(1, (14, 6, 36), 1.5, .2)])
+    page = slice_panels(run, 14 if axis == 'z' else 6, axis)
+    for layer in ('overlay voxels', 'overlay voxels ids', 'band'): assert marked(page, layer) == pytest.approx(expected, abs=.04), layer
+    points = np.array(re.findall(r'[\d.]+', re.search(r' d="([^"]+)" stroke', page).group(1)), float).reshape(-1, 2)
+    assert points.mean(0)/(40, 30 if axis == 'z' else 20) == pytest.approx(expected, abs=.04)
+    assert f'x to the right, {"y" if axis == "z" else "z"} upwards' in page
+
+
+def test_it_says_which_way_is_up_and_what_was_mirrored(tmp_path):
+    said = words(slices_html(read_run(make_run(tmp_path / 'a', ROWS[:1]))))
+    assert 'x runs to the right, y upwards, and z out of the page, towards you' in said and 'nothing was turned or mirrored' in said
+    text = RUN.replace('bin = 1', 'bin = 1\nbeam_axis = "y"')
+    said = words(slices_html(read_run(make_run(tmp_path / 'b', ROWS[:1], text=text))))
+    assert 'beam runs along y of the file' in said and 'nothing was turned' not in said and 'what is left-handed in the file looks right-handed' in said
+
+
+def noisy(depth, side):
+    "A run whose pictures are large: slices of noise, and a ball."
+    rng = np.random.default_rng(0)
+    image = Volume(rng.normal(size=(depth, side, side)).astype(np.float32), 10.)
+    labels = image.with_data((rng.random(image.shape) < .001).astype(np.int8))
+    return RunFiles(Path('o'), {}, image, labels, labels, [ball(1, (depth/2, side/2, side/2), 8.)], rows=[Membrane(**row(1))])
+
+
+def test_a_page_stays_under_its_limit_and_says_what_was_reduced():
+    page = report_html(noisy(18, 640))
+    said = words(page)
+    assert len(page.encode()) <= MAX_BYTES and 'so that the page stays under 5 MB' in said
+    shown = int(re.search(r'(\d+) of 18 slices are shown', said).group(1))
+    assert 5 <= shown == page.count('<figure class="pair') - 1 and 'reduced from 640 to 5' in said and 'id="asleep"' in page
+
+
+def test_what_cannot_be_small_enough_is_left_out():
+    run = noisy(8, 200)
+    for limit, left_out in ((1_500_000, 'scene'), (150_000, 'slices')):
+        page = report_html(run, max_bytes=limit)
+        assert len(page.encode()) <= limit and ('The slices are left out: with them the page would be larger' in words(page)) == (left_out == 'slices')
+        assert 'The scene that can be turned is left out: with it the page would be larger' in words(page)
+
+
+def test_the_scene_is_thinned_and_says_so(tmp_path):
+    run = read_run(make_run(tmp_path / 'run', ROWS[:1]))
+    fine = ball(1, (10, 14, 26), 6.)
+    many = SCENE_FACES[-1]//len(fine.faces) + 2
+    run.surfaces = [fine]*many
+    assert f'at most {SCENE_FACES[-1]} triangles' in words(report_html(run, SCENE_FACES[-1]))
+    assert 'triangles; the files' not in words(report_html(run, 60_000))
+
+
+def test_thousands_of_membranes_fit(tmp_path):
+    rows = [Membrane(**row(k, reason='cut by the edge of the volume; '*3)) for k in range(1, 3001)]
+    pairs = [Distance(k, k + 1, 'apart', 100. + k, 3., 1., 2., 3.) for k in range(1, 3000)]
+    run = RunFiles(tmp_path, dict(run=dict(left_out=['a membrane']*900)), rows=rows, distances=pairs, notes=['Not shown.']*500)
+    page = report_html(run)
+    said = words(page)
+    assert len(page.encode()) < MAX_BYTES/2 and '2700 more stand in membranes.csv' in said and '2699 more stand in distances.csv' in said
+    assert f'{500 - MAX_NOTES} more of this kind' in said
+    assert 'run.toml names 895 more' in said
+
+
+def test_without_a_voxel_size_nothing_is_in_angstrom(tmp_path):
+    run = RunFiles(tmp_path, dict(run=dict(voxel_size_known=False)), rows=[Membrane(**row(1), mean_curvature_per_A=.01)], distances=[Distance(1, 2, 'apart', 14., .3)])
+    said = words(summary_html(run))
+    assert '14.00 ± 0.30 vox (middle to middle)' in said and '0.0100 1/vox' in said and 'Å' not in said and 'nm' not in said

@@ -1,10 +1,14 @@
 """Surfaces in space: coarse meshes, light, pictures, live scenes."""
+import io
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from cryoseg.base.mesh import is_closed, mesh_volume, vertex_normals
 from cryoseg.base.slivers import smallest_angles
+from cryoseg.base.volume import Volume
 from cryoseg.show.scene import (
     blocks_mesh, box_edges, camera, clip_mesh, coarsen_mesh, draw_surfaces, scene, shade, show_surfaces, sigma_limits,
     snapshot_html,
@@ -57,6 +61,21 @@ def test_a_scene_is_in_nanometres_and_a_page_of_its_own(volume):
     np.testing.assert_allclose(plot.objects[1].attribute, 0.5 * 12.5, rtol=1e-5)
     page = snapshot_html(plot, 'a title')
     assert '<title>a title</title>' in page and 'Content-Security-Policy' in page and 500_000 < len(page) < 4_000_000
+
+
+@pytest.mark.parametrize('side', [60, 1100])
+def test_the_slice_of_a_scene_is_upright_and_not_large(side):
+    "k3d takes the first row as the lowest y: a dark block at low y and high x stays there, in a large slice too."
+    pytest.importorskip('k3d')
+    data = np.random.default_rng(0).normal(size=(3, side, side)).astype(np.float32)
+    data[:, :side//5, -side//4:] -= 9
+    plot = scene([], Volume(data, 10.))
+    texture, = [o for o in plot.objects if o.name == 'middle slice']
+    picture = np.asarray(Image.open(io.BytesIO(bytes(texture.binary))).convert('L')).astype(int)
+    assert max(picture.shape) == min(side, 400) and len(bytes(texture.binary)) < 200_000
+    h, w = picture.shape
+    assert picture[:h//6, -w//5:].mean() < 40 < 90 < picture[h//4:].mean()
+    np.testing.assert_allclose(np.reshape(texture.model_matrix, (4, 4))[:2, :2], np.eye(2)*side)        # nm, at 10 Å a voxel
 
 
 def test_equal_scenes_give_equal_pages():
