@@ -12,7 +12,7 @@ from notebooks import NBS, ROOT, notebooks
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
     'base': 'files register options limits scratch pool text spreadsheets chunks compiled distance counts volume colours mrc tiff arrays zarr amira formats '
-            'spacing geometry mesh nearest metrics',
+            'spacing geometry mesh slivers nearest metrics',
     'result': 'settings records tables meshes lock resources folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings padding outliers contrast noise motifs normalise weights unet scenes slabs train engines directions predict match',
