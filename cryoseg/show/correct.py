@@ -576,11 +576,13 @@ class ReviewPanel:
         n = len(review.run.table)
         self.head.value = (f'<h3 style="margin:0">{escape(review.folder.resolve().name)}</h3>'
                            f'<p>{n} membrane{"s" if n != 1 else ""}. '
-                           'Every decision is in edits.csv at once; Apply reruns the stages that it changes.</p>')
+                           'Every decision is in edits.csv at once; Apply reruns what it changes.</p>')
         pending = review.pending
-        todo = f'Apply will rerun {", ".join(pending)} and all later stages.' if pending else 'Nothing to apply.'
+        names = ', '.join(pending)
+        todo = f'Apply will rerun {names} and all later stages.' if pending else 'Nothing to apply.'
         self.apply.disabled, self.undo.disabled = not pending, not review.edits
-        rows = ''.join(f'<li>{escape(sentence(edit, place_unit(review)))}</li>' for edit in reversed(review.edits[-MAX_LISTED:]))
+        last = [sentence(edit, place_unit(review)) for edit in reversed(review.edits[-MAX_LISTED:])]
+        rows = ''.join(f'<li>{escape(words)}</li>' for words in last)
         more = len(review.edits) - MAX_LISTED
         tail = f'<p>and {more} before these</p>' if more > 0 else ''
         self.list.value = f'<p>{todo}</p><ol reversed start="{len(review.edits)}">{rows}</ol>{tail}'
@@ -588,7 +590,8 @@ class ReviewPanel:
     def _undo(self, _):
         "Take the last decision back."
         edit = self.review.undo()
-        self.message.value = _spoken(f'taken back: {sentence(edit, place_unit(self.review))}' if edit else 'nothing was decided')
+        words = sentence(edit, place_unit(self.review)) if edit else 'nothing'
+        self.message.value = _spoken(f'taken back: {words}')
         self.slices.draw()
         self.links.draw()
         self.decided()
