@@ -392,7 +392,7 @@ def measure(folder:RunFolder, tomogram:Tomogram=None, settings:RunSettings=None,
         report = make_report(folder, folder, progress, log)
     show_run(result, report)
 
-# %% ../../nbs/2_run/02b_cli.ipynb #02b5m1c1
+# %% ../../nbs/2_run/02b_cli.ipynb #02b5a1c1
 @app.command()
 @with_settings(config='folder')
 def apply(folder:RunFolder, settings:RunSettings=None, log=None):
@@ -420,7 +420,7 @@ def view(folder:RunFolder, no_browser:NoBrowser=False, port:Port=None, settings:
     from cryoseg.run.view import view_run
     view_run(folder, not no_browser, port, say)
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #02b5m1c1
 To = Annotated[str, typer.Option(
     '--to', metavar='NAME,NAME', show_default=False,
     help='For whom: relion, imod, chimerax, napari, omezarr, copick, stl, obj, or all.')]
