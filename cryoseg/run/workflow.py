@@ -317,7 +317,8 @@ class Run:
     def edits(self)->list: # of Edit
         "What was decided by hand; empty where nothing was."
         path = self.folder/'edits.csv'
-        return read_rows(path, Edit) if path.exists() else []
+        size_A = self.record.voxel_size_A if self.record.voxel_size_known else None
+        return read_rows(path, Edit, size_A) if path.exists() else []
 
     @cached_property
     def fragments(self)->list: # of Fragment

@@ -182,3 +182,43 @@ def test_the_command_applies(review, made, capsys):
 def test_no_run_is_said(tmp_path):
     for wrong in (Review, apply_edits):
         with pytest.raises(VolumeError, match='holds no run.toml'): wrong(tmp_path)
+
+
+def test_a_file_of_regions_that_a_person_wrote_is_not_lost(review):
+    own = review.folder/'regions.toml'
+    own.write_text('[[box]]\nlabel = "membrane"\nz = [1, 2]\ny = [1, 2]\nx = [1, 2]\n')
+    review.rename(BALL, 'the ball')
+    assert '[1, 2]' in own.read_text()
+    review.region((20, 50, 100), (20, 60, 120), 'background')
+    assert '[1, 2]' not in own.read_text() and '[1, 2]' in (review.folder/'regions.changed1.toml').read_text()
+
+
+def test_two_who_decide_lose_nothing(review):
+    other = Review(review.folder)
+    other.rename(BALL, 'theirs')
+    with pytest.raises(VolumeError, match='changed by another hand'): review.drop((20, 10, 30))
+    assert [e.value for e in review.edits] == ['theirs']
+    review.drop((20, 10, 30))
+    assert [e.kind for e in read_rows(review.folder/'edits.csv', Edit)] == ['rename', 'drop']
+
+
+def test_rows_written_by_hand_that_say_too_little_mark_nothing(review):
+    review._write([Edit('region', 1100., 2100., 3100., value='membrane'), Edit('region', 1100., 2100., 3100., 1200., 2200., 3100., value='lipid'),
+                   Edit('anchor', 1100., 2100., 3200., value='on'), Edit('anchor', 1300., 2100., 3200., 1300., 2100., 3200., value='above'), Edit('rename', -9000., 2400., 3200., value='off')])
+    assert review.boxes() == [] and not (review.folder/'regions.toml').exists()
+    assert all(review.anchors(20, id) == [] for id in (1, 2)) and not {1, 2} & {id for id, name in review.names.items() if name}
+
+
+def test_an_anchor_outside_the_picture_is_told(review):
+    review._write([Edit('anchor', 1e9, 2100., 3200., 1300., 2100., 3200., value='on')])
+    with pytest.warns(UserWarning, match='lies outside the volume'): run = review.apply(report=False)
+    assert len(run.sections) == 0
+
+
+def test_places_in_voxels_are_read_as_such(review):
+    review.rename(BALL, 'the ball')
+    path = review.folder/'edits.csv'
+    z, y, x = BALL
+    path.write_text(f'kind,x1_A,y1_A,z1_A,x1_vox,y1_vox,z1_vox,value\nrename,,,,{100 + x},{200 + y},{300 + z},in voxels\n')    # the origin counts
+    assert Review(review.folder).at(BALL).name == 'in voxels'
+    assert apply_edits(review.folder).table[0].name == 'in voxels'
