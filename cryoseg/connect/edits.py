@@ -69,8 +69,8 @@ def fragment_at(place_A:tuple, # x, y, z in Å
                 )->int|None: # its number; None where there is none
     "The fragment at a place: that of the voxel there, else the nearest within reach."
     place = np.array(place_A[::-1], float)/voxel_size_A
-    low = np.floor(place - reach).astype(int).clip(0)
-    high = np.ceil(place + reach).astype(int).clip(-1) + 1
+    low = np.floor(place - reach).clip(0, fragment_ids.shape).astype(int)
+    high = np.ceil(place + reach).clip(-1, fragment_ids.shape).astype(int) + 1
     near = fragment_ids[tuple(slice(a, b) for a, b in zip(low, high))]
     voxels = np.argwhere(near)
     if len(voxels) == 0:
@@ -385,7 +385,7 @@ def _sentence(edit, said, places):
     "Say what became of an edit."
     at = [(edit.x1_A, edit.y1_A, edit.z1_A), (edit.x2_A, edit.y2_A, edit.z2_A)]
     unit = places.said(0.).split()[-1]
-    told = ['nowhere' if None in p else '({:.0f}, {:.0f}, {:.0f}) {}'.format(*p, unit) for p in at]
+    told = ['nowhere' if None in p else '({:.9g}, {:.9g}, {:.9g}) {}'.format(*map(round, p), unit) for p in at]
     where = told[0] if edit.kind in (DROP, KEEP) else f'{told[0]} and {told[1]}'
     seen = [str(n) for n in (edit.fragment_a, edit.fragment_b) if n is not None]
     then = f', {"fragments" if len(seen) == 2 else "fragment"} {" and ".join(seen)} then,' if seen else ''

@@ -80,19 +80,27 @@ def _volume_of(run, path):
     return read_volume(path, voxel_size_A=size, labels=True)
 
 
+def _measured_on(run):
+    "The tomogram on which a run was measured, where it is not the input; what is gone is said before anything is done."
+    tomogram = measured_on(run.record)
+    if tomogram and not tomogram.exists():
+        raise VolumeError(f'the tomogram {tomogram} is not there; put it back, or say where it is with '
+                          f'cryoseg measure {run.folder} --tomogram FILE')
+    return tomogram
+
+
 def _from_labels(run, path, settings, progress, log):
     "Connect again, and surfaces and measures where there were any."
     volume = _volume_of(run, path)
-    tomogram, done = measured_on(run.record), run.record.stages
+    tomogram, done = _measured_on(run), run.record.stages
     again = run_labels(path, run.folder, reading_of(volume.data, path, 'labels', settings), volume, settings,
                        progress=progress, log=log)
     if 'surface' not in done:
         return again
     own = run.folder/'membranes.mrc'
     volume = _volume_of(run, own)
-    # its own record says on which tomogram it was measured; struck off with the surfaces, it is given again below
     fitted = run_membranes(own, run.folder, reading_of(volume.data, own, 'membranes', settings), volume, settings,
-                           progress=progress, log=log)
+                           progress=progress, log=log, measured=tomogram is None)
     return _and_measured(_after(again, fitted), settings, tomogram, progress, log)
 
 
@@ -117,9 +125,9 @@ def apply_edits(folder, # of a run
         return run_tomogram(path, run.folder, settings, progress=progress, log=log)
     if run.record.kind == 'labels':
         return _from_labels(run, path, settings, progress, log)
-    volume, tomogram = _volume_of(run, path), measured_on(run.record)
+    volume, tomogram = _volume_of(run, path), _measured_on(run)
     again = run_membranes(path, run.folder, reading_of(volume.data, path, 'membranes', settings), volume, settings,
-                          progress=progress, log=log)
+                          progress=progress, log=log, measured=tomogram is None)
     return _and_measured(again, settings, tomogram, progress, log)
 
 # %% ../../nbs/2_run/02g_review.ipynb #20475766
@@ -231,7 +239,7 @@ class RunView:
     def voxel(self, x_A, y_A, z_A)->tuple: # z,y,x
         "The voxel at a place of the tables."
         at = self.frame.to_zyx_vox(np.array((x_A, y_A, z_A), float))
-        return tuple(np.clip(np.round(at).astype(int), 0, np.array(self.shape) - 1).tolist())
+        return tuple(np.clip(np.round(at), 0, np.array(self.shape) - 1).astype(int).tolist())
 
     def place(self, zyx)->tuple: # x, y, z in Å (voxels where the size is not known), as numbers
         "A voxel as a place of the tables."

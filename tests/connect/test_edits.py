@@ -70,6 +70,12 @@ def test_an_edit_needs_two_fragments():
     assert done.unfit[4].startswith('drop at (0, 0, 900) Å was not applied: no fragment lies within 30 Å') and 'fewer than 12 voxels' in done.unfit[5]
 
 
+@pytest.mark.filterwarnings('error')
+def test_numbers_beyond_all_bounds_are_nowhere():
+    done = correct([Edit('drop', 1e300, -1e300, 20.), Edit('cut', 100, 50, 20, 1e19, 50, 20)], draft())
+    assert len(done.unfit) == 2 and all(len(said) < 200 for said in done.unfit)
+
+
 def test_lengths_are_voxels_where_no_size_is_known():
     done = correct([Edit('cut', 10, 5, 2, 0, 0, 90)], Draft(IDS, 2, [], Places(None)))
     assert 'within 3 voxels' in done.unfit[0] and 'Å' not in done.unfit[0]

@@ -13,7 +13,7 @@ from cryoseg.result.tables import read_rows
 from cryoseg.run.cli import main
 from cryoseg.run.review import Review, apply_edits
 from cryoseg.run.settings import RunSettings, with_values
-from cryoseg.run.workflow import run_labels, run_membranes
+from cryoseg.run.workflow import measure_run, measured_on, run_labels, run_membranes
 from cryoseg.segment.match import read_regions
 
 BALL = 20, 40, 75       # a voxel z,y,x of it
@@ -222,3 +222,22 @@ def test_places_in_voxels_are_read_as_such(review):
     path.write_text(f'kind,x1_A,y1_A,z1_A,x1_vox,y1_vox,z1_vox,value\nrename,,,,{100 + x},{200 + y},{300 + z},in voxels\n')    # the origin counts
     assert Review(review.folder).at(BALL).name == 'in voxels'
     assert apply_edits(review.folder).table[0].name == 'in voxels'
+
+
+def test_a_run_measured_on_a_tomogram_is_measured_once_and_on_it(review, recwarn):
+    labels = scene()
+    image = np.random.default_rng(0).normal(0, 1, labels.shape).astype(np.float32) - 2*(labels > 0)
+    tomogram = review.folder.parent/'tomogram.mrc'
+    write_volume(tomogram, Volume(image, 10., (1000., 2000., 3000.)))
+    measure_run(review.folder, RunSettings(), tomogram)
+    review.read()
+    assert names(review.apply(report=False)) == []
+    review.rename(BALL, 'the ball')
+    seen = []
+    run = apply_edits(review.folder, lambda stage, done, total: seen.append((stage, done)))
+    assert names(run) == ['measure'] and measured_on(run.record) == tomogram.resolve() and seen.count(('measure', 1000)) == 1
+    assert not any('left out' in str(w.message) for w in recwarn)
+    tomogram.unlink()
+    before = (review.folder/'run.toml').read_bytes()
+    with pytest.raises(VolumeError, match='cryoseg measure .* --tomogram FILE'): apply_edits(review.folder)
+    assert (review.folder/'run.toml').read_bytes() == before
