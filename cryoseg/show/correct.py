@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 
 from ..base.files import VolumeError
 from ..base.files import VolumeWarning
+from ..base.volume import Volume
 from ..result.meshes import surface_file
 from ..result.meshes import vertex_values
 from ..result.meshes import read_surfaces
@@ -80,7 +81,7 @@ MODES = (
     Mode('rename', 'Type a name, then click the membrane.', 1, _rename),
     Mode('anchor', 'Click where the contour runs, or what is inside or outside; drag an anchor to move it.', 1, _anchor,
          True),
-    Mode('region', 'Drag a box over background, membrane or protein.', 2,
+    Mode('region', 'Drag a box over background, membrane or protein, or click two of its corners.', 2,
          lambda review, places, panel: review.region(*places, panel.label.value), True),
 )
 
@@ -277,7 +278,7 @@ class SliceDrawing(SlicePanel):
         place = self.voxel(event['y'], event['x'])
         if event.get('kind') == 'drag' and mode.dragged:
             self._do(mode, [place, self.voxel(event['y2'], event['x2'])])
-        elif event.get('kind') == 'click' and (not mode.dragged or mode.n_places == 1):
+        elif event.get('kind') == 'click':
             self.places.append(place)
             if len(self.places) < mode.n_places:
                 self.say(f'{self.review.at(place)}. Now the second place.')
@@ -290,7 +291,7 @@ class SliceDrawing(SlicePanel):
         self.places = []
         try:
             edit = mode.do(self.review, places, self)
-            self.say(str(self.review.at(places[0])) if edit is None else f'{sentence(edit)}.')
+            self.say(str(self.review.at(places[0])) if edit is None else f'{sentence(edit, self.review.frame)}.')
         except VolumeError as error:
             edit = None
             self.say(str(error), bad=True)
@@ -300,6 +301,7 @@ class SliceDrawing(SlicePanel):
 
 # %% ../../nbs/8_show/08g_correct.ipynb #040a5057
 def sentence(edit:Edit, # a decision
+             frame:Volume, # of the run, for the unit of its places
              )->str: # without a full stop
     "Say a decision in a few words."
     seen = [str(n) for n in (edit.fragment_a, edit.fragment_b) if n is not None]
@@ -309,7 +311,7 @@ def sentence(edit:Edit, # a decision
              'keep': f'keep fragment {"".join(seen)}', 'rename': f'name it {edit.value}',
              'anchor': f'anchor, {edit.value} the membrane' if edit.value == 'on' else f'anchor, {edit.value}',
              'region': f'region of {edit.value}'}
-    return f'{words.get(edit.kind, edit.kind)}, at {place} Å'
+    return f'{words.get(edit.kind, edit.kind)}, at {place} {"Å" if frame.voxel_size_known else "voxels"}'
 
 # %% ../../nbs/8_show/08g_correct.ipynb #54fdd2e9
 LINK_KEYS = 'y', 'n', 's', 'b'
@@ -363,9 +365,13 @@ class LinkPanel:
         "Decide, or go on, or back."
         if not self.links or key not in LINK_KEYS:
             return
-        words, link = '', self.link
+        words = ''
         if key in 'yn':
-            words = sentence(self.review.decide(link, key == 'y'))
+            try:
+                words = sentence(self.review.decide(self.link, key == 'y'), self.review.frame)
+            except VolumeError as error:
+                self.message.value = _spoken(str(error), bad=True)
+                return
         step = -1 if key == 'b' else 1
         last = self.number + step >= len(self.links)
         self.number = int(np.clip(self.number + step, 0, len(self.links) - 1))
@@ -560,15 +566,19 @@ class ReviewPanel:
         pending = review.pending
         todo = f'Apply will do again: {", ".join(pending)}, and what follows.' if pending else 'Nothing to apply.'
         self.apply.disabled, self.undo.disabled = not pending, not review.edits
-        rows = ''.join(f'<li>{escape(sentence(edit))}</li>' for edit in reversed(review.edits[-MAX_LISTED:]))
+        rows = ''.join(f'<li>{escape(sentence(edit, review.frame))}</li>' for edit in reversed(review.edits[-MAX_LISTED:]))
         more = len(review.edits) - MAX_LISTED
         tail = f'<p>and {more} before these</p>' if more > 0 else ''
         self.list.value = f'<p>{todo}</p><ol reversed start="{len(review.edits)}">{rows}</ol>{tail}'
 
     def _undo(self, _):
         "Take the last decision back."
-        edit = self.review.undo()
-        self.message.value = _spoken(f'taken back: {sentence(edit)}' if edit else 'nothing was decided')
+        try:
+            edit = self.review.undo()
+            said = f'taken back: {sentence(edit, self.review.frame)}' if edit else 'nothing was decided'
+            self.message.value = _spoken(said)
+        except VolumeError as error:
+            self.message.value = _spoken(str(error), bad=True)
         self.slices.draw()
         self.links.draw()
         self.decided()
