@@ -266,7 +266,7 @@ def versions_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
                       scale:Scale, # the settings in voxels
                       edits=(), # of Edit
                       seed:int=0, # of everything that draws
-                      fill:Callable|None=None, # (Connection) -> (Z,Y,X) the fragments of whole walls; None: they are whole
+                      fill:Callable|None=None, # (Connection) -> (Z,Y,X) fragments of whole walls; None: they are whole
                       numbered:Numbered|None=None, # ids within the mask that another tool gave; they stay apart
                       execution:Execution=Execution(), # who else works on it, and who is told
                       )->Versions: # places in Å, or in voxels where their size is not known

@@ -81,7 +81,7 @@ MODES = (
     Mode('rename', 'Type a name, then click the membrane.', 1, _rename),
     Mode('anchor', 'Click where the contour runs, or what is inside or outside; drag an anchor to move it.', 1, _anchor,
          True),
-    Mode('region', 'Drag a box over background, membrane or protein, or click two of its corners.', 2,
+    Mode('region', 'Drag a box over background, membrane or protein, or click two corners.', 2,
          lambda review, places, panel: review.region(*places, panel.label.value), True),
 )
 
