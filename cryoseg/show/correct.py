@@ -566,7 +566,8 @@ class ReviewPanel:
         pending = review.pending
         todo = f'Apply will do again: {", ".join(pending)}, and what follows.' if pending else 'Nothing to apply.'
         self.apply.disabled, self.undo.disabled = not pending, not review.edits
-        rows = ''.join(f'<li>{escape(sentence(edit, review.frame))}</li>' for edit in reversed(review.edits[-MAX_LISTED:]))
+        latest = reversed(review.edits[-MAX_LISTED:])
+        rows = ''.join(f'<li>{escape(sentence(edit, review.frame))}</li>' for edit in latest)
         more = len(review.edits) - MAX_LISTED
         tail = f'<p>and {more} before these</p>' if more > 0 else ''
         self.list.value = f'<p>{todo}</p><ol reversed start="{len(review.edits)}">{rows}</ol>{tail}'
