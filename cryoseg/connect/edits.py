@@ -69,8 +69,8 @@ def fragment_at(place_A:tuple, # x, y, z in Å
                 )->int|None: # its number; None where there is none
     "The fragment at a place: that of the voxel there, else the nearest within reach."
     place = np.array(place_A[::-1], float)/voxel_size_A
-    low = np.floor(place - reach).astype(int).clip(0)
-    high = np.ceil(place + reach).astype(int).clip(-1) + 1
+    low = np.floor(place - reach).clip(0, fragment_ids.shape).astype(int)
+    high = np.ceil(place + reach).clip(-1, fragment_ids.shape).astype(int) + 1
     near = fragment_ids[tuple(slice(a, b) for a, b in zip(low, high))]
     voxels = np.argwhere(near)
     if len(voxels) == 0:
@@ -89,7 +89,6 @@ MIN_EDIT_REACH_VOX = 2.
 class Places(NamedTuple):
     "How the places of edits are looked up."
     voxel_size_A:float|None # edge of a voxel, Å; None = not known, and places are voxels
-    spare:float = 0. # added to the reach, voxels
 
     @property
     def unit_A(self)->float: # Å, or 1
@@ -99,7 +98,7 @@ class Places(NamedTuple):
     @property
     def reach(self)->float: # voxels
         "How far off its fragment a place may lie."
-        return max(EDIT_REACH_A/(self.voxel_size_A or TYPICAL_VOXEL_A), MIN_EDIT_REACH_VOX) + self.spare
+        return max(EDIT_REACH_A/(self.voxel_size_A or TYPICAL_VOXEL_A), MIN_EDIT_REACH_VOX)
 
     def said(self, length)->str: # (voxels) -> '30 Å', or '3 voxels'
         "Say a length in words."
@@ -214,6 +213,7 @@ class Draft:
     n_fragments:int
     links:list # of Link
     places:Places
+    walls:np.ndarray|None = None # (Z,Y,X) the same of whole walls, where places are looked up; None: of the fragments
     ends:dict = field(default_factory=dict) # (fragment, end) -> z,y,x of the ends of lines, voxels
     parents:list = field(default_factory=list) # of each fragment that was divided off, in order: the one it came from
     n_divided:dict = field(default_factory=dict) # fragment -> how often something was divided off
@@ -221,6 +221,9 @@ class Draft:
     born:dict = field(default_factory=dict) # group that decisions have made -> its place among all these
     seen:set = field(default_factory=set) # groups that there were before any decision
     unfit:list = field(default_factory=list) # of str: what was not applied, or not as it was meant
+
+    def __post_init__(self):
+        self.walls = self.fragment_ids if self.walls is None else self.walls
 
     def group(self,
               numbers, # (k,) of the fragments of a group
@@ -240,7 +243,7 @@ class Draft:
         "The fragment at a place of an edit."
         if None in place_A_:
             return None
-        return fragment_at(place_A_, self.fragment_ids, self.places.unit_A, self.places.reach)
+        return fragment_at(place_A_, self.walls, self.places.unit_A, self.places.reach)
 
     def note(self)->None:
         "Write down which groups are new."
@@ -276,8 +279,9 @@ SUREST = .999                   # the probability of a link by which its strengt
 
 
 def _strength(link):
-    "How much it costs to cut a link: the more probable it is, the more."
-    return -math.log(1 - min(link.probability or 0., SUREST)) + 1 - SUREST
+    "How much it costs to cut a link: the more probable it is, the more, and the most where a person has joined."
+    probability = 1. if link.rule == USER else link.probability or 0.
+    return -math.log(1 - min(probability, SUREST)) + 1 - SUREST
 
 
 def _cut_apart(draft, first, second):
@@ -298,18 +302,16 @@ def _voxel(draft, x, y, z):
     return np.array((z, y, x), float)/draft.places.unit_A
 
 
-def _half_of(draft, number, new, place):
-    "Which of two halves of a fragment is nearer to a place z,y,x."
-    halves = [np.argwhere(draft.fragment_ids == n) for n in (number, new)]
-    away = [cKDTree(half).query(place)[0] for half in halves]
-    return new if away[1] < away[0] else number
+def _relink(draft, number, new, halves):
+    "Give each link of a divided fragment to the half (n,3) z,y,x that is nearer to it."
+    near, far = map(cKDTree, halves)
 
+    def half_of(place):
+        return new if far.query(place)[0] < near.query(place)[0] else number
 
-def _relink(draft, number, new):
-    "Give each link of a divided fragment to the half that is nearer to it."
     for end in (1, 2):
         place = draft.ends.get((number, end))
-        if place is not None and _half_of(draft, number, new, place) == new:
+        if place is not None and half_of(place) == new:
             draft.ends[new, end] = draft.ends.pop((number, end))
     links = []
     for link in draft.links:
@@ -318,9 +320,22 @@ def _relink(draft, number, new):
             if getattr(link, name) == number:
                 place = draft.ends.get((new, end), draft.ends.get((number, end)))
                 place = _voxel(draft, link.x_A, link.y_A, link.z_A) if place is None else place
-                changed[name] = _half_of(draft, number, new, place)
+                changed[name] = half_of(place)
         links.append(replace(link, **changed))
     draft.links = links
+
+
+def _number_anew(draft, number, voxels, far):
+    "Give voxels (n,3) of a fragment that are `far` (n,) the newest number, and so the wall that is nearest to them."
+    thin = draft.walls is draft.fragment_ids
+    if not draft.parents:                       # those before any decision stay as they are
+        draft.fragment_ids = by_slabs(np.asarray, draft.fragment_ids, draft.fragment_ids.dtype)
+        draft.walls = draft.fragment_ids if thin else by_slabs(np.asarray, draft.walls, draft.walls.dtype)
+    draft.fragment_ids[tuple(voxels[far].T)] = draft.n_fragments
+    if not thin:
+        wall = np.argwhere(draft.walls == number)
+        new = far[cKDTree(voxels).query(wall)[1]]
+        draft.walls[tuple(wall[new].T)] = draft.n_fragments
 
 
 def _divide(draft, number, edit):
@@ -330,13 +345,11 @@ def _divide(draft, number, edit):
     far = nearer_along(voxels, *places)
     if min(far.sum(), (~far).sum()) < MIN_HALF:
         return f'one part of fragment {number} would have fewer than {MIN_HALF} voxels'
-    if not draft.parents:                       # those before any decision stay as they are
-        draft.fragment_ids = by_slabs(lambda slab: slab, draft.fragment_ids, draft.fragment_ids.dtype)
     draft.n_fragments += 1
-    draft.fragment_ids[tuple(voxels[far].T)] = draft.n_fragments
+    _number_anew(draft, number, voxels, far)
     draft.parents.append(number)
     draft.n_divided[number] = draft.n_divided.get(number, 0) + 1
-    _relink(draft, number, draft.n_fragments)
+    _relink(draft, number, draft.n_fragments, (voxels[~far], voxels[far]))
     return ''
 
 
@@ -372,7 +385,7 @@ def _sentence(edit, said, places):
     "Say what became of an edit."
     at = [(edit.x1_A, edit.y1_A, edit.z1_A), (edit.x2_A, edit.y2_A, edit.z2_A)]
     unit = places.said(0.).split()[-1]
-    told = ['nowhere' if None in p else '({:.0f}, {:.0f}, {:.0f}) {}'.format(*p, unit) for p in at]
+    told = ['nowhere' if None in p else '({:.9g}, {:.9g}, {:.9g}) {}'.format(*map(round, p), unit) for p in at]
     where = told[0] if edit.kind in (DROP, KEEP) else f'{told[0]} and {told[1]}'
     seen = [str(n) for n in (edit.fragment_a, edit.fragment_b) if n is not None]
     then = f', {"fragments" if len(seen) == 2 else "fragment"} {" and ".join(seen)} then,' if seen else ''

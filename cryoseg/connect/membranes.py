@@ -229,14 +229,16 @@ PIECES, JOINS = (.05, .6), (.6, .95)    # shares of the time, as measured on pha
 class Versions(NamedTuple):
     "The membranes without and with what was decided by hand."
     before:Connection
+    walls:np.ndarray # (Z,Y,X) the fragment of each voxel of the whole walls, without decisions
     edited:Connection|None = None # None where nothing was decided; its ids are by size, too
     draft:Draft|None = None # in which the decisions were applied
 
     def map(self,
-            function:Callable, # (Connection) -> Connection
+            function:Callable, # (Connection, its walls) -> Connection
             )->'Versions': # changed
         "Do the same to both."
-        return self._replace(before=function(self.before), edited=self.edited and function(self.edited))
+        edited = self.edited and function(self.edited, self.draft.walls)
+        return self._replace(before=function(self.before, self.walls), edited=edited)
 
     def last(self)->Connection: # the one that counts
         "The membranes as a person wants them, with the ids that they keep."
@@ -264,7 +266,7 @@ def versions_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
                       scale:Scale, # the settings in voxels
                       edits=(), # of Edit
                       seed:int=0, # of everything that draws
-                      spare:float=0., # how much farther off its fragment an edit's place may lie, voxels
+                      fill:Callable|None=None, # (Connection) -> (Z,Y,X) fragments of whole walls; None: they are whole
                       numbered:Numbered|None=None, # ids within the mask that another tool gave; they stay apart
                       execution:Execution=Execution(), # who else works on it, and who is told
                       )->Versions: # places in Å, or in voxels where their size is not known
@@ -276,12 +278,13 @@ def versions_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
         found = find_pieces(mask, scale, seed, share=execution.share, progress=told)
     fragment_ids = number_voxels([p.voxels for p in found.pieces], scale.shape)
     links = _candidates(found, scale, seed, execution)
-    draft = Draft(fragment_ids, len(found.pieces), links, Places(scale.voxel_size_A, spare))
+    draft = Draft(fragment_ids, len(found.pieces), links, Places(scale.voxel_size_A))
     before = _assemble(found, draft, scale, seed)
+    walls = draft.walls = fill(before) if fill else fragment_ids
     if not _of_connect(edits):
-        return Versions(before)
+        return Versions(before, walls)
     correct(edits, draft)
-    return Versions(before, _assemble(_with_divided(found, draft, scale, seed), draft, scale, seed), draft)
+    return Versions(before, walls, _assemble(_with_divided(found, draft, scale, seed), draft, scale, seed), draft)
 
 
 def find_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
@@ -292,7 +295,7 @@ def find_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
                   execution:Execution=Execution(), # who else works on it, and who is told
                   )->Connection: # places in Å, or in voxels where their size is not known
     "Tell the membranes of a mask of thin walls apart."
-    return versions_in_space(mask, scale, edits, seed, 0., numbered, execution).last()
+    return versions_in_space(mask, scale, edits, seed, None, numbered, execution).last()
 
 # %% ../../nbs/5_connect/05c9_membranes.ipynb #670b7543
 THICK_VOX = 8                   # walls thicker than this are thinned before their shape is looked at
@@ -433,7 +436,16 @@ def _count_dropped(dropped, counts, left):
     return _largest_first(recounted + specks)
 
 # %% ../../nbs/5_connect/05c9_membranes.ipynb #a2c32b21
-def _numbered_by_size(found, fragment_ids, half_A, mask):
+def _on_its_wall(fragment, fragment_ids, unit_A):
+    "The fragment with a centre that is its own, also where the wall round that of its middle went to another one."
+    z, y, x = np.round(np.array(fragment.centre_A[::-1])/unit_A).astype(int)
+    if fragment_ids[z, y, x] == fragment.fragment_id:
+        return fragment
+    x_A, y_A, z_A = place_A(centre_voxel(np.argwhere(fragment_ids == fragment.fragment_id)), unit_A)
+    return replace(fragment, centre_x_A=x_A, centre_y_A=y_A, centre_z_A=z_A)
+
+
+def _numbered_by_size(found, fragment_ids, half, unit_A, mask):
     "The same membranes with filled fragments (Z,Y,X), the largest 1 again."
     n = len(found.fragments) + 1
     counts = sum((np.bincount(fragment_ids[part].ravel(), minlength=n) for part in slabs(mask.shape)), np.zeros(n, int))
@@ -445,10 +457,11 @@ def _numbered_by_size(found, fragment_ids, half_A, mask):
     table = []
     for n, k in enumerate(order, 1):
         was = found.table[k - 1]
-        table.append(replace(was, id=n, n_voxels=int(full[k]), label_thickness_A=2*half_A))
+        table.append(replace(was, id=n, n_voxels=int(full[k]), label_thickness_A=2*half*unit_A))
     fragments = []
     for f in found.fragments:
         n_voxels, membrane_id = counts[f.fragment_id], number[f.membrane_id]
+        f = _on_its_wall(f, fragment_ids, unit_A) if n_voxels else f
         fragments.append(replace(f, n_voxels=int(n_voxels), membrane_id=int(membrane_id)))
     left = combined(lambda wall, ids: wall & (ids == 0), (mask, fragment_ids), bool)
     return replace(
@@ -475,12 +488,14 @@ def find_in_thick_walls(mask:np.ndarray, # (Z,Y,X) bool
     if numbered:
         thinned = combined(np.multiply, (numbered.labels, middles), numbered.labels.dtype)
         of_middles = numbered._replace(labels=thinned)
-    found = versions_in_space(middles, scale, edits, seed, reach, of_middles, execution)
 
-    def filled(one):
-        return _numbered_by_size(one, _fill(one, mask, reach, numbered), half*scale.unit_A, mask)
+    def fill(found):
+        return _fill(found, mask, reach, numbered)
 
-    return found.map(filled).last()
+    def whole(found, walls):
+        return _numbered_by_size(found, walls, half, scale.unit_A, mask)
+
+    return versions_in_space(middles, scale, edits, seed, fill, of_middles, execution).map(whole).last()
 
 # %% ../../nbs/5_connect/05c9_membranes.ipynb #45d429c2
 LINE_SPARE_PX = 2.              # a pixel belongs to a line that is no farther than half the line's width and this
@@ -695,7 +710,8 @@ def find_in_slice(mask:np.ndarray, # (Y,X) bool
                   )->Connection: # one slice, places in Å, or in pixels where their size is not known
     "Tell the membranes of one image apart by linking its lines (§5.1)."
     found = _find_lines_of_ids(numbered, scale, seed) if numbered else _find_lines(mask, scale, seed)
-    draft = Draft(found.owner[None], len(found.lines), found.links, Places(scale.voxel_size_A), _ends(found.lines))
+    draft = Draft(found.owner[None], len(found.lines), found.links, Places(scale.voxel_size_A),
+                  ends=_ends(found.lines))
     before = _assemble_slice(mask, found, draft, scale)
     if not _of_connect(edits):
         return before

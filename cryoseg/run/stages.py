@@ -246,7 +246,10 @@ def anchors_of(job:Job, # the run in the making
         id = None if None in on else fragment_at(on, membranes, places.unit_A, places.reach)
         if edit.value not in SIDES:
             warn_user(f'edits.csv: an anchor is {edit.value or "nothing"}; take {", ".join(SIDES)}')
-        elif id is None or not 0 <= round(z) < len(membranes) or not (membranes[round(z)] == id).any():
+        elif any(not 0 <= round(v) < n for v, n in zip((z, y, x), membranes.shape)):
+            warn_user(f'edits.csv: the anchor {edit.value} at x {x:.0f}, y {y:.0f} of slice {z:.0f} (voxels) was not '
+                      'used: it lies outside the volume')
+        elif id is None or not (membranes[round(z)] == id).any():
             warn_user(f'edits.csv: the anchor {edit.value} at x {x:.0f}, y {y:.0f} of slice {z:.0f} (voxels) was not '
                       'used: its membrane has no pixel in that slice')
         else:

@@ -317,7 +317,8 @@ class Run:
     def edits(self)->list: # of Edit
         "What was decided by hand; empty where nothing was."
         path = self.folder/'edits.csv'
-        return read_rows(path, Edit) if path.exists() else []
+        size_A = self.record.voxel_size_A if self.record.voxel_size_known else None
+        return read_rows(path, Edit, size_A) if path.exists() else []
 
     @cached_property
     def fragments(self)->list: # of Fragment
@@ -557,14 +558,15 @@ def run_membranes(path, # a volume with one number a membrane
                   overwrite:bool=False, # start anew where there are results already
                   progress:Callable|None=None, # called as progress(stage, done, total)
                   log:Logger|None=None, # that gets a line a stage
+                  measured:bool=True, # False: `measure_run` will follow, and no measure is made, or made anew, here
                   )->Run: # what the folder holds
     "Fit surfaces to given membranes (the stages contours, surface and measure)."
     with locked_folder(folder):
         job = job_on(path, folder, 'membranes', membranes, volume, settings, overwrite, progress, log=log)
         before = job.record.stages['connect'].key if 'connect' in job.record.stages else ''
-        stages = stages_of('membranes')
+        stages = stages_of('membranes') if measured else stages_of('membranes')[:-1]
         before_this = measured_on(job.record)
-        if before_this:
+        if before_this and measured:
             warn_user(f'{folder} was measured on {before_this}; its thickness is left out now: '
                       f'cryoseg measure {folder} --tomogram {before_this} measures it again')
         begin(job, stages)

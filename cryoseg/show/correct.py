@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MODES', 'MAX_AVERAGED', 'NEAR_ANCHOR_PX', 'SIDE_COLORS', 'REGION_COLORS', 'SLICE_KEYS', 'FIRST_COLOR', 'LINK_KEYS',
            'FIRST', 'SECOND', 'GAP_PX', 'AVERAGED', 'MEASURED', 'COLOR_PERCENTILES', 'SCENE_FACES', 'SCENE_HEIGHT_PX',
-           'MAX_LISTED', 'TITLES', 'Mode', 'mode_named', 'place_unit', 'SlicePanel', 'SliceDrawing', 'sentence',
-           'in_order_of_doubt', 'LinkPanel', 'link_words', 'SurfacePanel', 'ReviewPanel', 'review_widget']
+           'MAX_LISTED', 'TITLES', 'Mode', 'mode_named', 'SlicePanel', 'SliceDrawing', 'sentence', 'in_order_of_doubt',
+           'LinkPanel', 'link_words', 'SurfacePanel', 'ReviewPanel', 'review_widget']
 
 # %% ../../nbs/8_show/08g_correct.ipynb #ced4b14d
 import warnings
@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 
 from ..base.files import VolumeError
 from ..base.files import VolumeWarning
+from ..base.volume import Volume
 from ..result.meshes import surface_file
 from ..result.meshes import vertex_values
 from ..result.meshes import read_surfaces
@@ -80,7 +81,7 @@ MODES = (
     Mode('rename', 'Type a name, then click the membrane.', 1, _rename),
     Mode('anchor', 'Click where the contour runs, or what is inside or outside; drag an anchor to move it.', 1, _anchor,
          True),
-    Mode('region', 'Drag a box over background, membrane or protein.', 2,
+    Mode('region', 'Drag a box over background, membrane or protein, or click two corners.', 2,
          lambda review, places, panel: review.region(*places, panel.label.value), True),
 )
 
@@ -97,12 +98,6 @@ SIDE_COLORS = dict(inside=(.9, .25, .2), on=(.1, .75, .2), outside=(.25, .5, 1.)
 REGION_COLORS = dict(background=(.4, .8, 1.), membrane=(1., .65, 0.), protein=(.3, .6, 1.))
 SLICE_KEYS = 'PageUp', 'PageDown'
 FIRST_COLOR = 1., 1., 1.        # of the place that was clicked first
-
-
-def place_unit(review, # run.review.Review
-               )->str: # Å, or voxels where their size is not known
-    "The unit of places."
-    return 'Å' if review.frame.voxel_size_known else 'voxels'
 
 
 def _spoken(words, bad=False):
@@ -283,7 +278,7 @@ class SliceDrawing(SlicePanel):
         place = self.voxel(event['y'], event['x'])
         if event.get('kind') == 'drag' and mode.dragged:
             self._do(mode, [place, self.voxel(event['y2'], event['x2'])])
-        elif event.get('kind') == 'click' and (not mode.dragged or mode.n_places == 1):
+        elif event.get('kind') == 'click':
             self.places.append(place)
             if len(self.places) < mode.n_places:
                 self.say(f'{self.review.at(place)}. Now the second place.')
@@ -306,7 +301,7 @@ class SliceDrawing(SlicePanel):
         self.places = []
         try:
             edit = mode.do(self.review, places, self)
-            told = str(self.review.at(places[0])) if edit is None else f'{sentence(edit, place_unit(self.review))}.'
+            told = str(self.review.at(places[0])) if edit is None else f'{sentence(edit, self.review.frame)}.'
             self.say(f'{told} {self._intensities()}' if mode.name == 'region' else told)
         except VolumeError as error:
             edit = None
@@ -317,7 +312,7 @@ class SliceDrawing(SlicePanel):
 
 # %% ../../nbs/8_show/08g_correct.ipynb #040a5057
 def sentence(edit:Edit, # a decision
-             unit:str='Å', # of its places
+             frame:Volume, # of the run, for the unit of its places
              )->str: # without a full stop
     "Say a decision in a few words."
     seen = [str(n) for n in (edit.fragment_a, edit.fragment_b) if n is not None]
@@ -327,7 +322,7 @@ def sentence(edit:Edit, # a decision
              'keep': f'keep fragment {"".join(seen)}', 'rename': f'name it {edit.value}',
              'anchor': f'anchor, {edit.value} the membrane' if edit.value == 'on' else f'anchor, {edit.value}',
              'region': f'region of {edit.value}'}
-    return f'{words.get(edit.kind, edit.kind)}, at {place} {unit}'
+    return f'{words.get(edit.kind, edit.kind)}, at {place} {"Å" if frame.voxel_size_known else "voxels"}'
 
 # %% ../../nbs/8_show/08g_correct.ipynb #54fdd2e9
 LINK_KEYS = 'y', 'n', 's', 'b'
@@ -382,9 +377,13 @@ class LinkPanel:
         "Decide, or go on, or back."
         if not self.links or key not in LINK_KEYS:
             return
-        words, link = '', self.link
+        words = ''
         if key in 'yn':
-            words = sentence(self.review.decide(link, key == 'y'), place_unit(self.review))
+            try:
+                words = sentence(self.review.decide(self.link, key == 'y'), self.review.frame)
+            except VolumeError as error:
+                self.message.value = _spoken(str(error), bad=True)
+                return
         step = -1 if key == 'b' else 1
         last = self.number + step >= len(self.links)
         self.number = int(np.clip(self.number + step, 0, len(self.links) - 1))
@@ -581,7 +580,7 @@ class ReviewPanel:
         names = ', '.join(pending)
         todo = f'Apply will rerun {names} and all later stages.' if pending else 'Nothing to apply.'
         self.apply.disabled, self.undo.disabled = not pending, not review.edits
-        last = [sentence(edit, place_unit(review)) for edit in reversed(review.edits[-MAX_LISTED:])]
+        last = [sentence(edit, review.frame) for edit in reversed(review.edits[-MAX_LISTED:])]
         rows = ''.join(f'<li>{escape(words)}</li>' for words in last)
         more = len(review.edits) - MAX_LISTED
         tail = f'<p>and {more} before these</p>' if more > 0 else ''
@@ -589,9 +588,12 @@ class ReviewPanel:
 
     def _undo(self, _):
         "Take the last decision back."
-        edit = self.review.undo()
-        words = sentence(edit, place_unit(self.review)) if edit else 'nothing'
-        self.message.value = _spoken(f'taken back: {words}')
+        try:
+            edit = self.review.undo()
+            said = f'taken back: {sentence(edit, self.review.frame)}' if edit else 'nothing was decided'
+            self.message.value = _spoken(said)
+        except VolumeError as error:
+            self.message.value = _spoken(str(error), bad=True)
         self.slices.draw()
         self.links.draw()
         self.decided()
