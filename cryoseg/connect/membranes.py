@@ -131,11 +131,15 @@ def _membrane(number, piece, links, reasons, scale):
     )
 
 # %% ../../nbs/5_connect/05c9_membranes.ipynb #cdfc7a02
-def _whole_of(group, pieces, links, scale, seed):
-    "One piece of all fragments of a group; of two leaflets the larger shows its shape."
+def _whole_of(group, pieces, links, scale, seed, name, known):
+    "One piece of all fragments of a group; of two leaflets the larger shows its shape. `known` keeps it by its name."
     pairs = [(link.fragment_a, link.fragment_b) for link in links if link.rule == LEAFLETS]
     second = {min(pair, key=lambda n: len(pieces[n - 1].voxels)) for pair in pairs}
-    return joined([pieces[n - 1] for n in group], scale, seed, {k for k, n in enumerate(group) if n in second})
+    key = name, frozenset(second)
+    if key not in known:
+        beside = {k for k, n in enumerate(group) if n in second}
+        known[key] = joined([pieces[n - 1] for n in group], scale, seed, beside)
+    return known[key]
 
 
 DROPPED = Fault('dropped by hand', advice='take the row of edits.csv out, or add one of the kind keep')
@@ -149,12 +153,13 @@ def _fault_of(group, draft, judge):
     return None if decided else DROPPED
 
 
-def _assemble(found, draft, scale, seed):
-    "Groups of joined pieces become membranes, the largest first."
+def _assemble(found, draft, scale, seed, known):
+    "Groups of joined pieces become membranes, the largest first; `known` keeps what was found out about each group."
     links, fragment_ids = draft.links, draft.fragment_ids
     groups = draft.groups()
     inside = _links_inside(groups, links)
-    whole = [_whole_of(group, found.pieces, own, scale, seed) for group, own in zip(groups, inside)]
+    whole = [_whole_of(group, found.pieces, own, scale, seed, draft.group(group), known)
+             for group, own in zip(groups, inside)]
     member = np.zeros(len(found.pieces) + 1, np.uint16)
     sizes = [len(p.voxels) for p in found.pieces]
     table, dropped = [], dropped_specks(found.specks, scale, found.lost)
@@ -279,12 +284,14 @@ def versions_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
     fragment_ids = number_voxels([p.voxels for p in found.pieces], scale.shape)
     links = _candidates(found, scale, seed, execution)
     draft = Draft(fragment_ids, len(found.pieces), links, Places(scale.voxel_size_A))
-    before = _assemble(found, draft, scale, seed)
+    known = {}                          # what no decision touches is looked at once
+    before = _assemble(found, draft, scale, seed, known)
     walls = draft.walls = fill(before) if fill else fragment_ids
     if not _of_connect(edits):
         return Versions(before, walls)
     correct(edits, draft)
-    return Versions(before, walls, _assemble(_with_divided(found, draft, scale, seed), draft, scale, seed), draft)
+    edited = _assemble(_with_divided(found, draft, scale, seed), draft, scale, seed, known)
+    return Versions(before, walls, edited, draft)
 
 
 def find_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
