@@ -16,6 +16,7 @@ from scipy.optimize import least_squares
 from cryoseg.base.geometry import icosphere
 from cryoseg.base.mesh import clip_to_volume, mesh_area
 from cryoseg.measure.distances import measure_distances
+from cryoseg.result.meshes import fit_file, read_fit
 from cryoseg.result.records import Surface
 from cryoseg.run.settings import RunSettings
 from cryoseg.run.workflow import run_tomogram
@@ -24,8 +25,9 @@ from _tables import POLNET_SPHERES
 
 SNRS = '1.0', '0.3'             # of its two tomograms
 NEAR_VOX = 6.                   # of the mid-surface of a vesicle: its labels, and the surface that shows it
-MEASURES = dict(thickness_A='thickness', area_A2='area', volume_A3='volume', diameter_A='diameter', mean_curvature_per_A='mean curvature',
-                sphericity='sphericity')
+MEASURES = {'thickness': ('thickness_A', 'thickness_sd_A'), 'area': ('area_A2', 'area_sd_A2'), 'volume': ('volume_A3', 'volume_sd_A3'),
+            'diameter': ('diameter_A', 'diameter_sd_A'), 'mean curvature': ('mean_curvature_per_A', 'mean_curvature_sd_per_A'),
+            'sphericity': ('sphericity', 'sphericity_sd')}
 
 
 class Vesicle(NamedTuple):
@@ -61,16 +63,8 @@ def true_values(vesicle, shape, size):
     return values, Surface(ord(vesicle.name), cut.vertices, cut.faces, cut.sigma, 'closed' if whole else 'truncated')
 
 
-def sd_name(name):
-    "The column of the standard deviation of a measure."
-    head, _, unit = name.partition('_per_') if '_per_' in name else name.rpartition('_')
-    if not head: return f'{name}_sd'
-    return f'{head}_sd_per_{unit}' if '_per_' in name else f'{head}_sd_{unit}'
-
-
-def shown_by(run, vesicle, size):
-    "The row of the membrane whose centre and size are those of a vesicle; None where there is none."
-    from cryoseg.result.meshes import fit_file, read_fit
+def shown_by(run, vesicle):
+    "The row of the membrane whose surface is that of a vesicle; None where there is none."
     for row in run.table:
         path = fit_file(run.folder, row.id)
         if not path.exists(): continue
@@ -97,27 +91,25 @@ def polnet_rows(data, snr):
         warnings.simplefilter('ignore')
         run = run_tomogram(data/'polnet'/f'liposomes_snr{snr}.mrc', Path(folder), RunSettings(segment=SegmentSettings(workers=1)))
         for vesicle in vesicles:
-            row = shown_by(run, vesicle, size)
-            if row is None:
-                rows.append(row_of(snr, vesicle.name, 'not found', None, None, None))
-                continue
-            own[row.id] = vesicle.name
-            values = true[vesicle.name][0]
-            rows += [row_of(snr, f'{vesicle.name} ({row.status})', told, getattr(row, name), getattr(row, sd_name(name)), values[name])
-                     for name, told in MEASURES.items() if values[name] is not None]
+            row = shown_by(run, vesicle)
+            if row: own[row.id] = vesicle.name
+            values, of = true[vesicle.name][0], f"{vesicle.name} ({row.status if row else 'not found'})"
+            rows += [row_of(snr, of, measure, getattr(row, name, None), getattr(row, sd_name, None), values[name])
+                     for measure, (name, sd_name) in MEASURES.items() if values[name] is not None]
         pairs = run.distances
     return rows + distance_rows(snr, pairs, own, [surface for _, surface in true.values()], size)
 
 
 def distance_rows(snr, pairs, own, surfaces, size):
     "The least and the median distances of vesicles, beside those of the true spheres."
-    true = {(chr(p.id_a), chr(p.id_b)): p for p in measure_distances(surfaces, size).pairs}
+    found = {tuple(sorted(own.get(id, '') for id in (p.membrane_a, p.membrane_b))): p for p in pairs}
     rows = []
-    for pair in pairs:
-        key = tuple(sorted(own.get(id, '') for id in (pair.membrane_a, pair.membrane_b)))
-        if key not in true: continue
-        rows.append(row_of(snr, ' to '.join(key), 'least distance', pair.distance_A, pair.distance_sd_A, true[key].least.value*size))
-        rows.append(row_of(snr, ' to '.join(key), 'median distance', pair.median_distance_A, pair.median_distance_sd_A, true[key].median.value*size))
+    for exact in measure_distances(surfaces, size).pairs:
+        names = chr(exact.id_a), chr(exact.id_b)
+        pair, of = found.get(names), ' to '.join(names)
+        rows += [row_of(snr, of, 'least distance', getattr(pair, 'distance_A', None), getattr(pair, 'distance_sd_A', None), exact.least.value*size),
+                 row_of(snr, of, 'median distance', getattr(pair, 'median_distance_A', None), getattr(pair, 'median_distance_sd_A', None),
+                        exact.median.value*size)]
     return rows
 
 

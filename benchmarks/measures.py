@@ -265,7 +265,7 @@ def distance_tables(rows):
     groups = [('all', true), ('one within the other', [r for r in true if r['true_relation'] != 'apart']), ('nearer than 100 Å, apart', close),
               ('fitted together', [r for r in true if r['together']])]
     groups += [(f'nearest {where}', [r for r in true if words in r['unsure'] and bool(words) == bool(r['unsure'])])
-               for where, words in (('where both were seen', ''), ('on a flat cap', 'flat'), ('at the edge', 'edge'))]
+               for where, words in (('where both were seen', ''), ('on a flat cap', 'flat'), ('at the edge', 'the edge of'))]
     groups += [(f'{size:g} Å a voxel', [r for r in true if r['voxel_A'] == size]) for size in CROWDED_VOXELS_A]
     groups += [(f'contrast to noise {cnr:.2g}', [r for r in true if r['cnr'] == cnr]) for cnr in CONTRASTS]
     swap = dict(inside='around', around='inside')

@@ -123,7 +123,7 @@ def test_why_a_least_distance_is_less_sure():
         return why_unsure(pair, Volume(np.broadcast_to(np.float32(0), shape), 5.))
     left, right, above = ball(1, (50, 50, 50), 20, seed=1), ball(2, (50, 50, 95), 20, seed=2), ball(3, (95, 50, 50), 20, seed=3)
     assert why(left, right) == '' and 'flat' in why(left, above)
-    assert 'edge' in why(left, right, shape=(55, 200, 200))
+    assert 'edge of the volume' in why(left, right, shape=(55, 200, 200))
     assert 'flat' in why(ball(1, (50, 50, 50), 20), ball(3, (95, 50, 50), 20))          # without samples too
 
 
