@@ -299,6 +299,8 @@ def why_unsure(pair:Pair, # in voxels
                volume:Volume, # for its sides
                )->str: # empty where the place was seen
     "Say why the least distance of two membranes is less sure than others."
+    if pair.relation == 'crossing':
+        return 'the two surfaces cross, as no membranes do: one of them is wrong'
     if pair.flat > .5:
         return 'nearest where a membrane lies flat, which the missing wedge hides'
     room = np.minimum(pair.place, np.array(volume.shape) - 1 - pair.place).min()*volume.voxel_size_A

@@ -124,6 +124,7 @@ def test_why_a_least_distance_is_less_sure():
     left, right, above = ball(1, (50, 50, 50), 20, seed=1), ball(2, (50, 50, 95), 20, seed=2), ball(3, (95, 50, 50), 20, seed=3)
     assert why(left, right) == '' and 'flat' in why(left, above)
     assert 'edge of the volume' in why(left, right, shape=(55, 200, 200))
+    assert 'cross' in why(left, ball(2, (50, 50, 80), 20, seed=2))
     assert 'flat' in why(ball(1, (50, 50, 50), 20), ball(3, (95, 50, 50), 20))          # without samples too
 
 
