@@ -44,10 +44,12 @@ def true_vesicles(labels):
     found = []
     for name, (centre, radius) in POLNET_SPHERES.items():
         own = points[np.abs(np.linalg.norm(points - centre, axis=1) - radius) < NEAR_VOX]
-        fit = least_squares(lambda p: np.linalg.norm(own - p[:3], axis=1) - p[3], [*centre, radius]).x
-        away = np.linalg.norm(own - fit[:3], axis=1)
-        thickness = math.sqrt(12*away.var())            # of a shell that is evenly filled
-        found.append(Vesicle(name, fit[:3], away.mean() - thickness**2/(6*away.mean()), thickness))
+        away = lambda centre: np.linalg.norm(own - centre, axis=1)
+        fit = least_squares(lambda p: (away(p[:3]) - p[3])/away(p[:3]), [*centre, radius]).x
+        weight = 1/away(fit[:3])**2                     # a shell has more voxels farther out
+        middle = np.average(away(fit[:3]), weights=weight)
+        spread = np.average((away(fit[:3]) - middle)**2, weights=weight)
+        found.append(Vesicle(name, fit[:3], float(middle), math.sqrt(12*spread)))       # of a shell that is evenly filled
     return found
 
 

@@ -213,6 +213,7 @@ def place_table(places):
     groups += [(f'upright, within {EDGE_A:g} Å of the edge', (beam < .71) & (room < EDGE_A))]
     table = []
     for name, some in groups:
+        if not some.any(): continue
         row = dict(places=name, n=int(some.sum()))
         for when, error, sigma in (('before', -off, sd), ('after', middle - off, middle_sd)):
             error, sigma = error[some], sigma[some]
