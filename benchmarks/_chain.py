@@ -27,7 +27,7 @@ def run_chain(phantom):
     size = phantom.settings.voxel_size_A
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'labels.mrc'
-        write_labels(phantom.tomogram, RunSettings(segment=SegmentSettings(workers=1)), path)
+        write_labels(path, phantom.tomogram, RunSettings(segment=SegmentSettings(workers=1)))
         labels = np.array(read_volume(path).data)
     membranes = find_membranes(labels, size).membranes
     return Chain(labels, membranes, fit_surfaces(membranes, SurfaceSettings(bilayer_vox=ConnectSettings().bilayer_A/size)))

@@ -52,7 +52,7 @@ class Motifs:
         self.crop, self.pairs = settings.crop, in_parallel(motif, range(seed, seed + settings.n_scenes), workers)
 
     def draw(self, rng):
-        image, labels = draw_crop(rng, *self.pairs[rng.integers(len(self.pairs))], self.crop)
+        image, labels = draw_crop(*self.pairs[rng.integers(len(self.pairs))], self.crop, rng)
         return prepare(image), labels
 
 
@@ -63,7 +63,7 @@ def material(settings, seed, workers, scenes=None, render=None, empty=(), motifs
     "The training material of one row."
     if motifs: return Motifs(settings, seed, workers)
     data = GeneralSet(settings, seed, workers)
-    if scenes: data.scenes = in_parallel(partial(draw_scene, settings=scenes), range(seed, seed + settings.n_scenes), workers)
+    if scenes: data.scenes = in_parallel(partial(draw_scene, scenes), range(seed, seed + settings.n_scenes), workers)
     if render: data.render = render
     if empty: data.scenes = [without(empty, scene) for scene in data.scenes]
     return data
@@ -108,7 +108,7 @@ def polnet_f1(data, net, threshold):
     known = np.load(data / 'polnet' / 'liposomes_truth.npz')
     truth = np.isin(known['labels'], known['membrane_labels'])[POLNET_SLICES]
     volume = read_volume(data / 'polnet' / 'liposomes_snr0.3.mrc')
-    found = segment_volume(np.ascontiguousarray(volume.data[POLNET_SLICES]), net, replace(AS_NET, neighbours=0, threshold=threshold), volume.voxel_size_A)[0] == 1
+    found = segment_volume(np.ascontiguousarray(volume.data[POLNET_SLICES]), net, volume.voxel_size_A, replace(AS_NET, neighbours=0, threshold=threshold))[0] == 1
     if not found.any(): return 0.
     near = lambda a, b: np.mean([(distance_transform_edt(~q)[p] <= 1.5).sum() if q.any() else 0 for p, q in zip(a, b)])
     precision, recall = near(found, truth)/found.sum()*len(found), near(truth, found)/truth.sum()*len(truth)

@@ -83,7 +83,7 @@ def slice_rows(data):
     "Skeleton F1 of each group of hand-traced real slices: the half used for choosing and the other half."
     engine, scores = open_engine(workers=2), {}
     for group, pairs in read_slices(data).items():
-        found = [segment_volume(image[None], engine, SegmentSettings(workers=2))[0][0] == 1 for image, _ in pairs]
+        found = [segment_volume(image[None], engine, settings=SegmentSettings(workers=2))[0][0] == 1 for image, _ in pairs]
         scores[group] = [[skeleton_f1(f, mask, t) for t in (2, 3)] for f, (_, mask) in zip(found, pairs)]
     rows = [dict(group=g, images=len(v), f1_2px_chosen_on=float(np.mean([s[0] for s in v[:2]])), f1_2px_other=float(np.mean([s[0] for s in v[2:]])),
                  f1_3px_other=float(np.mean([s[1] for s in v[2:]]))) for g, v in scores.items()]

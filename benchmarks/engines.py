@@ -57,7 +57,7 @@ def engine_rows():
     engines = [open_engine(settings) for settings in chosen]
     volumes, rows, first = phantoms(), [], None
     for settings, engine, cpu in zip(chosen, engines, net_seconds(engines)):
-        labels = [segment_volume(image, engine, settings, 10.).labels for image, _ in volumes]
+        labels = [segment_volume(image, engine, 10., settings).labels for image, _ in volumes]
         first = first or labels
         row = dict(engine=str(engine.choice), net_cpu_seconds=cpu, same_labels=f'{np.mean([(a == b).mean() for a, b in zip(labels, first)]):.3%}')
         for cnr, found, (_, truth) in zip(CONTRASTS, labels, volumes): row[f'iou_cnr_{cnr:g}'] = iou(found, truth, 1)

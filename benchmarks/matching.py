@@ -18,7 +18,7 @@ STEPS = 200
 
 def scores(net, pairs, tolerance_px=(2, 3)):
     "Mean skeleton F1 at each tolerance of the images that chose nothing."
-    found = [segment_volume(image[None], net, SegmentSettings())[0][0] == 1 for image, _ in pairs[2:]]
+    found = [segment_volume(image[None], net, settings=SegmentSettings())[0][0] == 1 for image, _ in pairs[2:]]
     return [float(np.mean([skeleton_f1(f, mask, t) for f, (_, mask) in zip(found, pairs[2:])])) for t in tolerance_px]
 
 

@@ -34,7 +34,7 @@ def answers(groups, net, settings):
     "Membrane probability of each slice."
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')         # the voxel size is not known
-        return {g: [segment_volume(image[None], net, settings)[1][0].astype(np.float32) for image, _ in pairs] for g, pairs in groups.items()}
+        return {g: [segment_volume(image[None], net, settings=settings)[1][0].astype(np.float32) for image, _ in pairs] for g, pairs in groups.items()}
 
 
 def f1(groups, found, threshold=SegmentSettings().threshold):
@@ -120,7 +120,7 @@ def threshold_rows(net, seeds=(950, 951, 952), thresholds=(.2, .23, .26, .29, .3
     for j, square in enumerate(CONTRASTS):
         for k, seed in enumerate(seeds):
             made = phantom(square, seed)
-            labels, p, _ = segment_volume(np.asarray(made.tomogram.data), net, SegmentSettings(threshold=1e-3), made.tomogram.voxel_size_A)
+            labels, p, _ = segment_volume(np.asarray(made.tomogram.data), net, made.tomogram.voxel_size_A, SegmentSettings(threshold=1e-3))
             for i, t in enumerate(thresholds): scores[i, j, k] = iou(np.where((labels == 1) & (p < t), 0, labels), made.labels, 1)
     return [dict(threshold=t, **{f'cnr_squared_{c:g}': float(v) for c, v in zip(CONTRASTS, row.mean(1))}, mean=float(row.mean())) for t, row in zip(thresholds, scores)]
 
@@ -131,7 +131,7 @@ def single_rows(net, seeds=(960, 961, 962), thresholds=(.26, .355)):
     for t in thresholds:
         found, seconds, wrong = 0, 0., []
         for m in made:
-            labels = segment_volume(np.asarray(m.tomogram.data), net, SegmentSettings(threshold=t), m.tomogram.voxel_size_A)[0]
+            labels = segment_volume(np.asarray(m.tomogram.data), net, m.tomogram.voxel_size_A, SegmentSettings(threshold=t))[0]
             started = time.process_time()
             ids = find_membranes(labels, m.tomogram.voxel_size_A).membranes
             seconds += time.process_time() - started
@@ -187,17 +187,17 @@ def polnet_rows(data, net):
     for snr in ('1.0', '0.3'):
         volume = read_volume(data / 'polnet' / f'liposomes_snr{snr}.mrc')
         for neighbours in (0, 1, 2):
-            found = segment_volume(volume.data, net, SegmentSettings(neighbours=neighbours), volume.voxel_size_A)[0] == 1
+            found = segment_volume(volume.data, net, volume.voxel_size_A, SegmentSettings(neighbours=neighbours))[0] == 1
             rows.append(dict(snr=snr, neighbours=neighbours, precision=float((distance[found] <= 1.5).mean()), recall_all=float((distance_transform_edt(~found)[truth] <= 1.5).mean())))
     return rows
 
 
 def simulation_rows(n=20):
     "Images a second that one core draws and renders."
-    scenes = [draw_scene(seed) for seed in range(n)]
+    scenes = [draw_scene(seed=seed) for seed in range(n)]
     rng = np.random.default_rng(0)
     work = {'motif images (the paper), 256 px': lambda: [simulate_image(np.random.default_rng(seed)) for seed in range(n)],
-            'general scenes drawn': lambda: [draw_scene(seed) for seed in range(n)],
+            'general scenes drawn': lambda: [draw_scene(seed=seed) for seed in range(n)],
             'general scenes rendered anew': lambda: [render_scene(layers, rng) for layers, _ in scenes]}
     return [dict(what=name, images_a_second=n/seconds(made)) for name, made in work.items()]
 

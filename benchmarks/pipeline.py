@@ -51,7 +51,7 @@ def measure(size, settings):
         stages = {
             'simulate': lambda: write_phantom(simulate_phantom(settings, 0), folder / 'phantom'),
             'read': lambda: read_volume(folder / 'phantom' / 'tomogram.mrc'),
-            'segment': lambda: write_labels(results['read'], RunSettings(), folder / 'labels.mrc'),
+            'segment': lambda: write_labels(folder / 'labels.mrc', results['read'], RunSettings()),
             'connect': lambda: find_membranes(read_volume(folder / 'labels.mrc').data, results['read'].voxel_size_A, workers=os.cpu_count()).membranes,
             'surface': lambda: fit_surfaces(results['connect'], workers=os.cpu_count()),
             'write': lambda: [write(folder, results['surface'], results['read']) for write in (write_surfaces, write_meshes)],

@@ -42,7 +42,7 @@ def quality_rows(data):
         row = dict(volume=name, use=use)
         for quality in QUALITIES:
             started = time.process_time()
-            labels = segment_volume(image, engine, SegmentSettings(quality=quality, workers=1), 10.).labels
+            labels = segment_volume(image, engine, 10., SegmentSettings(quality=quality, workers=1)).labels
             row[f'iou_{quality}'], row[f'cpu_s_{quality}'] = iou(labels, truth.astype(np.uint8), 1), time.process_time() - started
         rows.append(row)
     return rows

@@ -101,7 +101,7 @@ def labels_of(data, net, enhanced=False):
     "Membrane (Z,Y,X) bool."
     padding = find_padding(data)
     if enhanced: data = enhance(data, padding=padding)
-    return segment_volume(data, net, SETTINGS, 10., padding=padding).labels == 1
+    return segment_volume(data, net, 10., SETTINGS, padding=padding).labels == 1
 
 
 def rows(faults, net, enhanced=False):
@@ -136,7 +136,7 @@ def scale_row(what, size_A, cases, net):
     "IoU at several scales and at the one that `cryoseg segment` takes, mean over cases."
     def score(scale):
         chosen = SegmentSettings(workers=1, scale=scale)
-        return float(np.mean([iou(segment_volume(c.data, net, chosen, size_A).labels, c.truth.astype(np.uint8), 1) for c in cases]))
+        return float(np.mean([iou(segment_volume(c.data, net, size_A, chosen).labels, c.truth.astype(np.uint8), 1) for c in cases]))
     return dict(volume=what, voxel_A=size_A, **{f'seen_at_{seen:g}_A': score(size_A / seen) for seen in SEEN_A}, default=score(None))
 
 

@@ -20,6 +20,7 @@ from cryoseg.surface.gp import positional_sigma
 from cryoseg.surface.nested import refit_nested
 from cryoseg.surface.select import prune_points
 from cryoseg.base.mesh import face_normals, vertex_normals
+from cryoseg.base.slivers import smallest_angles
 from cryoseg.surface.settings import SurfaceSettings
 from cryoseg.surface.sheet import fit_sheet
 from cryoseg.surface.fit import fit_surface
@@ -69,6 +70,7 @@ def fit_one(body, seed, method='auto'):
     surface = fit_surface(seen[prune_points(seen)], shape, SurfaceSettings(method=method, **EXACT))
     row = dict(status=surface.status, method=surface.method, seconds=timeit.default_timer() - start)
     if surface.status == 'refused': return row
+    row |= dict(smallest_angle=float(smallest_angles(surface.vertices_vox, surface.faces).min()))
     off, gap, weight = distances(surface, points, normals)
     for name, part in dict(seen=~gap, gap=gap).items():
         if surface.status != 'closed' and name == 'gap': continue
@@ -84,9 +86,10 @@ def group_row(name, seeds, fits):
     "One row of the table: means over the bodies of a group."
     mean = lambda key: float(np.mean([f[key] for f in fits if key in f])) if any(key in f for f in fits) else None
     count = lambda status: sum(f['status'] == status for f in fits)
+    sharpest = min((f['smallest_angle'] for f in fits if 'smallest_angle' in f), default=None)
     return dict(bodies=name, seeds=seeds, n=len(fits), closed=count('closed'), open=count('open'), refused=count('refused'),
                 seen_error=mean('seen_error'), gap_error=mean('gap_error'), seen_in_95=mean('seen_95'), gap_in_95=mean('gap_95'),
-                seen_in_50=mean('seen_50'), gap_in_50=mean('gap_50'), area_in_95=mean('area'), volume_in_95=mean('volume'), seconds=mean('seconds'))
+                seen_in_50=mean('seen_50'), gap_in_50=mean('gap_50'), area_in_95=mean('area'), volume_in_95=mean('volume'), smallest_angle_deg=sharpest, seconds=mean('seconds'))
 
 
 def body_rows():

@@ -63,7 +63,7 @@ def row(size_A, net):
     missed = []
     for seed in SEEDS:
         made = phantom(size_A, seed)
-        masks = dict(truth=made.labels == 1, net=segment_volume(np.asarray(made.tomogram.data), net, SETTINGS, size_A).labels == 1)
+        masks = dict(truth=made.labels == 1, net=segment_volume(np.asarray(made.tomogram.data), net, size_A, SETTINGS).labels == 1)
         for name, mask in masks.items():
             found, of, lost = found_of(made, size_A, mask)
             totals[name] = [totals[name][0] + found, totals[name][1] + of]

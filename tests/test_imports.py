@@ -12,14 +12,14 @@ from notebooks import NBS, ROOT, notebooks
 PACKAGE = ROOT / 'cryoseg'
 HOUSE = {       # the wings in their order, and the rooms of each: imports go from right to left and from below upwards
     'base': 'files register options limits scratch pool text spreadsheets chunks compiled distance counts volume colours mrc tiff arrays zarr amira formats '
-            'spacing geometry mesh nearest metrics',
+            'spacing geometry mesh slivers nearest metrics',
     'result': 'settings records tables meshes lock resources folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings padding outliers contrast noise motifs normalise weights unet scenes slabs train engines directions predict match',
     'connect': 'settings trace link merge pieces split joins candidates reasons instances edits membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature middle thickness distances proteins evaluate groups',
-    'show': 'slices scene picture widgets layers pages found doubts overview points imod multiscale report export manners correct',
+    'show': 'slices scene picture widgets layers pages found doubts overview points imod multiscale report export napari manners correct',
     'run': 'settings signals console terminal labelling blocks stages measures log workflow summary board cluster scale doctor review view options command cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
@@ -29,7 +29,7 @@ PRINTS = {'run.cli', 'run.command', 'run.terminal'}
 DRAWS = {room for room in ORDER if room.startswith('show.')}
 MESHES = {'phantom.phantom', 'base.mesh', 'base.nearest', 'result.meshes', *DRAWS}
 HEAVY = dict(matplotlib=DRAWS, k3d=DRAWS, trimesh=MESHES)     # package -> who may import it
-EXTRAS = {'notebook_requirements': DRAWS, 'zarr_requirements': {'base.zarr', 'base.formats', 'show.multiscale'}, 'cluster_requirements': {'run.cluster'}}     # who may import what an extra brings
+EXTRAS = {'notebook_requirements': DRAWS, 'zarr_requirements': {'base.zarr', 'base.formats', 'show.multiscale'}, 'cluster_requirements': {'run.cluster'}, 'napari_requirements': {'show.napari'}}     # who may import what an extra brings
 MODULES = ['.'.join(p.relative_to(PACKAGE).with_suffix('').parts) for p in sorted(PACKAGE.glob('*/*.py')) if not p.stem.startswith('_')]
 each_module = pytest.mark.parametrize('module', MODULES)
 

@@ -27,14 +27,14 @@ def slices(seed):
     "Prepared slices (1,1,Y,X) that the net is quantised on."
     yield from scenes(seed)
     for k in range(N_SLABS):
-        slab = simulate_slab(seed + k, SlabSettings()).slices
+        slab = simulate_slab(SlabSettings(), seed + k).slices
         yield from (prepare(np.asarray(image, np.float32))[None, None] for image in slab[SLAB_RIM:-SLAB_RIM:SLAB_STEP])
 
 
 def scenes(seed):
     "Prepared drawn images, of both kinds in turn."
     for k in range(N_SCENES):
-        layers, _ = draw_scene(seed + k, (SceneSettings(), ROUGH_SCENES)[k % 2])
+        layers, _ = draw_scene((SceneSettings(), ROUGH_SCENES)[k % 2], seed + k)
         yield prepare(render_scene(layers, np.random.default_rng(seed + k)))[None, None]
 
 

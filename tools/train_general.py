@@ -26,7 +26,7 @@ def mean_losses(losses):
 
 def train_to(path, seed=0, workers=2, settings=GeneralSettings(), after_step=None):
     "Train from `seed` and write the weights to `path`."
-    net, losses = train_general(seed, settings, workers, after_step)
+    net, losses = train_general(settings, seed, workers, after_step)
     save_weights(path, net, trained_on='simulated scenes and slabs', seed=seed, steps=len(losses), losses=mean_losses(losses))
     return losses
 

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['MAX_SHOWN', 'SHORT', 'MAX_BITS', 'MAX_WHOLE', 'MAX_TEXT', 'CONTROL', 'WORDS', 'PLURALS', 'setting', 'range_setting',
-           'explain', 'shown', 'is_of_type', 'check_settings']
+           'explain', 'shown', 'is_of_type', 'names_fault', 'check_settings']
 
 # %% ../../nbs/9_base/09a2_options.ipynb #c0bcdba2
 import math
 import re
 import reprlib
+from dataclasses import MISSING
 from dataclasses import field
 from dataclasses import fields
 from dataclasses import is_dataclass
@@ -129,6 +130,18 @@ def is_of_type(value, # a plain value
     if value is None or not _has_type(value, _kinds_of(hint)):
         return value is None and type(None) in get_args(hint)
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def names_fault(kind:type, # a dataclass
+                names, # of the values that its record is to be made from
+                )->str: # 'holds ...' or 'lacks ...'; empty where all fit
+    "Hold the names of values to the fields of a record."
+    strange = sorted(set(names) - {f.name for f in fields(kind)})
+    if strange:
+        return f'holds {shown(strange[0])}'
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    missing = sorted(needed - set(names))
+    return f'lacks {missing[0]}' if missing else ''
 
 
 def _as_declared(value, kinds):

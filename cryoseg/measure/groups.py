@@ -46,7 +46,7 @@ MEASURES = (
 
 STATUSES = 'closed', 'truncated', 'open', 'refused'
 
-
+# %% ../../nbs/7_measure/07f_groups.ipynb #e2460e7f
 @dataclass(frozen=True)
 class Tomogram:
     "A row of tomograms.csv: medians are over its membranes."
@@ -85,7 +85,7 @@ def _median(membranes, column):
     values = known_values(membranes, column)
     return float(np.median(values)) if len(values) else None
 
-
+# %% ../../nbs/7_measure/07f_groups.ipynb #a6aea501
 def _total(membranes, column):
     "The sum of a measure; None where no membrane has it."
     values = known_values(membranes, column)
@@ -134,7 +134,7 @@ def _p_value(by_group):
         return float(mannwhitneyu(*samples).pvalue), 'Mann-Whitney'
     return float(kruskal(*samples).pvalue), 'Kruskal-Wallis'
 
-
+# %% ../../nbs/7_measure/07f_groups.ipynb #f020ac4f
 def compare_groups(runs:list, # of Finished
                    groups:dict, # name of a run -> its group
                    )->list: # of Comparison, measure by measure

@@ -114,7 +114,7 @@ def centres_of(particles:Particles, # in voxels
     sums = [np.bincount(particles.group, axis, particles.count) for axis in particles.places.T]
     return np.column_stack(sums)/sizes[:, None]
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #e8b1e01a
 def find_particles(labels:np.ndarray, # (Z,Y,X)
                    least_voxels:float, # smaller pieces are specks
                    )->Particles: # specks are left out
@@ -173,7 +173,7 @@ def _slope_sd_deg(sheet, foot, normal, reach):
     slopes = np.column_stack([moves[:, 0] - moves[:, 1], moves[:, 2] - moves[:, 3]])/(2*reach)
     return float(np.degrees(np.sqrt(slopes.var(0).mean())))
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #0cb2b8e8
 def _standing(number, sheet, centre, clearance, second, reach):
     "How a particle stands on one surface."
     vertices, faces = sheet.surface.vertices_vox, sheet.surface.faces
@@ -214,7 +214,7 @@ def _clearances(own, centres, sheet, reach):
     found[close] = np.minimum.reduceat(distance, starts)
     return found
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #fecd75ad
 def stand_on(particles:Particles, # in voxels
              sheets:list, # of Sheet
              voxel_size_A:float, # Å
@@ -272,7 +272,7 @@ def _on_membrane(standing, sheets, volume):
                 normal_z=normal_z,
                 normal_sd_deg=tilt if math.isfinite(tilt) else None)
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #0ac12b33
 def protein_rows(particles:Particles, # in voxels
                  standing:list, # of Standing or None, one a particle
                  sheets:list, # of Sheet
@@ -331,7 +331,7 @@ def surface_graph(vertices:np.ndarray, # (n,3)
     n = len(vertices)
     return csr_array((np.r_[length, length], (np.r_[first, second], np.r_[second, first])), shape=(n, n))
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #349148e6
 def neighbour_spacings(graph:csr_array, # (n,n) lengths of ways
                        places:np.ndarray, # (k,) vertices, two at least
                        )->np.ndarray: # (k,) distance of the nearest other place along the surface; inf where none
@@ -366,13 +366,17 @@ def spacing_on(surface:Surface, # with a mesh
     if len(places) < 2:
         return None
     graph = surface_graph(surface.vertices_vox, surface.faces)
+    return _against_chance(neighbour_spacings(graph, places), graph, areas, rng)
+
+
+def _against_chance(spacings, graph, areas, rng):
+    "Compare spacings on a graph with those of as many places strewn at random; None where nothing can be compared."
     chance = areas/areas.sum()
     means = []
     for _ in range(PLACEMENTS):
-        strewn = rng.choice(len(areas), len(places), p=chance)
+        strewn = rng.choice(len(areas), len(spacings), p=chance)
         means.append(_mean(neighbour_spacings(graph, strewn)))
-    mean = _mean(neighbour_spacings(graph, places))
-    known = np.isfinite(means)
+    mean, known = _mean(spacings), np.isfinite(means)
     if not math.isfinite(mean) or not known.any():          # no two of them are on one part of the mesh
         return None
     return Spacing(mean, float(np.mean(np.array(means)[known])), float(np.std(np.array(means)[known])))
@@ -419,7 +423,7 @@ class Proteins(NamedTuple):
     rows:list # of Protein
     spacings:dict # id of a membrane -> Spacing in Å, of the side with more particles
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #52f930ba
 def measure_proteins(labels:np.ndarray, # (Z,Y,X), 2 is protein
                      surfaces:list, # of Surface
                      volume:Volume, # for voxel size and origin
@@ -442,7 +446,7 @@ def measure_proteins(labels:np.ndarray, # (Z,Y,X), 2 is protein
             spacings[sheet.surface.id] = spacing
     return Proteins(rows, spacings)
 
-
+# %% ../../nbs/7_measure/07d_proteins.ipynb #089b4def
 def _with_spacing(rows, sheet, volume, rng):
     "The rows with the spacing of those that stand on a surface, and what that is worth; of the side with more of them."
     a, own = volume.voxel_size_A, {}
@@ -455,11 +459,12 @@ def _with_spacing(rows, sheet, volume, rng):
     vertices, faces = sheet.surface.vertices_vox, sheet.surface.faces
     graph = surface_graph(vertices, faces)
     for side in own.values():
+        if len(side) < 2:
+            continue
         feet_A = np.array([[rows[k].foot_x_A, rows[k].foot_y_A, rows[k].foot_z_A] for k in side])
-        places = nearest_on_mesh(volume.to_zyx_vox(feet_A), vertices, faces).vertex
+        spacings = neighbour_spacings(graph, nearest_on_mesh(volume.to_zyx_vox(feet_A), vertices, faces).vertex)
         if side is largest:
-            spacing = spacing_on(sheet.surface, sheet.areas, places, rng)
-        if len(side) > 1:
-            for k, distance in zip(side, neighbour_spacings(graph, places)):
-                rows[k] = replace(rows[k], spacing_A=float(distance)*a if math.isfinite(distance) else None)
+            spacing = _against_chance(spacings, graph, sheet.areas, rng)
+        for k, distance in zip(side, spacings):
+            rows[k] = replace(rows[k], spacing_A=float(distance)*a if math.isfinite(distance) else None)
     return rows, spacing and Spacing(*(value*a for value in spacing))

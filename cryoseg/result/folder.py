@@ -19,7 +19,6 @@ import shutil
 import warnings
 from contextlib import contextmanager
 from contextlib import suppress
-from dataclasses import MISSING
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
@@ -40,6 +39,7 @@ from ..base.files import warn_user
 from ..base.formats import open_volume
 from ..base.formats import read_volume
 from ..base.options import is_of_type
+from ..base.options import names_fault
 from ..base.options import shown
 from ..base.text import read_toml
 from ..base.limits import check_regular
@@ -154,6 +154,7 @@ class RunRecord:
     reading:str = '' # how the values of given labels were taken
     why_none:str = '' # why no membrane was found; empty where some were
     left_out:tuple = () # of str: what was left out though it is as large as a membrane that was kept
+    no_star:str = '' # why there is no proteins.star; empty where it was written, and where nothing is attached
 
     def without(self, stages): # names -> RunRecord
         "The record with some stages struck off."
@@ -198,15 +199,13 @@ def _as_record(kind, values, where):
     hints = get_type_hints(kind)
     if not isinstance(values, dict):
         raise VolumeError(f'{where} is no table')
+    fault = names_fault(kind, values)
+    if fault:
+        raise VolumeError(f'{where} {fault}')
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    for name, value in plain.items():
-        if name not in hints:
-            raise VolumeError(f'{where} holds {shown(name)}')
-        if not is_of_type(value, hints[name]):
-            raise VolumeError(f'{where}.{name} = {shown(value)}')
-    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
-    if needed - plain.keys():
-        raise VolumeError(f'{where} lacks {min(needed - plain.keys())}')
+    wrong = next((name for name, value in plain.items() if not is_of_type(value, hints[name])), None)
+    if wrong is not None:
+        raise VolumeError(f'{where}.{wrong} = {shown(plain[wrong])}')
     return kind(**plain)
 
 
@@ -333,9 +332,11 @@ def setting_changes(old:dict, # settings by group, plain values
     "List how two tables of settings differ, each in words."
     found = []
     for name in sorted(old.keys() | new.keys()):
-        was, now = old.get(name), new.get(name)
+        was, now = old.get(name), new.get(name)         # no value is none of TOML's: the usual one counts
         if isinstance(was, dict) and isinstance(now, dict):
             found += setting_changes(was, now, f'{where}{name}.')
+        elif isinstance(was, dict) or isinstance(now, dict):
+            found.append(f'{where}{name} matters now' if now else f'{where}{name} does not matter any more')
         elif was != now:
             found.append(f'{where}{name} was {shown(was)}, is {shown(now)}')
     return found

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VTK_TYPES', 'PLAIN_BLUE', 'ROUGHNESS', 'FIT_TYPES', 'FIT_PARTS', 'SMALL_FLOATS', 'PlacedMesh', 'placed',
-           'write_surface_ply', 'read_surface_ply', 'vertex_values', 'write_surface_vtp', 'write_obj', 'write_stl',
-           'write_mesh', 'write_scene_glb', 'surface_file', 'read_surface', 'read_surfaces', 'fit_file', 'write_fit',
-           'read_fit']
+           'write_surface_ply', 'read_surface_ply', 'vertex_values', 'write_surface_vtp', 'write_placed', 'write_obj',
+           'write_stl', 'write_mesh', 'write_scene_glb', 'surface_file', 'read_surface', 'read_surfaces', 'fit_file',
+           'write_fit', 'read_fit']
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #ea27b812
 import base64
@@ -21,6 +21,7 @@ import numpy as np
 from ..base.files import VolumeError
 from ..base.files import atomic_write
 from ..base.volume import Volume
+from ..base.options import names_fault
 from ..base.options import shown
 from .records import Curvature
 from .records import Membrane
@@ -134,11 +135,15 @@ def write_surface_vtp(path, # the file to be
         part.write_text(text, encoding='ascii')
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #c5926e4d
-def _write_with_trimesh(path, surface, volume, file_type):
-    "Write the mesh alone in a format that trimesh knows."
+def write_placed(path, # the file to be
+                 mesh:PlacedMesh, # in Å
+                 file_type:str, # one that trimesh knows: 'obj', 'stl', 'ply', 'glb'
+                 colors:np.ndarray|None=None, # (n,4) uint8 at the vertices, where the format has a place for them
+                 )->None:
+    "Write a mesh alone, all or nothing."
     import trimesh
-    mesh = placed(surface, volume)
-    made = trimesh.Trimesh(mesh.vertices_A, mesh.faces, process=False).export(file_type=file_type)
+    made = trimesh.Trimesh(mesh.vertices_A, mesh.faces, vertex_colors=colors, process=False)
+    made = made.export(file_type=file_type)
     with atomic_write(path) as part:
         part.write_bytes(made.encode() if isinstance(made, str) else made)
 
@@ -149,7 +154,7 @@ def write_obj(path, # the file to be
               values:dict|None=None, # not written: the format has no place for them
               )->None:
     "Write a mesh as Wavefront OBJ, in Å."
-    _write_with_trimesh(path, surface, volume, 'obj')
+    write_placed(path, placed(surface, volume), 'obj')
 
 
 def write_stl(path, # the file to be
@@ -158,7 +163,7 @@ def write_stl(path, # the file to be
               values:dict|None=None, # not written: the format has no place for them
               )->None:
     "Write a mesh as binary STL, in Å."
-    _write_with_trimesh(path, surface, volume, 'stl')
+    write_placed(path, placed(surface, volume), 'stl')
 
 
 def write_mesh(path, # the file to be; its suffix names the format
@@ -277,16 +282,17 @@ def write_fit(path, # the file to be, .npz
         np.savez_compressed(file, **{name: _stored(name, value) for name, value in _parts(surface)})
 
 # %% ../../nbs/9_result/09i_meshes.ipynb #09i5a1b2
+def _misfit(path, fault):
+    "The error of a file that holds something else than a fit of this version."
+    return VolumeError(f'{path} {fault}: it is damaged or of another version; make the run anew')
+
+
 def _as_record(kind, values, path):
     "A record from the values of a file. Raises VolumeError for names that it does not have, and for those it lacks."
-    known = {f.name for f in fields(kind)}
-    strange = sorted(values.keys() - known)
-    if strange:
-        raise VolumeError(f'{path} holds {shown(strange[0])}, which is of another version; make the run anew')
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise VolumeError(f'{path} is damaged ({error}); make the run anew') from None
+    fault = names_fault(kind, values)
+    if fault:
+        raise _misfit(path, fault)
+    return kind(**values)
 
 
 def _fit_values(path):
@@ -306,5 +312,8 @@ def read_fit(path, # that `write_fit` wrote
         value = array.item() if not array.ndim else array.astype(float) if array.dtype.kind == 'f' else array
         part, _, own = name.rpartition('.')
         (parts.setdefault(part, {}) if part else values)[own] = value
-    made = {part: _as_record(FIT_PARTS.get(part, Spread), found, path) for part, found in parts.items()}
+    strange = sorted(parts.keys() - FIT_PARTS.keys())
+    if strange:
+        raise _misfit(path, f'holds {shown(strange[0])}')
+    made = {part: _as_record(FIT_PARTS[part], found, path) for part, found in parts.items()}
     return _as_record(Surface, values | made, path)

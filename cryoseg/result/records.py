@@ -366,7 +366,7 @@ class Distance:
     contact_area_sd_A2:float|None = None
     reason:str = '' # why the least distance is less sure than others
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #a380d23e
 @dataclass(frozen=True)
 class Protein:
     "A particle of label 2; a row of proteins.csv."
@@ -392,7 +392,7 @@ class Protein:
     normal_sd_deg:float|None = None
     spacing_A:float|None = None # distance of the nearest other one on the same side, along the membrane
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #7719f126
 @dataclass(frozen=True)
 class Section:
     "A contour; a row of sections.csv."

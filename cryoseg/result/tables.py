@@ -23,6 +23,7 @@ import numpy as np
 
 from ..base.files import VolumeError
 from ..base.files import atomic_write
+from ..base.mesh import vertex_areas
 from ..base.options import shown
 from ..base.spreadsheets import UNKNOWN
 from ..base.spreadsheets import read_number
@@ -237,6 +238,11 @@ def with_distances(membranes:list, # of Membrane
     return told
 
 
+def _mean_sigma(surface):
+    "The mean of sigma over the area of a surface, voxels: vertices lie closer in some places than in others."
+    return float(np.average(surface.sigma_vox, weights=vertex_areas(surface.vertices_vox, surface.faces)))
+
+
 def with_surface(membrane:Membrane, # as far as it is known
                  surface:Surface, # of the same id
                  volume:Volume, # for voxel size and origin
@@ -256,7 +262,7 @@ def with_surface(membrane:Membrane, # as far as it is known
         volume_outside_A3=converted(surface.volume_outside_vox3, a**3),
         volume_outside_sd_A3=converted(surface.volume_outside_sd_vox3, a**3),
         diameter_A=converted(surface.diameter_vox, a), diameter_sd_A=converted(surface.diameter_sd_vox, a),
-        mean_sigma_A=float(np.mean(surface.sigma_vox))*a if drawn else None,
+        mean_sigma_A=_mean_sigma(surface)*a if drawn else None,
         mean_curvature_per_A=converted(bend.average_per_vox, 1/a) if bend else None,
         mean_curvature_sd_per_A=converted(bend.average_sd_per_vox, 1/a) if bend else None,
         willmore=converted(bend.willmore, 1) if bend else None,

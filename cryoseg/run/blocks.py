@@ -64,20 +64,20 @@ def label_block(block:SliceBlock)->list: # of predict.LabelledSlice, one a slice
     from cryoseg.segment.predict import label_slices
     volume = _volume(block.path, block.input, block.work)
     engine = _engine(block.segment, block.work)
-    slices = label_slices(volume.data[block.read], engine, block.segment, block.size_A, None, block.padding)
+    slices = label_slices(volume.data[block.read], engine, block.size_A, block.segment, None, block.padding)
     wanted = slice(block.start - block.read.start, block.stop - block.read.start)
     return list(slices)[wanted]
 
 # %% ../../nbs/2_run/02a6_blocks.ipynb #4bfc1ea2
 def settled(data:np.ndarray, # (Z,Y,X) intensities
             engine, # that answers for the net, as `open_engine` returns it
-            settings:SegmentSettings, # of the run
             size_A:float|None, # of a voxel; None: not known
+            settings:SegmentSettings, # of the run
             padding=None, # what holds no image
             )->SegmentSettings: # by which each block is labelled alike
     "Decide what the settings leave to the whole volume. Warns where the voxel size is not known."
     from cryoseg.segment.predict import plan
-    planned = plan(data, engine, settings, size_A, padding)
+    planned = plan(data, engine, size_A, settings, padding)
     made = engine.choice                # whoever labels a block must have the same engine
     fixed = replace(settings, flips=planned.flips, workers=1, engine=made.engine, precision=made.precision)
     if settings.scale is None and size_A is None and settings.scale_spread is None:
@@ -98,13 +98,13 @@ def label_in_blocks(pool, # a pool.ByFile
                     reading:InputSettings, # how it is read
                     data:np.ndarray, # (Z,Y,X) what was read
                     engine, # that answers for the net, as `open_engine` returns it
+                    size_A:float|None, # of a voxel; None: not known
                     settings:SegmentSettings, # of the run
-                    size_A:float|None=None, # of a voxel; None: not known
                     progress:Callable|None=None, # called as progress(done, total)
                     padding=None, # what holds no image
                     )->Iterator: # of predict.LabelledSlice, one a slice, in order
     "Label a tomogram block by block, by the workers of a pool."
-    fixed = settled(data, engine, settings, size_A, padding)
+    fixed = settled(data, engine, size_A, settings, padding)
     whole = SliceBlock(os.path.abspath(path), reading, fixed, size_A, 0, len(data), len(data), work=new_mark())
     cuts = (replace(whole, start=z, stop=min(z + BLOCK_SLICES, len(data))) for z in range(0, len(data), BLOCK_SLICES))
     blocks = (replace(block, padding=_part(padding, block.read)) for block in cuts)

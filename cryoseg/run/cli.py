@@ -9,8 +9,8 @@ __all__ = ['Inputs', 'Out', 'Overwrite', 'Scheduler', 'VoxelSize', 'MaskThreshol
            'Result', 'Truth', 'AsJson', 'TruthLabelsAre', 'ResultValues', 'TruthValues', 'Try', 'Group', 'DEMO_PHANTOM',
            'output_folders', 'make_folder', 'for_each', 'wants_cluster', 'run_on_cluster', 'run', 'segment',
            'why_labels_again', 'segment_one', 'labels_of', 'connect_with', 'warn_of_input', 'connect', 'surface',
-           'measure', 'apply', 'view', 'export', 'summary', 'store_phantom', 'simulate', 'train', 'show_matched',
-           'evaluate_command', 'info', 'doctor', 'settings_command', 'demo', 'old_option', 'main']
+           'measure', 'apply', 'view', 'export', 'napari', 'summary', 'store_phantom', 'simulate', 'train',
+           'show_matched', 'evaluate_command', 'info', 'doctor', 'settings_command', 'demo', 'old_option', 'main']
 
 # %% ../../nbs/2_run/02b_cli.ipynb #41c0cf0b
 import json
@@ -256,7 +256,7 @@ def segment_one(path:Path, # a tomogram
     with (staged(target.parent, names) as fresh, progress_bars() as progress,
           stage_logged(log, path, 'segment') as facts):
         labels, probability = [*(fresh/name for name in names), None][:2]
-        counts = write_labels(volume, settings, labels, note, probability, partial(progress, target.stem[:10]))
+        counts = write_labels(labels, volume, settings, note, probability, partial(progress, target.stem[:10]))
         facts |= {name: round(part*volume.data.size) for name, part in
                   zip(('voxels', 'membrane_voxels', 'protein_voxels'), (1., *counts))}
     say(f'{target}: {counts.membrane:.1%} membrane, {counts.protein:.1%} protein')
@@ -392,7 +392,7 @@ def measure(folder:RunFolder, tomogram:Tomogram=None, settings:RunSettings=None,
         report = make_report(folder, folder, progress, log)
     show_run(result, report)
 
-# %% ../../nbs/2_run/02b_cli.ipynb #02b5m1c1
+# %% ../../nbs/2_run/02b_cli.ipynb #02b5a1c1
 @app.command()
 @with_settings(config='folder')
 def apply(folder:RunFolder, settings:RunSettings=None, log=None):
@@ -409,7 +409,8 @@ NoBrowser = Annotated[bool, typer.Option('--no-browser', help='Print the address
 
 
 Port = Annotated[Optional[int], typer.Option(
-    '--port', min=1, max=65535, show_default='any that is free', help='Where the server listens, on this machine alone.')]
+    '--port', min=1, max=65535, show_default='any that is free',
+    help='Where the server listens, on this machine alone.')]
 
 
 @app.command()
@@ -419,7 +420,7 @@ def view(folder:RunFolder, no_browser:NoBrowser=False, port:Port=None, settings:
     from cryoseg.run.view import view_run
     view_run(folder, not no_browser, port, say)
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #02b5m1c1
 To = Annotated[str, typer.Option(
     '--to', metavar='NAME,NAME', show_default=False,
     help='For whom: relion, imod, chimerax, napari, omezarr, copick, stl, obj, or all.')]
@@ -450,6 +451,14 @@ def export(folder:RunFolder, to:To, output:Annotated[Optional[Path], typer.Optio
         raise VolumeError(f'--to {to!r} names nothing; take {", ".join(EXPORTS)}')
     export_run(folder, names, output or folder/'export', ExportSettings(spacing, zarr_version, name),
                lambda name, place: say(f'{name}: {place}'))
+
+
+@app.command()
+@with_settings()
+def napari(folder:RunFolder, settings:RunSettings=None):
+    "Open a finished run in napari: tomogram, labels, membranes, surfaces and proteins as layers in Å."
+    from cryoseg.show.napari import open_run
+    open_run(folder)
 
 # %% ../../nbs/2_run/02b_cli.ipynb #02b5m1b1
 RunFolders = Annotated[list[Path], typer.Argument(metavar='DIR...', help='Folders of runs, or folders that hold runs.')]

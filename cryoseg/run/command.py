@@ -104,8 +104,8 @@ def progress_bars(insist:bool=True, # stop at the next step where a library has 
 
 # %% ../../nbs/2_run/02b0_command.ipynb #0ef603dc
 # by command; `run` and `segment` lock what they make of each input
-LOCKS = dict(connect='locked_folder', surface='locked_folder', measure='locked_folder', apply='locked_folder', summary='locked_folder',
-             simulate='locked_folder', demo='locked_folder', train='locked_file')
+LOCKS = dict(connect='locked_folder', surface='locked_folder', measure='locked_folder', apply='locked_folder',
+             summary='locked_folder', simulate='locked_folder', demo='locked_folder', train='locked_file')
 
 
 def locked_output(command:str, # its name

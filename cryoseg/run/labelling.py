@@ -158,11 +158,11 @@ def labelled_slices(volume:Volume, # (Z,Y,X) the image
     padding = find_padding(volume.data, workers)
     warn_of_padding(padding, str(volume.path or ''))
     data = enhance(volume.data, settings.contrast, padding) if settings.input.enhance else volume.data
-    if looks_bright(data, engine, settings.segment, size_A, padding=padding):
+    if looks_bright(data, engine, size_A, settings.segment, padding=padding):
         warn_of_polarity(settings.input.invert)
     whole = settings.input.enhance or settings.segment.quality == 'best' or len(data) == 1
     label = label_slices if label is None or whole else label       # others read the file as it is, along z
-    for z, labelled in enumerate(label(data, engine, settings.segment, size_A, progress, padding)):
+    for z, labelled in enumerate(label(data, engine, size_A, settings.segment, progress, padding)):
         if inside is not None:
             for image in labelled:
                 image[~inside[z]] = 0
@@ -175,9 +175,9 @@ class LabelCounts(NamedTuple):
     protein:float
 
 
-def write_labels(volume:Volume, # (Z,Y,X) the image
+def write_labels(path:Path, # of the labels, an MRC file
+                 volume:Volume, # (Z,Y,X) the image
                  settings:RunSettings, # of the run
-                 path:Path, # of the labels, an MRC file
                  note:str='', # for its header
                  probability_path:Path|None=None, # of the probabilities, where they are wanted too
                  progress:Callable|None=None, # called as progress(done, total)

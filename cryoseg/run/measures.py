@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEW_SURFACES', 'PARTS', 'STEPS', 'read_fits', 'has_thickness', 'has_proteins', 'protein_labels', 'measure_bilayers',
-           'write_meshes', 'with_names', 'measure_stage']
+           'write_meshes', 'with_names', 'write_proteins', 'measure_stage']
 
 # %% ../../nbs/2_run/02e_measures.ipynb #84aebbf4
 from collections.abc import Callable
@@ -117,7 +117,7 @@ def write_meshes(folder, # where to
 def with_names(rows:list, # of Membrane
                job:Job, # the run in the making
                )->list: # of Membrane
-    "The membranes with the names that a person gave them; of two names of one the later counts, and an unfit one is told."
+    "Give membranes the names that a person chose; of two names of one the later counts, and an unfit one is told."
     from cryoseg.connect.edits import fragment_at
     named = [edit for edit in job.edits() if edit.kind == RENAME]
     if not named:
@@ -147,14 +147,29 @@ def _progress_of(job, part):
     return lambda done, total: tell(round(STEPS*(before + PARTS[part]*done/max(total, 1))), STEPS)
 
 
+def write_proteins(job:Job, # the run in the making
+                   fresh:Path, # folder for the results
+                   rows:list, # of Protein
+                   )->None:
+    "Write proteins.csv and, where the run has seen the whole tomogram, proteins.star."
+    from cryoseg.show.points import write_proteins_star
+    write_rows(fresh/'proteins.csv', rows, Protein)
+    given, tomogram = job.record.settings.get('input', {}), job.record.input
+    why = write_proteins_star(fresh/'proteins.star', rows, job.volume, given, tomogram)
+    job.record = replace(job.record, no_star=why)
+    if why:
+        warn_user(f'{job.folder}: {why}')
+
+
 def measure_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:
-    "Measure what was fitted; write membranes.csv, distances.csv, proteins.csv and the meshes."
+    "Measure what was fitted; write membranes.csv, distances.csv, proteins.csv, proteins.star and meshes."
     from cryoseg.measure.distances import distance_row
     from cryoseg.measure.distances import measure_distances
     from cryoseg.measure.proteins import measure_proteins
     from cryoseg.measure.proteins import with_proteins
+    job.record = replace(job.record, no_star='')        # of an earlier time
     rows = read_rows(job.folder/'fitted.csv', Membrane)
     surfaces, pairs = read_fits(job.folder, rows), []
     if has_thickness(job):
@@ -170,7 +185,7 @@ def measure_stage(job:Job, # the run in the making
         found = measure_proteins(protein_labels(job), surfaces, job.volume, job.settings.proteins, job.settings.seed,
                                  _progress_of(job, 'proteins'))
         table = with_proteins(table, *found)
-        write_rows(fresh/'proteins.csv', found.rows, Protein)
+        write_proteins(job, fresh, found.rows)
     write_rows(fresh/'membranes.csv', with_names(table, job), Membrane, job.size_known)
     write_rows(fresh/'distances.csv', pairs, Distance, job.size_known)
     write_meshes(fresh, surfaces, job.volume, job.settings.output.meshes)

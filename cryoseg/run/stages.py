@@ -141,7 +141,7 @@ def segment_stage(job:Job, # the run in the making
     probability_path = fresh/'probabilities.mrc' if job.settings.segment.probabilities else None
     with job.crew(fresh/CREW) as pool:
         label = None if pool is None else partial(label_in_blocks, pool, job.path, job.settings.input)
-        write_labels(job.volume, job.settings, fresh/'labels.mrc', probability_path=probability_path,
+        write_labels(fresh/'labels.mrc', job.volume, job.settings, probability_path=probability_path,
                      progress=job.tell('segment'), label=label)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #19525254
@@ -246,7 +246,10 @@ def anchors_of(job:Job, # the run in the making
         id = None if None in on else fragment_at(on, membranes, places.unit_A, places.reach)
         if edit.value not in SIDES:
             warn_user(f'edits.csv: an anchor is {edit.value or "nothing"}; take {", ".join(SIDES)}')
-        elif id is None or not 0 <= round(z) < len(membranes) or not (membranes[round(z)] == id).any():
+        elif any(not 0 <= round(v) < n for v, n in zip((z, y, x), membranes.shape)):
+            warn_user(f'edits.csv: the anchor {edit.value} at x {x:.0f}, y {y:.0f} of slice {z:.0f} (voxels) was not '
+                      'used: it lies outside the volume')
+        elif id is None or not (membranes[round(z)] == id).any():
             warn_user(f'edits.csv: the anchor {edit.value} at x {x:.0f}, y {y:.0f} of slice {z:.0f} (voxels) was not '
                       'used: its membrane has no pixel in that slice')
         else:
@@ -273,7 +276,8 @@ def contour_stage(job:Job, # the run in the making
         ids = sorted({id for id, _ in anchors})
         membranes = by_slabs(lambda slab: np.where(np.isin(slab, ids), slab, 0), membranes, membranes.dtype)
         settings = replace(settings, method='auto')
-    contours = fit_contours(membranes, settings, job.tell('contours'), job.settings.seed, anchors)
+    contours = fit_contours(membranes, settings, seed=job.settings.seed, progress=job.tell('contours'),
+                            anchors=anchors)
     write_contours(fresh, contours, job.volume)
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #d2d7b01a

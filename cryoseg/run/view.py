@@ -18,6 +18,7 @@ import time
 import webbrowser
 from collections.abc import Callable
 from contextlib import contextmanager
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,7 @@ from ..result.folder import read_record
 NOTEBOOK = 'review.ipynb'       # of a run's folder
 LOOPBACK = '127.0.0.1'
 TEXT = '''# {name}
-Run the cell below (Shift+Enter). Every decision is written to `edits.csv` at once; **Apply** does again what it changes.'''
+Run the cell below (Shift+Enter). Every decision is written to `edits.csv` at once; **Apply** does what it changes.'''
 CODE = '''from cryoseg import review_run
 review_run('.')'''
 
@@ -70,7 +71,7 @@ class Server(NamedTuple):
     process:subprocess.Popen
 
 
-def free_port()->int:
+def free_port()->int: # from 1
     "Ask the system for a port that nobody uses."
     with socket.socket() as one:
         one.bind((LOOPBACK, 0))
@@ -141,7 +142,8 @@ def serving(folder:Path, # of a run
     try:
         _wait_for(process, port, token, log)
         _lay_out(port, token, notebook.name)
-        yield Server(f'http://{LOOPBACK}:{port}/lab/workspaces/{LAYOUT}/tree/{quote(notebook.name)}?token={token}', process)
+        path = f'lab/workspaces/{LAYOUT}/tree/{quote(notebook.name)}'
+        yield Server(f'http://{LOOPBACK}:{port}/{path}?token={token}', process)
     finally:
         process.terminate()
         try:
@@ -160,7 +162,8 @@ def _lay_out(port, token, name):
     data = {'layout-restorer:data': dict(main=main, left=closed, right=closed, relativeSizes=[0, 1, 0]),
             widget: dict(data=dict(path=name, factory='Notebook'))}
     body = json.dumps(dict(data=data, metadata=dict(id=LAYOUT))).encode()
-    urlopen(_ask(port, token, f'lab/api/workspaces/{LAYOUT}', data=body, method='PUT'), timeout=SECONDS_TO_START).close()
+    asked = _ask(port, token, f'lab/api/workspaces/{LAYOUT}', data=body, method='PUT')
+    urlopen(asked, timeout=SECONDS_TO_START).close()
 
 
 def view_run(folder, # of a run
@@ -172,6 +175,14 @@ def view_run(folder, # of a run
     with serving(Path(folder), port) as server:
         tell(f'{server.address}')
         tell('This machine alone can open it. Ctrl-C ends it; decisions are kept in edits.csv.')
-        if browser:
-            webbrowser.open(server.address)
-        server.process.wait()
+        with tempfile.TemporaryDirectory() as own:          # nobody else may look into it
+            if browser:
+                webbrowser.open(_door(Path(own), server.address))
+            server.process.wait()
+
+
+def _door(folder, address):
+    "A page that leads to the address: a browser's command line can be read by all, this file by its owner alone."
+    page = folder/'open.html'
+    page.write_text(f'<meta http-equiv="refresh" content="0; url={escape(address)}">', encoding='utf-8')
+    return page.as_uri()

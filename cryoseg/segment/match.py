@@ -419,7 +419,7 @@ def _painted_scenes(appearances, first, n, workers):
     thickness = float(np.mean([appearance.thickness_px for appearance in appearances]))
     low, high = THICKNESS_RANGE
     settings = SceneSettings(thickness=(low * thickness, high * thickness), leaflets=0.)
-    return in_parallel(partial(draw_scene, settings=settings), range(first, first + n), workers)
+    return in_parallel(partial(draw_scene, settings), range(first, first + n), workers)
 
 # %% ../../nbs/4_segment/04i_match.ipynb #1633d944
 class _Material:
@@ -457,7 +457,7 @@ class _Material:
         samples = [self.general.draw(self.rng) for _ in range(HALF_BATCH)]
         for _ in range(HALF_BATCH):
             scene = self.scenes[self.rng.integers(HELD_OUT, len(self.scenes))]
-            layers, labels = draw_crop(self.rng, *scene, self.general.settings.crop)
+            layers, labels = draw_crop(*scene, self.general.settings.crop, self.rng)
             samples.append(self.paint(layers, labels))
         return to_batch(*zip(*samples))
 
@@ -550,11 +550,11 @@ def train_on_tomogram(volumes:list, # of (Z,Y,X) intensities
                       voxel_sizes_A:list|None=None, # Å, one a volume; None (all, or one of them) = unknown
                       steps:int=200, # of the optimiser
                       seed:int=0, # of scenes and noise
+                      progress:Callable|None=None, # called as progress(stage, done, total)
                       workers:int=1, # processes that simulate
                       n_slices:int=8, # of each volume, to measure
                       n_scenes:int=160, # painted scenes, of which 16 only score
                       marked:list|None=None, # (Z,Y,X) labels set by hand (`read_regions`) or None, one a volume
-                      progress:Callable|None=None, # called as progress(stage, done, total)
                       )->Matched: # the best net and how it did
     """Go on training from `net` on scenes painted as these tomograms look, half and half with general ones.
 

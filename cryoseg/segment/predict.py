@@ -32,6 +32,7 @@ from ..base.limits import in_words
 from ..base.pool import in_order
 from ..base.scratch import scratch_array
 from ..base.volume import Volume
+from ..base.volume import check_voxel_size
 from ..base.volume import voxels_of
 from .settings import SegmentSettings
 from .padding import Padding
@@ -337,8 +338,8 @@ def measured_scale(data:np.ndarray, # (Z,Y,X) intensities
 # %% ../../nbs/4_segment/04h_predict.ipynb #9d187fa1
 def net_scale(data:np.ndarray, # (Z,Y,X) intensities
               engine:Engine, # that answers for the net
-              settings:SegmentSettings=SegmentSettings(), # its scale, where one is set
               voxel_size_A:float|None=None, # Å; None = unknown
+              settings:SegmentSettings=SegmentSettings(), # its scale, where one is set
               padding:Padding|None=None, # what holds no image
               )->float: # of the slices
     "The scale of the slices for the net: as set, or from the voxel size, or measured."
@@ -351,8 +352,8 @@ def net_scale(data:np.ndarray, # (Z,Y,X) intensities
 
 def looks_bright(data:np.ndarray, # (Z,Y,X) intensities
                  engine:Engine, # that answers for the net
-                 settings:SegmentSettings=SegmentSettings(), # its scale, where one is set
                  voxel_size_A:float|None=None, # Å; None = unknown
+                 settings:SegmentSettings=SegmentSettings(), # its scale, where one is set
                  factor:float=BRIGHT_FACTOR, # by which the negative must win
                  padding:Padding|None=None, # what holds no image
                  )->bool: # True = membranes look bright
@@ -456,7 +457,7 @@ def _scales(data, engine, settings, voxel_size_A, padding):
     fast = settings.quality == 'fast'
     if unknown and spread is None:
         return UNKNOWN_FAST if fast else UNKNOWN_SCALES
-    scale = net_scale(data, engine, settings, voxel_size_A, padding)
+    scale = net_scale(data, engine, voxel_size_A, settings, padding)
     if fast and settings.scale is None:
         scale *= FAST_SCALE
     if spread is None:
@@ -466,8 +467,8 @@ def _scales(data, engine, settings, voxel_size_A, padding):
 
 def plan(data:np.ndarray, # (Z,Y,X) intensities
          engine:Engine, # that answers for the net
-         settings:SegmentSettings, # with None where the data decide
          voxel_size_A:float|None, # Å; None = unknown
+         settings:SegmentSettings, # with None where the data decide
          padding:Padding|None=None, # what holds no image
          )->Plan: # flips and scales
     "Decide what the settings leave open. Warns where the voxel size is not known."
@@ -512,12 +513,12 @@ def workers_of(settings:SegmentSettings, # with None where the machine decides
 
 def ask_slices(data:np.ndarray, # (Z,Y,X) intensities, memory-mapped or in memory
                engine:Engine, # that answers for the net
-               settings:SegmentSettings=SegmentSettings(), # scale, flips, tile, workers
                voxel_size_A:float|None=None, # Å; None = unknown
+               settings:SegmentSettings=SegmentSettings(), # scale, flips, tile, workers
                padding:Padding|None=None, # what holds no image
                )->Iterator[Answer]: # of each slice: membrane and protein, 0 in padding
     "Ask the net about every slice, several at a time; memory holds a few slices and their answers."
-    planned = plan(data, engine, settings, voxel_size_A, padding)
+    planned = plan(data, engine, voxel_size_A, settings, padding)
     per_slice = replace(settings, flips=planned.flips)
     workers = workers_of(settings)
     _check_slices(data.shape, planned.scales, workers)
@@ -559,8 +560,8 @@ class _Asked(NamedTuple):
     "A volume, and how the net is asked about it."
     data: np.ndarray
     engine: Engine
-    settings: SegmentSettings
     voxel_size_A: float|None
+    settings: SegmentSettings
     padding: Padding|None
 
     @property
@@ -590,7 +591,7 @@ class _Asked(NamedTuple):
         single = replace(self.settings, flips=self.settings.flips or 1, scale_spread=self.settings.scale_spread or 0.)
 
         def ask(block, padding):
-            answers = ask_slices(block, self.engine, single, self.voxel_size_A, padding)
+            answers = ask_slices(block, self.engine, self.voxel_size_A, single, padding)
             return average_neighbours(answers, reach)
 
         sides = side_answers(self.data, ask, reach, self.padding, said.add)
@@ -599,8 +600,8 @@ class _Asked(NamedTuple):
 # %% ../../nbs/4_segment/04h_predict.ipynb #8751e3e5
 def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
                  net=None, # Engine, or UNet as `load_weights` returns it; None = what the settings name
-                 settings:SegmentSettings=SegmentSettings(), # how
                  voxel_size_A:float|None=None, # Å; None = unknown, then several scales are averaged
+                 settings:SegmentSettings=SegmentSettings(), # how
                  progress:Callable|None=None, # called as progress(done, total)
                  padding:Padding|None=None, # what holds no image
                  )->Iterator[LabelledSlice]: # one a slice, in order
@@ -608,7 +609,7 @@ def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     if data.ndim != 3:
         raise VolumeError(f'a volume has three dimensions (z, y, x), this array has shape {data.shape}')
     engine = engine_for(net, settings, workers_of(settings))
-    volume = _Asked(data, engine, settings, voxel_size_A, padding)
+    volume = _Asked(data, engine, voxel_size_A, settings, padding)
     volume.warn_of_sides()
     said = _Steps(progress, volume.n_slices)
     for z, average in enumerate(volume.averages(said)):
@@ -623,23 +624,25 @@ def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
 
 def segment_volume(data:np.ndarray, # (Z,Y,X) intensities, membranes dark, or a Volume of them
                    net=None, # Engine, or UNet as `load_weights` returns it; None = what the settings name
-                   settings:SegmentSettings=SegmentSettings(), # how
                    voxel_size_A:float|None=None, # Å; None = that of a Volume, or unknown: several scales are averaged
+                   settings:SegmentSettings=SegmentSettings(), # how
                    progress:Callable|None=None, # called as progress(done, total)
                    padding:Padding|None=None, # what holds no image; None = it is looked for, and said
                    )->Segmentation: # labels, membrane probability, and what was left out
     """Label every voxel as background, membrane or protein (§4.3).
 
     Constant regions, NaN and infinity are left out, with a warning. Raises VolumeError for anything but three
-    dimensions, and for a volume that is nothing but one value.
+    dimensions, for a voxel size that is none, and for a volume that is nothing but one value.
     """
     if voxel_size_A is None and isinstance(data, Volume) and data.voxel_size_known:
         voxel_size_A = data.voxel_size_A
+    if voxel_size_A is not None:
+        check_voxel_size(voxel_size_A)
     data = voxels_of(data)
     if padding is None:
         padding = find_padding(data, workers_of(settings))
         warn_of_padding(padding)
-    slices = label_slices(data, net, settings, voxel_size_A, progress, padding)
+    slices = label_slices(data, net, voxel_size_A, settings, progress, padding)
     labels, probability = (scratch_array(data.shape, dtype) for dtype in (np.uint8, np.float16))
     for z, labelled in enumerate(slices):
         labels[z], probability[z] = labelled

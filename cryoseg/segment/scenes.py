@@ -591,8 +591,8 @@ def _labels(pen):
     return labels
 
 
-def draw_scene(seed:int, # the scene's own seed
-               settings:SceneSettings=SceneSettings(), # what may occur
+def draw_scene(settings:SceneSettings=SceneSettings(), # what may occur
+               seed:int=0, # the scene's own seed
                )->Scene: # layers and labels
     "Draw one general training scene and its exact labels."
     rng, pen = np.random.default_rng(seed), Pen(settings.size)

@@ -263,8 +263,8 @@ class SlabSlices(NamedTuple):
     labels: np.ndarray  # (Z,Y,X) uint8: 0, 1, 2 or IGNORE
 
 
-def simulate_slab(seed:int, # the slab's own seed
-                  settings:SlabSettings=SlabSettings(), # what the slab holds, its tilts and noise
+def simulate_slab(settings:SlabSettings=SlabSettings(), # what the slab holds, its tilts and noise
+                  seed:int=0, # the slab's own seed
                   )->SlabSlices: # slices and labels
     "Simulate a 3-D slab with a missing wedge; each z slice is a training image."
     rng = np.random.default_rng(seed)

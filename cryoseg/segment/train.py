@@ -125,10 +125,10 @@ class _Checkpoint:
         return np.array(self.losses[name]).reshape(-1, 2)
 
 # %% ../../nbs/4_segment/04g_train.ipynb #8a3f7e52
-def train_as_paper(seed:int=0, # of the images, the net and the order
+def train_as_paper(settings:TrainSettings=TrainSettings(schedule='cosine', bf16=True), # steps follow from epochs
+                   seed:int=0, # of the images, the net and the order
                    epochs:int=7, # passes over the training images
                    n_images:tuple=(2000, 5, 10), # to train, test and validate
-                   settings:TrainSettings=TrainSettings(schedule='cosine', bf16=True), # steps follow from epochs
                    width:int=16, # channels of the first level
                    test_every:int=10, # steps
                    workers:int=2, # processes that simulate images
@@ -172,10 +172,10 @@ class Sample(NamedTuple):
     labels: np.ndarray          # (Y,X) uint8
 
 
-def draw_crop(rng:np.random.Generator, # where, and how turned
-              images:np.ndarray, # (..., Y,X) one image or a stack of layers
+def draw_crop(images:np.ndarray, # (..., Y,X) one image or a stack of layers
               labels:np.ndarray, # (Y,X)
               crop:int, # side of the square, pixels
+              rng:np.random.Generator, # where, and how turned
               )->Sample: # (..., crop,crop) and (crop,crop)
     "Cut a random square out of an image (or a stack of layers) and its labels, turned and flipped at random."
     y, x = [int(rng.integers(0, n - crop + 1)) for n in labels.shape]
@@ -189,9 +189,9 @@ def draw_crop(rng:np.random.Generator, # where, and how turned
     return Sample(images, labels)
 
 
-def mirror_border(rng:np.random.Generator, # which edge, how wide
-                  image:np.ndarray, # (Y,X)
+def mirror_border(image:np.ndarray, # (Y,X)
                   labels:np.ndarray, # (Y,X)
+                  rng:np.random.Generator, # which edge, how wide
                   )->Sample: # of the same shape
     "Mirror a strip at one edge, as padded tomograms show it."
     turns = rng.integers(4)
@@ -203,9 +203,9 @@ def mirror_border(rng:np.random.Generator, # which edge, how wide
     return Sample(np.rot90(image, -turns), np.rot90(labels, -turns))
 
 # %% ../../nbs/4_segment/04g_train.ipynb #6532ffca
-def smear_border(rng:np.random.Generator, # which edge, how wide
-                 image:np.ndarray, # (Y,X)
+def smear_border(image:np.ndarray, # (Y,X)
                  labels:np.ndarray, # (Y,X)
+                 rng:np.random.Generator, # which edge, how wide
                  )->Sample: # of the same shape
     "Repeat the outermost row over a strip at one edge, as reconstructions do where they have no data."
     turns = rng.integers(4)
@@ -236,7 +236,7 @@ def slab_sample(slices:list, # of Sample: slices of slabs
                 rng:np.random.Generator, # which, and how distorted
                 )->Sample: # (crop,crop)
     "A piece of a slice of a slab."
-    image, labels = draw_crop(rng, *slices[rng.integers(len(slices))], crop)
+    image, labels = draw_crop(*slices[rng.integers(len(slices))], crop, rng)
     image = image.astype(np.float32)
     if rng.random() < DISTORTED:
         image = distort_intensities(image, rng)
@@ -249,7 +249,7 @@ def scene_sample(scenes:list, # of layers and labels, as `draw_scene` returns th
                  rng:np.random.Generator, # which, and how rendered
                  )->Sample: # (crop,crop)
     "A piece of a scene, rendered afresh."
-    layers, labels = draw_crop(rng, *scenes[rng.integers(len(scenes))], crop)
+    layers, labels = draw_crop(*scenes[rng.integers(len(scenes))], crop, rng)
     return Sample(render(layers, rng), labels)
 
 # %% ../../nbs/4_segment/04g_train.ipynb #4bd2bbe5
@@ -267,9 +267,9 @@ class GeneralSet:
         slab_seeds = range(seed + SLAB_SEEDS, seed + SLAB_SEEDS + settings.n_slabs)
         self.settings = settings
         self.render = partial(render_scene, ctf=ROUGH_CTF, streaks=ROUGH_STREAKS) if rough else render_scene
-        self.scenes = in_parallel(partial(draw_scene, settings=scene_settings), scene_seeds, workers)
+        self.scenes = in_parallel(partial(draw_scene, scene_settings), scene_seeds, workers)
         self.slices = []
-        for volume, labels in in_parallel(partial(simulate_slab, settings=slab_settings), slab_seeds, workers):
+        for volume, labels in in_parallel(partial(simulate_slab, slab_settings), slab_seeds, workers):
             chosen = range(0, len(volume), settings.slab_step)
             self.slices += [Sample(volume[z], labels[z]) for z in chosen]
 
@@ -283,7 +283,7 @@ class GeneralSet:
             image, labels = scene_sample(self.scenes, self.settings.crop, self.render, rng)
         if rng.random() < self.settings.border_fraction:
             change = mirror_border if rng.random() < MIRRORED else smear_border
-            image, labels = change(rng, image, labels)
+            image, labels = change(image, labels, rng)
         return Sample(prepare(image), labels)
 
     def batch(self,
@@ -303,9 +303,9 @@ class GeneralTraining(NamedTuple):
 
 def train_round(net:UNet, # trained in place
                 part:int, # 0 shapes, 1 shapes in dirt
-                seed:int, # of the whole training
                 settings:GeneralSettings, # the material
                 training:TrainSettings, # of this round
+                seed:int, # of the whole training
                 workers:int=2, # processes that simulate
                 after_step:Callable|None=None, # called as after_step(step, loss)
                 )->list: # loss of each step
@@ -322,8 +322,8 @@ def train_round(net:UNet, # trained in place
     return fit_net(net, draw_batch, training, after_step)
 
 
-def train_general(seed:int=0, # of everything
-                  settings:GeneralSettings=GeneralSettings(), # the material and both rounds
+def train_general(settings:GeneralSettings=GeneralSettings(), # the material and both rounds
+                  seed:int=0, # of everything
                   workers:int=2, # processes that simulate
                   after_step:Callable|None=None, # called as after_step(step, loss)
                   )->GeneralTraining: # the net, the loss of each step of both rounds
@@ -332,5 +332,5 @@ def train_general(seed:int=0, # of everything
     net = UNet(settings.width, settings.depth)
     losses = []
     for part, training in enumerate((settings.train, settings.polish)):
-        losses += train_round(net, part, seed, settings, training, workers, after_step)
+        losses += train_round(net, part, settings, training, seed, workers, after_step)
     return GeneralTraining(net, losses)

@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 
 from ..base.files import VolumeError
 from ..base.files import VolumeWarning
+from ..base.volume import Volume
 from ..result.meshes import surface_file
 from ..result.meshes import vertex_values
 from ..result.meshes import read_surfaces
@@ -80,13 +81,13 @@ MODES = (
     Mode('rename', 'Type a name, then click the membrane.', 1, _rename),
     Mode('anchor', 'Click where the contour runs, or what is inside or outside; drag an anchor to move it.', 1, _anchor,
          True),
-    Mode('region', 'Drag a box over background, membrane or protein.', 2,
+    Mode('region', 'Drag a box over background, membrane or protein, or click two corners.', 2,
          lambda review, places, panel: review.region(*places, panel.label.value), True),
 )
 
 
 def mode_named(name:str, # of an entry of MODES
-               )->Mode:
+               )->Mode: # the entry
     "Look a mode up."
     return next(mode for mode in MODES if mode.name == name)
 
@@ -141,7 +142,7 @@ class SlicePanel:
                               self.mode, self.extra, self.message, self.picture])
         self.refresh()
 
-    def refresh(self):
+    def refresh(self)->None:
         "Begin again with what the review holds now."
         image = self.review.image
         self.data = (self.review.membranes == 0).astype(np.uint8) if image is None else image.data
@@ -178,7 +179,7 @@ class SliceDrawing(SlicePanel):
 
     def voxel(self,
               y:float, # pixels of the picture, from below
-              x:float,
+              x:float, # and from the left
               )->tuple: # z,y,x
         "The voxel under a place of the picture."
         at = dict(zip(PLANES[self.axis.value], (y, x)))
@@ -235,17 +236,29 @@ class SliceDrawing(SlicePanel):
         marks = []
         for place in self.places:
             at = self._in_picture(place)
-            marks += [Dot(*at, FIRST_COLOR, 'first')] if at else []
-        if self.mode.value == 'anchor' and self.axis.value == 'z':
+            if at:
+                marks.append(Dot(*at, FIRST_COLOR, 'first'))
+        if self.axis.value != 'z':
+            return marks
+        if self.mode.value == 'anchor':
             marks += self._contour_marks()
-        if self.mode.value == 'region' and self.axis.value == 'z':
-            z = self.position.value
-            for label, box in self.review.boxes():
-                if box[0, 0] <= z < box[0, 1]:
-                    marks.append(Box(tuple(box[1:, 0]), tuple(box[1:, 1]), REGION_COLORS[label], label))
+        if self.mode.value == 'region':
+            marks += self._region_marks()
         return marks
 
-    def draw(self, _=None):
+    def _region_marks(self):
+        "The regions that were marked in this slice."
+        marks = []
+        for label, box in self.review.boxes():
+            first, stop = box[0]
+            if first <= self.position.value < stop:
+                low, high = box[1:].T.tolist()
+                marks.append(Box(tuple(low), tuple(high), REGION_COLORS[label], label))
+        return marks
+
+    def draw(self,
+             _=None, # what has changed
+             )->None:
         "Draw the slice as the controls say."
         at, axis = self.position.value, self.axis.value
         image = take_slice(self.data, at, axis, self.averaged.value)
@@ -265,7 +278,7 @@ class SliceDrawing(SlicePanel):
         place = self.voxel(event['y'], event['x'])
         if event.get('kind') == 'drag' and mode.dragged:
             self._do(mode, [place, self.voxel(event['y2'], event['x2'])])
-        elif event.get('kind') == 'click' and (not mode.dragged or mode.n_places == 1):
+        elif event.get('kind') == 'click':
             self.places.append(place)
             if len(self.places) < mode.n_places:
                 self.say(f'{self.review.at(place)}. Now the second place.')
@@ -273,12 +286,23 @@ class SliceDrawing(SlicePanel):
             else:
                 self._do(mode, self.places)
 
+    def _intensities(self):
+        "The intensity model of all regions in words, or what is missing for it."
+        try:
+            model = self.review.intensities()
+        except VolumeError as error:
+            return f'No intensity model yet: {error}.'
+        background, membrane = model.background, model.membrane
+        return (f'Intensity model: background {background.mean:.3g} ± {background.sd:.2g}, '
+                f'membrane {membrane.mean:.3g} ± {membrane.sd:.2g}, contrast-to-noise ratio {model.cnr:.2g}.')
+
     def _do(self, mode, places):
         "Do what a mode does with its places."
         self.places = []
         try:
             edit = mode.do(self.review, places, self)
-            self.say(str(self.review.at(places[0])) if edit is None else f'{sentence(edit)}.')
+            told = str(self.review.at(places[0])) if edit is None else f'{sentence(edit, self.review.frame)}.'
+            self.say(f'{told} {self._intensities()}' if mode.name == 'region' else told)
         except VolumeError as error:
             edit = None
             self.say(str(error), bad=True)
@@ -288,7 +312,8 @@ class SliceDrawing(SlicePanel):
 
 # %% ../../nbs/8_show/08g_correct.ipynb #040a5057
 def sentence(edit:Edit, # a decision
-             )->str:
+             frame:Volume, # of the run, for the unit of its places
+             )->str: # without a full stop
     "Say a decision in a few words."
     seen = [str(n) for n in (edit.fragment_a, edit.fragment_b) if n is not None]
     place = 'x {:.0f}, y {:.0f}, z {:.0f}'.format(edit.x1_A, edit.y1_A, edit.z1_A)
@@ -297,7 +322,7 @@ def sentence(edit:Edit, # a decision
              'keep': f'keep fragment {"".join(seen)}', 'rename': f'name it {edit.value}',
              'anchor': f'anchor, {edit.value} the membrane' if edit.value == 'on' else f'anchor, {edit.value}',
              'region': f'region of {edit.value}'}
-    return f'{words.get(edit.kind, edit.kind)}, at {place} Å'
+    return f'{words.get(edit.kind, edit.kind)}, at {place} {"Å" if frame.voxel_size_known else "voxels"}'
 
 # %% ../../nbs/8_show/08g_correct.ipynb #54fdd2e9
 LINK_KEYS = 'y', 'n', 's', 'b'
@@ -325,7 +350,7 @@ class LinkPanel:
         self.picture = click_picture(LINK_KEYS, 'y joins, n keeps apart, s skips, b goes back.')
         self.text, self.message = w.HTML(), w.HTML(_spoken(''))
         names = dict(y='Join (y)', n='Keep apart (n)', s='Skip (s)', b='Back (b)')
-        self.buttons = {key: w.Button(description=name, tooltip=f'key {key} on the picture') for key, name in names.items()}
+        self.buttons = {key: w.Button(description=name, tooltip=f'key {key}') for key, name in names.items()}
         for key, button in self.buttons.items():
             button.on_click(lambda _, key=key: self.answer(key))
         self.picture.observe(lambda change: self.answer(change['new'].get('key', '')), 'event')
@@ -333,15 +358,16 @@ class LinkPanel:
                               self.message, self.picture])
         self.refresh()
 
-    def refresh(self):
+    def refresh(self)->None:
         "Begin again with what the review holds now."
         self.links, self.number = in_order_of_doubt(self.review.links), 0
-        while self.number < len(self.links) - 1 and self.review.settled(self.links[self.number]):
+        settled = self.review.settled()
+        while self.number < len(self.links) - 1 and self.links[self.number].pair in settled:
             self.number += 1
         self.draw()
 
     @property
-    def link(self)->Link|None:
+    def link(self)->Link|None: # None where there is none
         "The join that is shown."
         return self.links[self.number] if self.links else None
 
@@ -351,9 +377,13 @@ class LinkPanel:
         "Decide, or go on, or back."
         if not self.links or key not in LINK_KEYS:
             return
-        words, link = '', self.link
+        words = ''
         if key in 'yn':
-            words = sentence(self.review.decide(link, key == 'y'))
+            try:
+                words = sentence(self.review.decide(self.link, key == 'y'), self.review.frame)
+            except VolumeError as error:
+                self.message.value = _spoken(str(error), bad=True)
+                return
         step = -1 if key == 'b' else 1
         last = self.number + step >= len(self.links)
         self.number = int(np.clip(self.number + step, 0, len(self.links) - 1))
@@ -390,22 +420,24 @@ class LinkPanel:
         gap = np.full((height, GAP_PX, 3), 255, np.uint8)
         padded = [np.pad(side, ((0, height - len(side)), (0, 0), (0, 0)), constant_values=255) for side in sides]
         picture = np.hstack([part for side in padded for part in (side, gap)][:-1])
-        done = sum(self.review.settled(one) for one in self.links)
+        settled = self.review.settled()
+        done = sum(one.pair in settled for one in self.links)
         text = link_words(link)
         self.text.value = (f'<p>Join {self.number + 1} of {len(self.links)}, {done} decided. {escape(text)} '
                            'Are the two, orange and blue, one membrane?</p>')
         cuts = 'the slice, and across it with z upwards' if len(sides) > 1 else 'the slice'
-        self.picture.show(picture, picture.shape[:2], f'{cuts}: fragments {link.fragment_a} orange, {link.fragment_b} blue')
+        alt = f'{cuts}: fragments {link.fragment_a} orange, {link.fragment_b} blue'
+        self.picture.show(picture, picture.shape[:2], alt)
 
 
 def link_words(link:Link, # a candidate
-               )->str:
+               )->str: # a sentence
     "What the program made of a join."
-    done = 'joined' if link.taken else 'left apart'
-    sure = '' if link.probability is None else f'; that they belong together has probability {link.probability:.2f}'
+    done = 'joined' if link.taken else 'not joined'
+    sure = '' if link.probability is None else f'probability {link.probability:.2f} that they belong together'
     far = '' if link.distance_A is None else f', {link.distance_A:.0f} Å apart'
-    reason = f', because: {link.reason}' if link.reason else ''
-    return f'Fragments {link.fragment_a} and {link.fragment_b}{far}, were {done}{reason}{sure}.'
+    why = '; '.join(filter(None, (link.reason, sure)))
+    return f'The program has {done} fragments {link.fragment_a} and {link.fragment_b}{far} ({why}).'
 
 # %% ../../nbs/8_show/08g_correct.ipynb #7c5afca1
 MEASURED = {'id': '', 'sigma': 'Å', 'mean_curvature_per_A': '1/Å', 'thickness_A': 'Å', 'distance_A': 'Å'}
@@ -428,7 +460,7 @@ class SurfacePanel:
         self.widget = w.VBox([self.color, self.message, self.place])
         self.loaded = False
 
-    def refresh(self):
+    def refresh(self)->None:
         "Read the surfaces again, when they are next looked at."
         self.loaded = False
         self.place.children = []
@@ -451,7 +483,9 @@ class SurfacePanel:
         values = np.concatenate([v[np.isfinite(v)] for v in known] or [np.zeros(0)])
         return np.percentile(values, COLOR_PERCENTILES).tolist() if len(values) else [0., 1.]
 
-    def draw(self, _=None)->None:
+    def draw(self,
+             _=None, # what has changed
+             )->None:
         "Draw the scene."
         if not self.surfaces:
             self.message.value = _spoken('This run has no surfaces.')
@@ -473,10 +507,18 @@ class SurfacePanel:
         values = self.values[s.id].get(name)
         carried = [] if values is None else [np.nan_to_num(values, nan=limits[0])]
         vertices, faces, *carried = coarsen_mesh(s.vertices_vox, s.faces, n_faces, *carried)
-        look = dict(color=hex_color(instance_colors(s.id)[0])) if not carried else dict(
-            attribute=carried[0].astype(np.float32), color_range=limits, color_map=k3d.matplotlib_color_maps.Viridis)
-        return k3d.mesh(**xyz_mesh(vertices, faces, scale), **look, side='double', flat_shading=False,
-                        name=f'membrane {s.id}', click_callback=lambda hit, id=s.id: self.picked(id, hit['position']))
+        look = dict(side='double', flat_shading=False, name=f'membrane {s.id}')
+        if carried:
+            look['attribute'] = carried[0].astype(np.float32)
+            look['color_range'] = limits
+            look['color_map'] = k3d.matplotlib_color_maps.Viridis
+        else:
+            look['color'] = hex_color(instance_colors(s.id)[0])
+
+        def clicked(hit):
+            self.picked(s.id, hit['position'])
+
+        return k3d.mesh(**xyz_mesh(vertices, faces, scale), **look, click_callback=clicked)
 
     def picked(self,
                id:int, # of the membrane
@@ -485,9 +527,13 @@ class SurfacePanel:
         "Tell what was measured where a surface was clicked."
         zyx = np.array(position, float)[::-1]*A_PER_NM/self.review.frame.voxel_size_A
         n = int(self.trees[id].query(zyx)[1])
-        told = [f'{name} {self.values[id][name][n]:.3g} {unit}' for name, unit in MEASURED.items()
-                if name in self.values[id] and np.isfinite(self.values[id][name][n])]
-        words = f'membrane {id} at {self.review.at(np.round(zyx).clip(0, np.array(self.review.shape) - 1)).zyx}: ' + ', '.join(told)
+        told = []
+        for name, unit in MEASURED.items():
+            value = self.values[id].get(name, [np.nan]*(n + 1))[n]
+            if np.isfinite(value):
+                told.append(f'{name} {value:.3g} {unit}')
+        place = 'x {2:.0f}, y {1:.0f}, z {0:.0f}'.format(*zyx)
+        words = f'membrane {id} at {place}: {", ".join(told)}'
         self.message.value = _spoken(words)
         return words
 
@@ -527,20 +573,27 @@ class ReviewPanel:
         "Show the decisions, and which stages they change."
         review = self.review
         n = len(review.run.table)
-        self.head.value = (f'<h3 style="margin:0">{escape(review.folder.name)}</h3><p>{n} membrane{"s" if n != 1 else ""}. '
-                           'Every decision is in edits.csv at once; Apply does what it changes.</p>')
+        self.head.value = (f'<h3 style="margin:0">{escape(review.folder.resolve().name)}</h3>'
+                           f'<p>{n} membrane{"s" if n != 1 else ""}. '
+                           'Every decision is in edits.csv at once; Apply reruns what it changes.</p>')
         pending = review.pending
-        todo = f'Apply will do again: {", ".join(pending)}, and what follows.' if pending else 'Nothing is to be applied.'
+        names = ', '.join(pending)
+        todo = f'Apply will rerun {names} and all later stages.' if pending else 'Nothing to apply.'
         self.apply.disabled, self.undo.disabled = not pending, not review.edits
-        rows = ''.join(f'<li>{escape(sentence(edit))}</li>' for edit in reversed(review.edits[-MAX_LISTED:]))
+        last = [sentence(edit, review.frame) for edit in reversed(review.edits[-MAX_LISTED:])]
+        rows = ''.join(f'<li>{escape(words)}</li>' for words in last)
         more = len(review.edits) - MAX_LISTED
         tail = f'<p>and {more} before these</p>' if more > 0 else ''
         self.list.value = f'<p>{todo}</p><ol reversed start="{len(review.edits)}">{rows}</ol>{tail}'
 
     def _undo(self, _):
         "Take the last decision back."
-        edit = self.review.undo()
-        self.message.value = _spoken(f'taken back: {sentence(edit)}' if edit else 'nothing was decided')
+        try:
+            edit = self.review.undo()
+            said = f'taken back: {sentence(edit, self.review.frame)}' if edit else 'nothing was decided'
+            self.message.value = _spoken(said)
+        except VolumeError as error:
+            self.message.value = _spoken(str(error), bad=True)
         self.slices.draw()
         self.links.draw()
         self.decided()

@@ -77,7 +77,7 @@ def _as_stored(data):
     kind = np.asarray(data[:1]).dtype
     return np.dtype('uint8') if kind == bool else np.dtype(kind.newbyteorder('='))
 
-
+# %% ../../nbs/8_show/08e3_multiscale.ipynb #bb4ea7da
 def write_levels(group, # of zarr
                  name:str, # of the volume, in its text
                  volume:Volume, # (Z,Y,X)
@@ -99,7 +99,7 @@ def write_levels(group, # of zarr
         finer = coarser
     _say(group, version, multiscales=_text(name, volume, levels, labels, with_origin))
 
-
+# %% ../../nbs/8_show/08e3_multiscale.ipynb #caf0bede
 def write_ome_zarr(path, # the folder to be, .zarr
                    image:Volume|None, # (Z,Y,X) the tomogram; None: labels alone
                    labels:dict, # name -> Volume of ids

@@ -182,5 +182,5 @@ def picture_class(): # a class, made when it is first needed: import cryoseg sta
 def click_picture(keys:tuple=(), # of str: those that it tells of, as browsers name them
                   hint:str='', # what they do, for those who hear the page
                   ): # -> anywidget.AnyWidget with `show(picture, pixels, alt)` and a trait `event`
-    "Make a picture that answers; `event` is {kind: click, drag or key, x, y, …}. Raises ImportError without anywidget."
+    "Make a picture that answers; `event` says kind (click, drag, key), x and y. Raises ImportError without anywidget."
     return picture_class()(heeded=list(keys), hint=hint)

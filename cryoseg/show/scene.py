@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..base.mesh import face_edges
-from ..base.mesh import mesh_area
 from ..base.mesh import vertex_normals
+from ..base.slivers import coarser_mesh
 from ..result.records import Surface
 from .slices import A_PER_NM
 from .slices import PROTEIN_COLOR
@@ -31,61 +30,17 @@ from .slices import round_length
 from .slices import take_slice
 from .slices import volume_data
 
-# %% ../../nbs/8_show/08b_scene.ipynb #3c000852
-_CELL_GROWTH = 1.1          # of the grid, while there are still too many faces
-
-
-def _cell_groups(vertices, on_rim, cell):
-    "The group of each vertex: those in one cell of a grid of this edge; and how many are in each group."
-    place = np.floor((vertices - vertices.min(0)) / cell)
-    place = np.column_stack([place, on_rim]).astype(int)
-    number = np.ravel_multi_index(place.T, place.max(0) + 1)
-    _, group, count = np.unique(number, return_inverse=True, return_counts=True)
-    return group, count
-
-
-def _merged_faces(faces, group, n_groups):
-    "Faces between groups, each once, without those that lost a corner."
-    merged = group[faces]
-    a, b, c = merged.T
-    merged = merged[(a != b) & (b != c) & (c != a)]
-    shape = (n_groups,) * 3
-    once = np.unique(np.ravel_multi_index(merged.T, shape))
-    return np.column_stack(np.unravel_index(once, shape))
-
-
-def _group_mean(values, group, count):
-    "The mean of values (n,) or (n,k) over each group."
-    values = np.asarray(values, float)
-    total = np.zeros((len(count), *values.shape[1:]))
-    np.add.at(total, group, values)
-    return total / count.reshape(-1, *[1] * (values.ndim - 1))
-
-
-def _on_rim(faces, n):
-    "Which of n vertices are on an edge that only one face has."
-    edges = np.sort(face_edges(faces), axis=1)
-    edges, uses = np.unique(edges, axis=0, return_counts=True)
-    return np.isin(np.arange(n), edges[uses == 1])
-
 # %% ../../nbs/8_show/08b_scene.ipynb #55ad12d2
 def coarsen_mesh(vertices:np.ndarray, # (n,3)
                  faces:np.ndarray, # (m,3)
                  max_faces:int, # wanted number of triangles, at most
-                 *values:np.ndarray, # (n,) or (n,k) numbers at the vertices, averaged alike
+                 *values:np.ndarray, # (n,) or (n,k) numbers at the vertices
                  )->tuple: # vertices, faces, *values of the coarser mesh
-    "Thin a mesh by merging the vertices in each cell of a grid [1]; an open rim stays a rim."
+    "Thin a mesh by merging vertices that are near to each other [1]; an open rim stays a rim."
     if len(faces) <= max_faces:
         return (vertices, faces, *values)
-    on_rim = _on_rim(faces, len(vertices))
-    cell = np.sqrt(2 * mesh_area(vertices, faces) / max_faces)
-    while True:
-        group, count = _cell_groups(vertices, on_rim, cell)
-        kept = _merged_faces(faces, group, len(count))
-        if len(kept) <= max_faces:
-            break
-        cell *= _CELL_GROWTH
-    return (_group_mean(vertices, group, count), kept, *(_group_mean(v, group, count) for v in values))
+    coarse = coarser_mesh(vertices, faces, max_faces)
+    return (coarse.vertices, coarse.faces, *(np.asarray(v, float)[coarse.source] for v in values))
 
 
 class Mesh(NamedTuple):
@@ -410,7 +365,7 @@ _FRAME_COLOR = 0x999999
 
 
 def hex_color(color:np.ndarray, # (3,) red, green, blue in 0..1
-              )->int:
+              )->int: # 0xRRGGBB
     "A colour as one number."
     return int(''.join(f'{round(255 * c):02x}' for c in color), 16)
 
@@ -431,8 +386,8 @@ def _add_surface(k3d, plot, surface, max_faces, voxel_size_A, limits, by):
     n = max(_MIN_SCENE_FACES, max_faces)
     vertices, faces, sigma = coarsen_mesh(surface.vertices_vox, surface.faces, n, sigma)
     mesh = dict(xyz_mesh(vertices, faces, scale), flat_shading=False, side='double')
-    plot += k3d.mesh(**mesh, color=hex_color(instance_colors(surface.id)[0]), name=f'membrane {surface.id}', group='by id',
-                     visible=by == 'id')
+    color = hex_color(instance_colors(surface.id)[0])
+    plot += k3d.mesh(**mesh, color=color, name=f'membrane {surface.id}', group='by id', visible=by == 'id')
     plot += k3d.mesh(**mesh, attribute=sigma.astype(np.float32), color_map=k3d.matplotlib_color_maps.Viridis,
                      color_range=list(limits), name=f'sigma {surface.id}', group='by sigma', visible=by == 'sigma')
 
@@ -494,7 +449,8 @@ def scene(surfaces:list[Surface], # may be empty
     if proteins is not None:
         vertices, faces = blocks_mesh(volume_data(proteins).data.astype(bool, copy=False))
         if len(faces):
-            plot += k3d.mesh(**xyz_mesh(vertices, faces, scale), color=hex_color(PROTEIN_COLOR), name='proteins', group='by id')
+            mesh = xyz_mesh(vertices, faces, scale)
+            plot += k3d.mesh(**mesh, color=hex_color(PROTEIN_COLOR), name='proteins', group='by id')
     if data is not None:
         _add_volume(k3d, plot, data, np.array(data.shape)[::-1] * scale)
     return plot

@@ -534,8 +534,8 @@ def _fit_membrane(id, points, shape, settings, seed, anchors):
 @one_blas_thread
 def fit_contours(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  settings:ContourSettings=ContourSettings(), # how contours are fitted
-                 progress:Callable|None=None, # called as progress(done, total), in sections
                  seed:int=0, # of whatever is drawn by chance
+                 progress:Callable|None=None, # called as progress(done, total), in sections
                  anchors:dict|None=None, # (id, z) -> tuple of Anchor, that a person has set
                  )->list[Contour]: # by id and z; none where the method is none
     "Fit the section of every membrane in every slice that it is seen in."

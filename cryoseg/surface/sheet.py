@@ -7,9 +7,9 @@ __all__ = ['DENSE_POINTS', 'MIN_ORIENTED', 'CLEAR_PART', 'KERNEL', 'LEARN_VALUES
            'SHEET_BOUNDS', 'RIM_PART', 'GRID_STEP_VOX', 'HAIR', 'SIGMA_VERTICES', 'MEASURE_NODES', 'TINY_LENGTH',
            'BAND_MARGIN_VOX', 'CONCAVE_START', 'CONCAVE_BOUNDS', 'COARSE_STEP_VOX', 'COARSE_NODES', 'SURE_NORMAL_Z',
            'CHECK_PARTS', 'OrientedPoints', 'oriented_points', 'SignedDistances', 'signed_values', 'thinned',
-           'fit_sheet', 'Mesh', 'no_mesh', 'zero_set', 'onto_zero', 'vertex_sigma', 'MeasuresSd', 'area_and_volume_sd',
-           'open_surface', 'SignedPoints', 'closing_values', 'fit_concave', 'whole_zero_set', 'closed_surface',
-           'concave_surface', 'fit_sheet_surface']
+           'fit_sheet', 'Mesh', 'no_mesh', 'zero_set', 'onto_zero', 'vertex_sigma', 'even_mesh', 'MeasuresSd',
+           'area_and_volume_sd', 'open_surface', 'SignedPoints', 'closing_values', 'fit_concave', 'whole_zero_set',
+           'closed_surface', 'concave_surface', 'fit_sheet_surface']
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #41e49264
 from collections.abc import Callable
@@ -39,6 +39,8 @@ from ..base.mesh import mesh_volume
 from ..base.mesh import sphericity
 from ..base.mesh import split_mesh
 from ..base.mesh import vertex_normals
+from ..base.slivers import on_sides
+from ..base.slivers import without_slivers
 from ..result.records import Surface
 from ..result.records import refused_surface
 from .settings import SurfaceSettings
@@ -52,6 +54,7 @@ from .checks import one_sidedness
 from .checks import outside_volume
 from .checks import why_not_covered
 from .star import MIN_OUTSIDE_VOX
+from .star import FittedMesh
 from .star import flatness_in_z
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #1e705556
@@ -210,6 +213,19 @@ def vertex_sigma(process:GaussianProcess, # whose zero set is meant
     nearest = cKDTree(vertices[some]).query(vertices)[1]
     return sigma[nearest]
 
+# %% ../../nbs/6_surface/06g_sheet.ipynb #09e3a002
+def even_mesh(process:GaussianProcess, # whose zero set is meant
+              mesh:Mesh, # of it, cut or whole
+              sigma:np.ndarray, # (n,) at its vertices, voxels
+              shape:tuple|None, # (Z,Y,X) of the volume that cut it; None: it is whole
+              )->FittedMesh: # without slivers
+    "Make a mesh even; what was shifted lies on the zero set again, or on the side of the volume."
+    vertices, faces, source, was_moved = without_slivers(*mesh, shape)
+    moved = was_moved & ~on_sides(vertices, shape).any(1)
+    if moved.any():
+        vertices[moved] = onto_zero(process, vertices[moved], 1)
+    return FittedMesh(vertices, faces, sigma[source])
+
 # %% ../../nbs/6_surface/06g_sheet.ipynb #890938b6
 MEASURE_NODES = 300             # nodes for the covariance of the surface's moves
 TINY_LENGTH = 1e-12             # instead of zero below a fraction
@@ -313,9 +329,9 @@ def open_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
     missed = (cKDTree(mesh.vertices).query(points)[0] > settings.reach_vox).mean()
     if missed > 1 - settings.min_explained:
         return nothing(f'and no one sheet fits either: the best one misses {missed:.0%} of the voxels')
-    area_sd = area_and_volume_sd(process, *mesh, settings.systematic_sigma_vox).area
-    return Surface(id, *mesh, sigma, 'open', reason or '', 'normals', mesh_area(*mesh), area_sd,
-                   n_points=len(points), model=process)
+    area, area_sd = mesh_area(*mesh), area_and_volume_sd(process, *mesh, settings.systematic_sigma_vox).area
+    mesh = even_mesh(process, mesh, sigma, shape)
+    return Surface(id, *mesh, 'open', reason or '', 'normals', area, area_sd, n_points=len(points), model=process)
 
 # %% ../../nbs/6_surface/06g_sheet.ipynb #a1afb514
 class SignedPoints(NamedTuple):
@@ -428,8 +444,8 @@ def closed_surface(process:GaussianProcess, # negative in the body
         status, reason = 'truncated', join_reasons(reason, 'cut by the edge of the volume')
     sd = area_and_volume_sd(process, vertices, faces, settings.systematic_sigma_vox)
     area = mesh_area(vertices, faces)
-    surface = Surface(id, vertices, faces, sigma, status, reason, method, area, sd.area, volume, sd.volume,
-                      len(points), model=process)
+    mesh = even_mesh(process, Mesh(vertices, faces), sigma, None if status == 'closed' else shape)
+    surface = Surface(id, *mesh, status, reason, method, area, sd.area, volume, sd.volume, len(points), model=process)
     if status != 'closed':
         return surface                              # beyond the voxels a zero set is no evidence
     diameter = float(ball_diameter(volume))

@@ -40,6 +40,8 @@ from ..base.mesh import mesh_area
 from ..base.mesh import mesh_volume
 from ..base.mesh import sphericity
 from ..base.mesh import vertex_normals
+from ..base.slivers import on_sides
+from ..base.slivers import without_slivers
 from ..result.records import Surface
 from .settings import SurfaceSettings
 from .gp import FeatureProcess
@@ -242,9 +244,16 @@ class StarShape:
         directions, faces = icosphere(int(np.clip(splits, *MESH_SPLITS)))
         mean, sd = self.displacement(directions)
         vertices = self.ellipsoid.at(directions, mean)
-        step = self.ellipsoid.at(directions, 1.) - self.ellipsoid.at(directions)     # for a displacement of one
-        along = np.abs((step*vertex_normals(vertices, faces)).sum(1))
+        along = self.along(directions, vertex_normals(vertices, faces))
         return StarMesh(directions, vertices, faces, sd*along)
+
+    def along(self,
+              directions:np.ndarray, # (n,3) unit
+              normals:np.ndarray, # (n,3) unit, of the surface there
+              )->np.ndarray: # (n,) 0..
+        "How far the surface moves along its normals where the displacement grows by one."
+        step = self.ellipsoid.at(directions, 1.) - self.ellipsoid.at(directions)
+        return np.abs((step*normals).sum(1))
 
     def sample_meshes(self,
                       n:int, # how many
@@ -440,6 +449,21 @@ def _with_outside(surface, measures, points, shape, settings, seed):
                    diameter_vox=float(diameter), diameter_sd_vox=float(diameter_sd))
 
 # %% ../../nbs/6_surface/06f_star.ipynb #2d2ca9e5
+def _even_mesh(star, mesh, shape, settings):
+    "A mesh without slivers: what was shifted inside lies on the surface again; what was shifted has its own error."
+    vertices, faces, source, was_moved = without_slivers(mesh.vertices, mesh.faces, shape)
+    sigma, moved = mesh.sigma[source], np.flatnonzero(was_moved)
+    if not len(moved):
+        return FittedMesh(vertices, faces, sigma)
+    directions = star.ellipsoid.directions(vertices[moved])
+    mean, sd = star.displacement(directions)
+    inside = ~on_sides(vertices[moved], shape).any(1)
+    vertices[moved[inside]] = star.ellipsoid.at(directions[inside], mean[inside])
+    along = star.along(directions, vertex_normals(vertices, faces)[moved])
+    sigma[moved] = np.hypot(sd*along, settings.systematic_sigma_vox)
+    return FittedMesh(vertices, faces, sigma)
+
+
 def star_surface(star:StarShape, # the fitted body
                  points:np.ndarray, # (n,3) the voxels that it was fitted to
                  shape:tuple, # (Z,Y,X) of the volume
@@ -453,8 +477,8 @@ def star_surface(star:StarShape, # the fitted body
     area, volume = measures.inside.tolist()
     area_sd, volume_sd = np.std(measures.inside_samples, axis=0).tolist()
     status, reason = ('truncated', 'cut by the edge of the volume') if measures.cut else ('closed', '')
-    surface = Surface(id, *measures.mesh, status, reason, method, area, area_sd, volume, volume_sd, len(points),
-                      model=star)
+    mesh = _even_mesh(star, measures.mesh, shape if measures.cut else None, settings)
+    surface = Surface(id, *mesh, status, reason, method, area, area_sd, volume, volume_sd, len(points), model=star)
     if not measures.cut:
         return _with_diameter(surface, measures)
     return _with_outside(surface, measures, points, shape, settings, seed)

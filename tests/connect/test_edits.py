@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 
 from cryoseg.base.files import VolumeError
 from cryoseg.connect.edits import Draft, Places, centre_voxel, correct, decide, edits_from_links, fragment_at, groups_of, joined_pairs, nearer_along
@@ -67,6 +68,12 @@ def test_an_edit_needs_two_fragments():
     assert 'fragments 3 and 8 then' in done.unfit[0] and 'both places are on fragment 1' in done.unfit[0]
     assert 'second place' in done.unfit[1] and 'not known; take join, cut, split, drop, keep, rename, anchor, region' in done.unfit[2] and 'nowhere' in done.unfit[3]
     assert done.unfit[4].startswith('drop at (0, 0, 900) Å was not applied: no fragment lies within 30 Å') and 'fewer than 12 voxels' in done.unfit[5]
+
+
+@pytest.mark.filterwarnings('error')
+def test_numbers_beyond_all_bounds_are_nowhere():
+    done = correct([Edit('drop', 1e300, -1e300, 20.), Edit('cut', 100, 50, 20, 1e19, 50, 20)], draft())
+    assert len(done.unfit) == 2 and all(len(said) < 200 for said in done.unfit)
 
 
 def test_lengths_are_voxels_where_no_size_is_known():
@@ -288,3 +295,48 @@ def test_thick_walls_keep_their_ids():
     assert edited.unfit == () and [m.id for m in edited.table] == [1, 3, 4]
     assert np.array_equal(edited.membranes == 1, plain.membranes == 1)
     assert all(m.n_voxels == (edited.membranes == m.id).sum() for m in edited.table)
+
+
+def touching_thick_shells(seed):
+    "Three thick shells in a row, some torn by a slot; and their ids."
+    rng, grid, ids = np.random.default_rng(seed), np.indices((40, 70, 120)), np.zeros((40, 70, 120), np.uint16)
+    for k in range(3):
+        centre, radius = (20 + rng.uniform(-3, 3), rng.uniform(18, 52), 20 + 40*k + rng.uniform(-3, 3)), rng.uniform(11, 17)
+        wall = np.abs(np.linalg.norm(grid - np.reshape(centre, (3, 1, 1, 1)), axis=0) - radius) <= 5
+        if rng.random() < .6: wall &= np.abs(grid[1] - centre[1] - rng.uniform(-5, 5)) > 3.5
+        ids[wall & (ids == 0)] = 7*k + 3
+    return ids
+
+
+SMALL = ConnectSettings(min_area_A2=20_000., min_fragment_A2=5_000.)
+
+
+@pytest.mark.parametrize('seed, instances', [(4, False), (8, False), (5, True)])
+def test_a_click_on_a_thick_wall_means_what_is_seen_there(seed, instances):
+    "Also where walls touch: what is dropped is the fragment of that voxel, and no other membrane gains or loses a voxel."
+    ids = touching_thick_shells(seed)
+    plain = find_membranes(ids if instances else ids > 0, SIZE_A, SMALL, instances=instances)
+    before = partition(plain)
+    centres = [tuple(int(round(c/SIZE_A)) for c in f.centre_A[::-1]) for f in plain.fragments if f.n_voxels]
+    assert [plain.fragment_ids[at] for at in centres] == [f.fragment_id for f in plain.fragments if f.n_voxels]
+    for id in sorted(before)[-1:]:
+        own, others = np.argwhere(plain.membranes == id), np.argwhere((plain.fragment_ids > 0) & (plain.membranes != id))
+        near = own[cKDTree(others).query(own)[0].argmin()].tolist() if len(others) else own[0].tolist()
+        edit = Edit('drop', *(SIZE_A*k for k in near[::-1]))
+        edited = find_membranes(ids if instances else ids > 0, SIZE_A, SMALL, edits=[edit], instances=instances)
+        assert partition(edited) == {key: v for key, v in before.items() if key != id}
+
+
+def test_halves_of_a_thick_wall_are_its_whole():
+    ids = touching_thick_shells(8)
+    plain = find_membranes(ids > 0, SIZE_A, SMALL)
+    edited = find_membranes(ids > 0, SIZE_A, SMALL, edits=[Edit('split', *on(plain, 1, 0), *on(plain, 1, -1))])
+    assert np.array_equal(edited.membranes > 0, plain.membranes > 0) and edited.unfit == ()
+    assert {f.fragment_id: f.n_voxels for f in edited.fragments} == {f.fragment_id: (edited.fragment_ids == f.fragment_id).sum() for f in edited.fragments}
+
+
+def test_a_split_gives_up_what_a_person_has_joined_last():
+    chain = number_voxels([np.array([(0, 10, x) for x in range(16*k, 16*k + 15)]) for k in range(3)], (1, 20, 64))
+    links = [Link(k, k, None, k + 1, None, 160.*k, 100., 0., probability=p, taken=taken) for k, p, taken in ((1, .3, False), (2, .8, True))]
+    done = correct([Edit('join', 50, 100, 0, 220, 100, 0), Edit('split', 50, 100, 0, 400, 100, 0)], draft(chain, 3, links))
+    assert [g.tolist() for g in done.groups()] == [[1, 2], [3]]

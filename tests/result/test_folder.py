@@ -95,6 +95,8 @@ def test_why_a_stage_is_done_again(tmp_path):
 
 def test_changes_are_told_by_path():
     assert setting_changes({'a': {'b': 1, 'c': 2}}, {'a': {'b': 1, 'c': 3}, 'd': 4}) == ['a.c was 2, is 3', 'd was None, is 4']
+    assert setting_changes({'output': {'meshes': ('ply',)}, 'seed': 0}, {'contours': {'method': 'gp'}, 'seed': 1}) == [
+        'contours matters now', 'output does not matter any more', 'seed was 0, is 1']
 
 
 def test_results_are_replaced_when_they_are_whole(tmp_path):

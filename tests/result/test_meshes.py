@@ -89,6 +89,7 @@ def test_a_refused_surface_has_a_fit_too(tmp_path):
 
 @pytest.mark.parametrize('make', [lambda path: path.write_bytes(b'no zip'), lambda path: path.write_bytes(path.read_bytes()[:900]),
                                   lambda path: np.savez(path, id=1, magic=2), lambda path: np.savez(path, id=1),
+                                  lambda path: np.savez(path, **np.load(path), **{'thickness.mean_vox': 1}), lambda path: np.savez(path, **np.load(path), **{'strange.part': 1}),
                                   lambda path: np.savez(path, id=np.array([{}], object), status='closed')])
 def test_what_is_no_fit_is_refused(make, tmp_path):
     write_fit(tmp_path/'f.npz', BODY)

@@ -42,10 +42,10 @@ def test_blocks_are_as_the_whole(path, tmp_path, change, size_A):
     data = read_input(path).data
     padding = find_padding(data)
     assert padding.bits is not None
-    whole = list(label_slices(data, None, settings, size_A, None, padding))
+    whole = list(label_slices(data, None, size_A, settings, None, padding))
     with ThreadPoolExecutor(1) as thread:
         pool = ByFile(thread, tmp_path)
-        blocks = list(label_in_blocks(pool, path, InputSettings(), data, open_engine(settings), settings, size_A, lambda *x: seen.append(x), padding))
+        blocks = list(label_in_blocks(pool, path, InputSettings(), data, open_engine(settings), size_A, settings, lambda *x: seen.append(x), padding))
     assert len(blocks) == DEPTH and seen == [(z, DEPTH) for z in range(1, DEPTH + 1)]
     assert sum((b.labels == 1).sum() for b in blocks) > 100
     for one, two in zip(whole, blocks):
@@ -77,6 +77,6 @@ def test_a_block_has_the_engine_of_the_whole_and_its_own_files(path, tmp_path):
         def map(self, function, blocks):
             seen.append(list(blocks))
             return []
-    for _ in range(2): list(label_in_blocks(Seen(), path, InputSettings(), data, open_engine(FLOAT), FLOAT, 10.))
+    for _ in range(2): list(label_in_blocks(Seen(), path, InputSettings(), data, open_engine(FLOAT), 10., FLOAT))
     one, other = (blocks[0] for blocks in seen)
     assert (one.segment.engine, one.segment.precision) == ('torch', 'float32') and one.work != other.work

@@ -31,7 +31,7 @@ def read_table(path):
     with open(path, newline='', encoding='utf-8') as file: return list(csv.DictReader(file))
 
 
-COMMANDS = 'run', 'segment', 'connect', 'surface', 'measure', 'export', 'summary', 'simulate', 'train', 'evaluate', 'info', 'demo', 'settings'
+COMMANDS = 'run', 'segment', 'connect', 'surface', 'measure', 'export', 'napari', 'summary', 'simulate', 'train', 'evaluate', 'info', 'demo', 'settings'
 
 
 def cryoseg(*words):

@@ -1,16 +1,18 @@
 "`cryoseg measure` and `cryoseg summary`: nothing fitted again, the tomogram found or missed with a word, many runs joined."
 import csv
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
-from cryoseg.base.files import VolumeError
+from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.formats import read_volume, write_volume
 from cryoseg.phantom.phantom import simulate_phantom, write_phantom
 from cryoseg.phantom.settings import PhantomSettings
-from cryoseg.result.folder import read_record
+from cryoseg.result.folder import read_record, write_record
 from cryoseg.result.meshes import fit_file, read_fit
 from cryoseg.result.records import Distance, Membrane, Protein
 from cryoseg.result.tables import read_rows
@@ -18,6 +20,7 @@ from cryoseg.run.cli import app
 from cryoseg.run.settings import RunSettings, with_values
 from cryoseg.run.summary import find_runs, read_groups, summarise
 from cryoseg.run.workflow import measure_run, run_tomogram
+from cryoseg.show.export import export_run
 
 runner = CliRunner()
 FAST = with_values(RunSettings(), {'segment.precision': 'float32'})
@@ -71,6 +74,39 @@ def test_a_run_measures_all(first):
         if row.status != 'refused': assert row.willmore is None or row.willmore > 0
         if row.status == 'closed': assert .5 < row.sphericity <= 1 and row.sphericity_sd > 0
     assert {p.stem for p in (out/'fits').iterdir()} == {f'membrane_{row.id:04d}' for row in rows}
+
+
+def test_proteins_for_relion(first, tmp_path):
+    "The file of the run and that of the exporter are one, and both say what proteins.csv says."
+    starfile = pytest.importorskip('starfile')
+    out = first/'out'
+    own = [p for p in read_rows(out/'proteins.csv', Protein) if p.status == 'attached']
+    rows = starfile.read(out/'proteins.star')
+    assert len(rows) == len(own) > 3 and 'proteins.star' in read_record(out).stages['measure'].wrote and read_record(out).no_star == ''
+    places_A = rows[['rlnCoordinateX', 'rlnCoordinateY', 'rlnCoordinateZ']].to_numpy()*10
+    np.testing.assert_allclose(places_A, [(p.x_A, p.y_A, p.z_A) for p in own], atol=.02)          # this phantom begins at 0 Å
+    centred = rows[[f'rlnCenteredCoordinate{a}Angst' for a in 'XYZ']].to_numpy()
+    np.testing.assert_allclose(centred, places_A - np.array(PHANTOM.shape[::-1])/2*10, atol=.02)
+    normals = Rotation.from_euler('ZYZ', rows[['rlnAngleRot', 'rlnAngleTilt', 'rlnAnglePsi']].to_numpy(), degrees=True).inv().as_matrix()[:, :, 2]
+    np.testing.assert_allclose(normals, [(p.normal_x, p.normal_y, p.normal_z) for p in own], atol=1e-3)
+    assert list(rows.cryosegMembraneId) == [p.membrane_id for p in own] and set(rows.rlnTomoName) == {'tomogram'}
+    export_run(out, ['relion'], tmp_path)
+    again = starfile.read(tmp_path/'relion/proteins.star')
+    assert list(again) == list(rows) and set(again.rlnTomoName) == {'tomogram'}
+    np.testing.assert_allclose(again.iloc[:, 1:].to_numpy(float), rows.iloc[:, 1:].to_numpy(float), atol=.02)
+
+
+@pytest.mark.parametrize('given', [dict(bin=2), dict(z_range=[4, 60]), dict(beam_axis='x')], ids=str)
+def test_no_places_for_relion_where_the_tomogram_was_not_read_whole(done, given):
+    record = read_record(done)
+    write_record(done, replace(record, settings={**record.settings, 'input': {**record.settings['input'], **given}}))
+    fast = with_values(FAST, {'thickness.measure': False})
+    with pytest.warns(VolumeWarning, match=f'no proteins.star: RELION counts .*input.{next(iter(given))} = '): measure_run(done, fast)
+    assert (done/'proteins.csv').exists() and not (done/'proteins.star').exists()        # nor that of before
+    after = read_record(done)
+    assert next(iter(given)) in after.no_star and 'proteins.star' not in after.stages['measure'].wrote
+    measure_run(done, with_values(fast, {'proteins.measure': False}))
+    assert read_record(done).no_star == ''
 
 
 def test_another_patch_fits_nothing_again(done, first):

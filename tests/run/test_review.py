@@ -13,7 +13,7 @@ from cryoseg.result.tables import read_rows
 from cryoseg.run.cli import main
 from cryoseg.run.review import Review, apply_edits
 from cryoseg.run.settings import RunSettings, with_values
-from cryoseg.run.workflow import run_labels, run_membranes
+from cryoseg.run.workflow import measure_run, measured_on, run_labels, run_membranes
 from cryoseg.segment.match import read_regions
 
 BALL = 20, 40, 75       # a voxel z,y,x of it
@@ -103,7 +103,7 @@ def test_nothing_is_done_twice(review):
 def test_an_answer_that_agrees_settles_a_join(review):
     link, = [k for k in review.links if k.taken]
     review.decide(link, join=True)
-    assert review.settled(link) and review.edits[0].kind == 'join'
+    assert review.settled() == {link.pair} and review.edits[0].kind == 'join'
     assert [row.id for row in review.apply(report=False).table] == [1, 2]       # and changes nothing
 
 
@@ -182,3 +182,62 @@ def test_the_command_applies(review, made, capsys):
 def test_no_run_is_said(tmp_path):
     for wrong in (Review, apply_edits):
         with pytest.raises(VolumeError, match='holds no run.toml'): wrong(tmp_path)
+
+
+def test_a_file_of_regions_that_a_person_wrote_is_not_lost(review):
+    own = review.folder/'regions.toml'
+    own.write_text('[[box]]\nlabel = "membrane"\nz = [1, 2]\ny = [1, 2]\nx = [1, 2]\n')
+    review.rename(BALL, 'the ball')
+    assert '[1, 2]' in own.read_text()
+    review.region((20, 50, 100), (20, 60, 120), 'background')
+    assert '[1, 2]' not in own.read_text() and '[1, 2]' in (review.folder/'regions.changed1.toml').read_text()
+
+
+def test_two_who_decide_lose_nothing(review):
+    other = Review(review.folder)
+    other.rename(BALL, 'theirs')
+    with pytest.raises(VolumeError, match='changed by another hand'): review.drop((20, 10, 30))
+    assert [e.value for e in review.edits] == ['theirs']
+    review.drop((20, 10, 30))
+    assert [e.kind for e in read_rows(review.folder/'edits.csv', Edit)] == ['rename', 'drop']
+
+
+def test_rows_written_by_hand_that_say_too_little_mark_nothing(review):
+    review._write([Edit('region', 1100., 2100., 3100., value='membrane'), Edit('region', 1100., 2100., 3100., 1200., 2200., 3100., value='lipid'),
+                   Edit('anchor', 1100., 2100., 3200., value='on'), Edit('anchor', 1300., 2100., 3200., 1300., 2100., 3200., value='above'), Edit('rename', -9000., 2400., 3200., value='off')])
+    assert review.boxes() == [] and not (review.folder/'regions.toml').exists()
+    assert all(review.anchors(20, id) == [] for id in (1, 2)) and not {1, 2} & {id for id, name in review.names.items() if name}
+
+
+def test_an_anchor_outside_the_picture_is_told(review):
+    review._write([Edit('anchor', 1e9, 2100., 3200., 1300., 2100., 3200., value='on')])
+    with pytest.warns(UserWarning, match='lies outside the volume'): run = review.apply(report=False)
+    assert len(run.sections) == 0
+
+
+def test_places_in_voxels_are_read_as_such(review):
+    review.rename(BALL, 'the ball')
+    path = review.folder/'edits.csv'
+    z, y, x = BALL
+    path.write_text(f'kind,x1_A,y1_A,z1_A,x1_vox,y1_vox,z1_vox,value\nrename,,,,{100 + x},{200 + y},{300 + z},in voxels\n')    # the origin counts
+    assert Review(review.folder).at(BALL).name == 'in voxels'
+    assert apply_edits(review.folder).table[0].name == 'in voxels'
+
+
+def test_a_run_measured_on_a_tomogram_is_measured_once_and_on_it(review, recwarn):
+    labels = scene()
+    image = np.random.default_rng(0).normal(0, 1, labels.shape).astype(np.float32) - 2*(labels > 0)
+    tomogram = review.folder.parent/'tomogram.mrc'
+    write_volume(tomogram, Volume(image, 10., (1000., 2000., 3000.)))
+    measure_run(review.folder, RunSettings(), tomogram)
+    review.read()
+    assert names(review.apply(report=False)) == []
+    review.rename(BALL, 'the ball')
+    seen = []
+    run = apply_edits(review.folder, lambda stage, done, total: seen.append((stage, done)))
+    assert names(run) == ['measure'] and measured_on(run.record) == tomogram.resolve() and seen.count(('measure', 1000)) == 1
+    assert not any('left out' in str(w.message) for w in recwarn)
+    tomogram.unlink()
+    before = (review.folder/'run.toml').read_bytes()
+    with pytest.raises(VolumeError, match='cryoseg measure .* --tomogram FILE'): apply_edits(review.folder)
+    assert (review.folder/'run.toml').read_bytes() == before

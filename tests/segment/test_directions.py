@@ -58,11 +58,11 @@ def member_iou(labels, truth): return ((labels == 1) & (truth == 1)).sum() / ((l
 
 def test_three_directions_find_more_and_workers_change_nothing(phantom):
     data, told = phantom.tomogram.data, []
-    plain = segment_volume(data, None, SegmentSettings(**BITS), 10.)
-    best = segment_volume(data, None, SegmentSettings(quality='best', **BITS), 10., progress=lambda done, total: told.append((done, total)))
+    plain = segment_volume(data, None, 10., SegmentSettings(**BITS))
+    best = segment_volume(data, None, 10., SegmentSettings(quality='best', **BITS), progress=lambda done, total: told.append((done, total)))
     assert member_iou(best.labels, phantom.labels) > member_iou(plain.labels, phantom.labels)
     assert told[-1] == (56 + 96 + 96,)*2 and told == sorted(told)
-    two = segment_volume(data, None, SegmentSettings(quality='best', workers=2), 10.)
+    two = segment_volume(data, None, 10., SegmentSettings(quality='best', workers=2))
     assert two.probability.tobytes() == best.probability.tobytes()
 
 
@@ -70,10 +70,10 @@ def test_fast_shows_the_net_fewer_pixels():
     from cryoseg.segment.engines import TorchEngine
     from cryoseg.segment.unet import UNet
     engine, fast = TorchEngine(UNet(2, 1).eval()), SegmentSettings(quality='fast')
-    assert plan(noise(4, 16, 16), engine, fast, 10.) == Plan(1, (.8,))
-    assert plan(noise(1, 16, 16), engine, fast, 10.) == Plan(1, (.8,))
-    assert plan(noise(4, 16, 16), engine, SegmentSettings(quality='fast', scale=1.), 10.) == Plan(1, (1.,))
-    with pytest.warns(match='voxel size is not known'): assert plan(noise(4, 16, 16), engine, fast, None) == Plan(1, (1.5,))
+    assert plan(noise(4, 16, 16), engine, 10., fast) == Plan(1, (.8,))
+    assert plan(noise(1, 16, 16), engine, 10., fast) == Plan(1, (.8,))
+    assert plan(noise(4, 16, 16), engine, 10., SegmentSettings(quality='fast', scale=1.)) == Plan(1, (1.,))
+    with pytest.warns(match='voxel size is not known'): assert plan(noise(4, 16, 16), engine, None, fast) == Plan(1, (1.5,))
 
 
 @pytest.mark.parametrize('shape, size', [((8, 40, 40), 10.), ((1, 64, 64), 10.), ((33, 40, 40), None)])
@@ -82,7 +82,7 @@ def test_best_is_normal_where_sides_show_too_little(shape, size):
     data = noise(*shape)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        best, plain = (segment_volume(data, None, SegmentSettings(quality=q, **BITS), size) for q in ('best', 'normal'))
+        best, plain = (segment_volume(data, None, size, SegmentSettings(quality=q, **BITS)) for q in ('best', 'normal'))
     assert best.probability.tobytes() == plain.probability.tobytes()
 
 
@@ -90,4 +90,4 @@ def test_best_is_normal_where_sides_show_too_little(shape, size):
 def test_best_that_is_no_better_is_said(shape, size_A, why):
     data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     with pytest.warns(UserWarning, match=f'quality best: .*{why}'):
-        next(label_slices(data, None, SegmentSettings(quality='best', workers=1), size_A))
+        next(label_slices(data, None, size_A, SegmentSettings(quality='best', workers=1)))

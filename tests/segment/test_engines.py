@@ -35,11 +35,11 @@ def phantom():
 
 
 @pytest.fixture(scope='module')
-def by_torch(phantom): return segment_volume(phantom[0], None, FLOAT, 10.)
+def by_torch(phantom): return segment_volume(phantom[0], None, 10., FLOAT)
 
 
 @pytest.fixture(scope='module')
-def by_bits(phantom): return segment_volume(phantom[0], None, BITS, 10.)
+def by_bits(phantom): return segment_volume(phantom[0], None, 10., BITS)
 
 
 def noise(*shape, seed=0): return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
@@ -84,21 +84,21 @@ def test_labels_of_the_engines_agree(phantom, by_torch, by_bits):
     truth = phantom[1] == 1
     def iou(labels): return ((labels == 1) & truth).sum() / ((labels == 1) | truth).sum()
     assert iou(by_bits.labels) > iou(by_torch.labels) - .01
-    graph = segment_volume(phantom[0][:4], None, SegmentSettings(engine='openvino', precision='float32', workers=1), 10.)
-    assert (graph.labels == segment_volume(phantom[0][:4], None, FLOAT, 10.).labels).mean() > .9999
+    graph = segment_volume(phantom[0][:4], None, 10., SegmentSettings(engine='openvino', precision='float32', workers=1))
+    assert (graph.labels == segment_volume(phantom[0][:4], None, 10., FLOAT).labels).mean() > .9999
 
 
 def test_labels_of_an_image_that_nobody_here_made_agree():
     from skimage.data import cell
     image = cell()[100:420, 60:380].astype(np.float32)[None]        # phase contrast, not tomography: strange for the net
-    one, other = (segment_volume(image, None, s, 10.).labels for s in (FLOAT, BITS))
+    one, other = (segment_volume(image, None, 10., s).labels for s in (FLOAT, BITS))
     assert (one == 1).any() and (one == other).mean() > .99
 
 
 def test_eight_bits_do_not_depend_on_workers_or_company(phantom, by_bits):
     data = phantom[0]
     for workers in (2, 3):
-        again = segment_volume(data, None, SegmentSettings(engine='openvino', precision='int8', workers=workers), 10.)
+        again = segment_volume(data, None, 10., SegmentSettings(engine='openvino', precision='int8', workers=workers))
         assert again.probability.tobytes() == by_bits.probability.tobytes() and again.labels.tobytes() == by_bits.labels.tobytes()
     engine = open_engine(BITS)
     alone = engine.answer(noise(1, 64, 64))
@@ -107,7 +107,7 @@ def test_eight_bits_do_not_depend_on_workers_or_company(phantom, by_bits):
 
 
 def test_float32_is_the_net_of_pytorch_to_the_last_byte(phantom, by_torch):
-    given = segment_volume(phantom[0], load_weights(), SegmentSettings(precision='float32', workers=2), 10.)
+    given = segment_volume(phantom[0], load_weights(), 10., SegmentSettings(precision='float32', workers=2))
     assert given.probability.tobytes() == by_torch.probability.tobytes()
 
 
@@ -128,7 +128,7 @@ def test_what_is_chosen_by_itself(monkeypatch):
 def test_without_openvino_pytorch_computes(monkeypatch, phantom):
     without(monkeypatch, 'openvino')
     assert not is_installed('openvino') and choose().engine == 'torch'
-    found = segment_volume(phantom[0][:2], None, SegmentSettings(workers=1), 10.)
+    found = segment_volume(phantom[0][:2], None, 10., SegmentSettings(workers=1))
     assert (found.labels == 1).any()
     for wanted in (dict(engine='openvino'), dict(precision='int8')):
         with pytest.raises(VolumeError, match='pip install openvino'): open_engine(SegmentSettings(**wanted))
@@ -250,10 +250,10 @@ def test_a_run_on_a_gpu_asks_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda *a, **k: asked.append('gpu') or False)
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: asked.append('cpu') or 'DEFAULT')
     monkeypatch.setattr(room, 'to_device', lambda net, device: net)         # there is none here
-    list(ask_slices(noise(1, 16, 16), TorchEngine(small_net(), 'auto', 'cuda'), SegmentSettings(scale=1., workers=1)))
+    list(ask_slices(noise(1, 16, 16), TorchEngine(small_net(), 'auto', 'cuda'), settings=SegmentSettings(scale=1., workers=1)))
     assert set(asked) == {'gpu'}
     asked.clear()
-    list(ask_slices(noise(1, 16, 16), TorchEngine(small_net(), 'auto', 'cpu'), SegmentSettings(scale=1., workers=1)))
+    list(ask_slices(noise(1, 16, 16), TorchEngine(small_net(), 'auto', 'cpu'), settings=SegmentSettings(scale=1., workers=1)))
     assert set(asked) == {'cpu'}
 
 
@@ -261,7 +261,7 @@ def test_what_is_not_there_is_refused(monkeypatch):
     with pytest.raises(VolumeError, match='int7'): use_bf16('int7')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(VolumeError, match='no GPU'): to_device(small_net(), 'cuda')
-    with pytest.raises(VolumeError, match='no GPU'): segment_volume(noise(1, 16, 16), small_net(), SegmentSettings(device='cuda'), 10.)
+    with pytest.raises(VolumeError, match='no GPU'): segment_volume(noise(1, 16, 16), small_net(), 10., SegmentSettings(device='cuda'))
     assert to_device(small_net(), 'cpu').device.type == 'cpu'
 
 
@@ -296,13 +296,13 @@ def test_threads_are_put_back_after_errors(two_threads, monkeypatch, where):
         if where == 'pool':
             with single_threads(2): fail()
         if where == 'slice': monkeypatch.setattr(asking, 'segment_slice', fail)
-        segment_volume(noise(3, 16, 16), small_net(), PLAIN, progress=fail if where == 'progress' else None)
+        segment_volume(noise(3, 16, 16), small_net(), settings=PLAIN, progress=fail if where == 'progress' else None)
     assert later_threads() == (2, 2)
 
 
 def test_segmenting_leaves_the_threads_alone(two_threads):
     before = cv2.getNumThreads()
     for net in (small_net(), open_engine(BITS)):
-        segment_volume(noise(3, 16, 16), net, PLAIN)
+        segment_volume(noise(3, 16, 16), net, settings=PLAIN)
         assert later_threads() == (2, 2) and cv2.getNumThreads() == before
     with thread_pool(2): assert cv2.getNumThreads() == 1

@@ -270,7 +270,7 @@ def small_world(monkeypatch):
         def draw(self, rng): return Sample(rng.normal(size=(32, 32)).astype(np.float32), np.zeros((32, 32), np.uint8))
     measured = []
     monkeypatch.setattr(room, 'GeneralSet', General)
-    monkeypatch.setattr(room, 'draw_scene', lambda seed, settings: (layers, labels))
+    monkeypatch.setattr(room, 'draw_scene', lambda settings, seed: (layers, labels))
     monkeypatch.setattr(room, 'measure_appearance', lambda images, net, marked: measured.append(weights(net)) or appearance(-6.))
     return measured
 

@@ -92,8 +92,8 @@ def test_unknown_is_none_and_one_angstrom_is_a_size():
 @pytest.mark.parametrize('size, scale', [(1., 1 / 10), (5., .5), (None, .45)])
 def test_the_scale_is_measured_only_where_the_size_is_unknown(monkeypatch, size, scale):
     monkeypatch.setattr(room, 'measured_scale', lambda data, engine, padding: .45)
-    assert net_scale(noise(2, 8, 8), None, SegmentSettings(), size) == scale
-    assert net_scale(noise(2, 8, 8), None, SegmentSettings(scale=.7), size) == .7
+    assert net_scale(noise(2, 8, 8), None, size, SegmentSettings()) == scale
+    assert net_scale(noise(2, 8, 8), None, size, SegmentSettings(scale=.7)) == .7
 
 
 # one slice
@@ -155,7 +155,7 @@ def test_the_finest_of_the_good_scales_is_taken(monkeypatch):
 
 def test_bright_membranes_are_noticed(net):
     data = np.stack([ring(seed=s)[0] for s in range(3)])
-    assert looks_bright(-data, net, PLAIN) and not looks_bright(data, net, PLAIN)
+    assert looks_bright(-data, net, settings=PLAIN) and not looks_bright(data, net, settings=PLAIN)
 
 
 # neighbours and calibration
@@ -198,31 +198,31 @@ def test_calibration_is_a_line_for_the_logit():
 
 def test_what_is_open_is_decided_once():
     data, net = noise(4, 16, 16), small_engine()
-    assert plan(data, net, SegmentSettings(), 10.) == Plan(1, (1.,))
-    single = plan(data[:1], net, SegmentSettings(), 10.)
+    assert plan(data, net, 10., SegmentSettings()) == Plan(1, (1.,))
+    single = plan(data[:1], net, 10., SegmentSettings())
     assert single.flips == 4 and single.scales == pytest.approx((2 / 3, 1., 4 / 3))
-    assert plan(data[:1], net, SegmentSettings(flips=2, scale_spread=0., scale=.5), None) == Plan(2, (.5,))
-    assert plan(data, net, SegmentSettings(scale_spread=.25), 5.) == Plan(1, (.375, .5, .625))
+    assert plan(data[:1], net, None, SegmentSettings(flips=2, scale_spread=0., scale=.5)) == Plan(2, (.5,))
+    assert plan(data, net, 5., SegmentSettings(scale_spread=.25)) == Plan(1, (.375, .5, .625))
 
 
 def test_an_unknown_size_takes_three_scales_and_says_so():
     for n, flips in ((1, 4), (3, 1)):
         with pytest.warns(VolumeWarning, match='voxel size is not known: the net sees slices at 1, 1.5, 2 times'):
-            assert plan(noise(n, 16, 16), small_engine(), SegmentSettings(), None) == Plan(flips, (1., 1.5, 2.))
+            assert plan(noise(n, 16, 16), small_engine(), None, SegmentSettings()) == Plan(flips, (1., 1.5, 2.))
 
 
 def test_only_an_unknown_size_is_warned_about():
-    with pytest.warns(VolumeWarning, match='voxel size is not known'): plan(noise(1, 16, 16), small_engine(), SegmentSettings(), None)
+    with pytest.warns(VolumeWarning, match='voxel size is not known'): plan(noise(1, 16, 16), small_engine(), None, SegmentSettings())
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        plan(noise(1, 64, 64), small_engine(), SegmentSettings(), 1.)
-        plan(noise(1, 16, 16), small_engine(), SegmentSettings(scale=1.), None)
+        plan(noise(1, 64, 64), small_engine(), 1., SegmentSettings())
+        plan(noise(1, 16, 16), small_engine(), None, SegmentSettings(scale=1.))
 
 
 def test_a_ring_is_found_in_a_volume(net):
     made = [ring(seed=s) for s in range(3)]
     data, truth = (np.stack(m) for m in zip(*made))
-    found = segment_volume(data, net, SegmentSettings(precision='float32', workers=1), 10.)
+    found = segment_volume(data, net, 10., SegmentSettings(precision='float32', workers=1))
     member = found.labels == 1
     assert (member & truth).sum() / (member | truth).sum() > .6
     assert found.probability.dtype == np.float16 and found.labels.dtype == np.uint8
@@ -233,8 +233,8 @@ def test_a_ring_is_found_in_a_volume(net):
 def test_workers_change_nothing_and_progress_counts(net):
     data, seen = np.stack([ring(48, 15, seed=s)[0] for s in range(3)]), []
     chosen = [SegmentSettings(precision='float32', workers=n, scale=1.) for n in (1, 3)]
-    one = segment_volume(data, net, chosen[0], progress=lambda done, total: seen.append((done, total)))
-    three = segment_volume(data, net, chosen[1])
+    one = segment_volume(data, net, settings=chosen[0], progress=lambda done, total: seen.append((done, total)))
+    three = segment_volume(data, net, settings=chosen[1])
     np.testing.assert_array_equal(one.probability, three.probability)
     np.testing.assert_array_equal(one.labels, three.labels)
     assert seen == [(1, 3), (2, 3), (3, 3)]
@@ -244,7 +244,7 @@ def test_proteins_win_over_membranes_only_where_they_are_likelier(monkeypatch):
     membrane, protein = np.array([[[.9, .6, .2, .8]]], np.float16), np.array([[[.1, .7, .6, .6]]], np.float16)
     monkeypatch.setattr(room, 'ask_slices', lambda *a: iter([Answer(np.stack([membrane[0], protein[0]]).astype(np.float32))]))
     chosen = SegmentSettings(calibration=(1, 0), threshold=.5)
-    assert segment_volume(np.arange(4.)[None, None], small_net(), chosen).labels.ravel().tolist() == [1, 2, 2, 1]
+    assert segment_volume(np.arange(4.)[None, None], small_net(), settings=chosen).labels.ravel().tolist() == [1, 2, 2, 1]
 
 
 # padding and outliers
@@ -263,10 +263,10 @@ def test_padding_is_never_labelled_and_changes_little_beside_it(net, value):
     data, truth = volume_of_rings()
     y, x = np.indices(data.shape[1:])
     chosen = SegmentSettings(precision='float32', workers=1)
-    clean = segment_volume(data, net, chosen, 10.).labels == 1
+    clean = segment_volume(data, net, 10., chosen).labels == 1
     for valid in (np.minimum.reduce([y, x, 127 - y, 127 - x]) >= 12, (x < 100) & (y > 20), abs(y - 64) + abs(x - 64) < 90):
         padded = np.where(valid, data, np.float32(value))
-        with pytest.warns(VolumeWarning, match='left out'): found = segment_volume(padded, net, chosen, 10.)
+        with pytest.warns(VolumeWarning, match='left out'): found = segment_volume(padded, net, 10., chosen)
         assert not found.labels[:, ~valid].any() and not found.probability[:, ~valid].any()
         member, inside = found.labels == 1, np.broadcast_to(valid, data.shape)
         assert agreement(member, truth, inside) > agreement(clean, truth, inside) - .03
@@ -277,8 +277,8 @@ def test_missing_slices_do_not_thin_their_neighbours(net):
     data, _ = volume_of_rings(5)
     data[2] = 0
     chosen = SegmentSettings(precision='float32', workers=1)
-    with pytest.warns(VolumeWarning, match='20 % of the voxels are constant'): found = segment_volume(data, net, chosen, 10.)
-    alone = segment_volume(data[:2], net, chosen, 10.)
+    with pytest.warns(VolumeWarning, match='20 % of the voxels are constant'): found = segment_volume(data, net, 10., chosen)
+    alone = segment_volume(data[:2], net, 10., chosen)
     assert not found.labels[2].any()
     np.testing.assert_array_equal(found.labels[:2], alone.labels)
 
@@ -288,10 +288,10 @@ def test_missing_slices_do_not_thin_their_neighbours(net):
 def test_hot_pixels_change_nothing_else(net, size, scale):
     data, _ = volume_of_rings(2)
     chosen = SegmentSettings(precision='float32', workers=1, scale=scale)
-    clean = segment_volume(data, net, chosen, 10.).labels == 1
+    clean = segment_volume(data, net, 10., chosen).labels == 1
     rng = np.random.default_rng(0)
     for image in data: image[rng.integers(0, 128, 6), rng.integers(0, 128, 6)] += size
-    assert agreement(segment_volume(data, net, chosen, 10.).labels == 1, clean, True) > .97
+    assert agreement(segment_volume(data, net, 10., chosen).labels == 1, clean, True) > .97
 
 
 @pytest.mark.parametrize('change', [lambda v: v * 1e-8, lambda v: v * 1e12, lambda v: v.astype(float) + 1e12, lambda v: v.astype(np.float16),
@@ -299,7 +299,7 @@ def test_hot_pixels_change_nothing_else(net, size, scale):
 def test_units_and_kinds_of_numbers_change_nothing(net, change):
     data, _ = volume_of_rings(2)
     chosen = SegmentSettings(precision='float32', workers=1)
-    one, other = (segment_volume(v, net, chosen, 10.).labels == 1 for v in (data, change(data)))
+    one, other = (segment_volume(v, net, 10., chosen).labels == 1 for v in (data, change(data)))
     assert agreement(one, other, True) > .95
 
 
@@ -308,13 +308,13 @@ def test_units_and_kinds_of_numbers_change_nothing(net, change):
 def test_tiny_volumes_are_labelled(shape, size):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', VolumeWarning)
-        found = segment_volume(noise(*shape), small_net(), SegmentSettings(workers=1), size)
+        found = segment_volume(noise(*shape), small_net(), size, SegmentSettings(workers=1))
     assert found.labels.shape == shape and np.isfinite(found.probability).all()
 
 
 @pytest.mark.parametrize('data', [np.zeros((1, 1, 1)), np.full((3, 32, 32), 7, np.int16), np.full((2, 8, 8), np.nan)])
 def test_volumes_of_one_value_are_refused(data):
-    with pytest.raises(VolumeError, match='no voxel holds an image'): segment_volume(data, small_net(), PLAIN)
+    with pytest.raises(VolumeError, match='no voxel holds an image'): segment_volume(data, small_net(), settings=PLAIN)
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -329,16 +329,16 @@ def test_polarity_is_right_with_padding_gold_and_spikes_and_silent_about_noise(n
     for image in (data, padded, gold, spiked):
         for sign in (1, -1):
             image = sign * image
-            assert looks_bright(image, net, PLAIN, 10., padding=find_padding(image)) == (sign < 0)
+            assert looks_bright(image, net, 10., PLAIN, padding=find_padding(image)) == (sign < 0)
     empty = noise(3, 128, 128, seed=seed)
-    assert not looks_bright(empty, net, PLAIN, 10.) and not looks_bright(-empty, net, PLAIN, 10.)
+    assert not looks_bright(empty, net, 10., PLAIN) and not looks_bright(-empty, net, 10., PLAIN)
 
 
 def test_slices_that_do_not_fit_are_refused_before_any_is_read(net, monkeypatch):
     monkeypatch.setattr(room, 'free_memory', lambda: 10_000_000)
     data = noise(3, 400, 400)
     with pytest.raises(VolumeError, match='2 slices of 2,560,000 pixels, at 4 times their size, need 195 MB of memory, 9.54 MB are free: .*--workers'):
-        segment_volume(data, net, SegmentSettings(workers=2), voxel_size_A=80.)
+        segment_volume(data, net, settings=SegmentSettings(workers=2), voxel_size_A=80.)
 
 
 @pytest.mark.parametrize('factor', [1e6, 1e30])
@@ -355,6 +355,8 @@ def test_a_net_whose_numbers_run_over_is_refused(factor):
 def test_only_volumes_are_labelled(net):
     for shape in ((8, 8), (1, 2, 8, 8)):
         with pytest.raises(VolumeError, match='three axes'): segment_volume(np.zeros(shape), net)
+    for wrong in (SegmentSettings(), '10', 0., -3.):
+        with pytest.raises(VolumeError, match='positive number of Å, got'): segment_volume(np.zeros((2, 8, 8), np.float32), net, wrong)
 
 
 def test_the_calibration_is_found_again():

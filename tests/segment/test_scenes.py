@@ -31,7 +31,7 @@ def area(points):
 
 @pytest.fixture(scope='module')
 def scene():
-    return draw_scene(8, SMALL)
+    return draw_scene(SMALL, 8)
 
 
 # curves
@@ -135,7 +135,7 @@ def test_proteins_stand_outside(turn):
 # scenes
 
 def test_a_seed_is_all_that_decides(scene):
-    again, other = draw_scene(8, SMALL), draw_scene(9, SMALL)
+    again, other = draw_scene(SMALL, 8), draw_scene(SMALL, 9)
     np.testing.assert_array_equal(again.layers, scene.layers)
     np.testing.assert_array_equal(again.labels, scene.labels)
     assert (other.labels != scene.labels).any()
@@ -144,26 +144,26 @@ def test_a_seed_is_all_that_decides(scene):
 
 def test_what_is_switched_off_is_not_drawn():
     for seed in range(4):
-        layers, labels = draw_scene(seed, NOTHING)
+        layers, labels = draw_scene(NOTHING, seed)
         for name in ('protein', 'filament', 'gold'): assert not layers[LAYERS.index(name)].any(), name
         assert set(np.unique(labels)) <= {0, 1}
-    gold = draw_scene(0, replace(NOTHING, gold=1.))
+    gold = draw_scene(replace(NOTHING, gold=1.), 0)
     assert gold.layers[LAYERS.index('gold')].any() and not gold.labels[gold.layers[LAYERS.index('gold')] == 1].any()
 
 
 def test_distractors_keep_off_membranes():
     for seed in range(4):
-        layers, labels = draw_scene(seed, replace(SMALL, filaments=1., leaflets=0.))
+        layers, labels = draw_scene(replace(SMALL, filaments=1., leaflets=0.), seed)
         core = ndimage.binary_erosion(labels == 1, iterations=2)
         for name in ('filament', 'blob'): assert not layers[LAYERS.index(name)][core].any(), name
     assert layers[LAYERS.index('filament')].any()
 
 
 def test_dirt_is_ignored_or_dark():
-    caps = [draw_scene(seed, replace(NOTHING, caps=1.)) for seed in range(4)]
+    caps = [draw_scene(replace(NOTHING, caps=1.), seed) for seed in range(4)]
     assert any((s.labels == IGNORE).any() for s in caps)
-    plain = draw_scene(0, NOTHING)
-    carbon = draw_scene(0, replace(NOTHING, carbon=1.))
+    plain = draw_scene(NOTHING, 0)
+    carbon = draw_scene(replace(NOTHING, carbon=1.), 0)
     fill = LAYERS.index('fill')
     assert carbon.layers[fill].astype(float).sum() < plain.layers[fill].astype(float).sum()
     assert not (plain.labels == IGNORE).any()
@@ -228,7 +228,7 @@ def test_distortion_keeps_the_order_where_nothing_is_uneven():
 
 
 def test_order_does_not_depend_on_workers():
-    draw = partial(draw_scene, settings=replace(NOTHING, size=48))
+    draw = partial(draw_scene, replace(NOTHING, size=48))
     one, two = in_parallel(draw, [3, 1, 2]), in_parallel(draw, [3, 1, 2], workers=2)
     for a, b in zip(one, two): np.testing.assert_array_equal(a.labels, b.labels)
     assert ROUGH_SCENES.caps > 0 and in_parallel(abs, []) == []

@@ -95,13 +95,13 @@ def test_the_wedge_is_that_of_the_phantom():
 
 def test_slices_are_standardised_and_empty_in_the_wedge():
     narrow = replace(SMALL, tilt_deg=(50., 50.))
-    slices, labels = simulate_slab(3, narrow)
+    slices, labels = simulate_slab(narrow, 3)
     assert slices.dtype == np.float16 and slices.shape == labels.shape == SMALL.shape
     volume = slices.astype(float)
     assert volume.mean() == pytest.approx(0, abs=.01) and volume.std() == pytest.approx(1, abs=.01)
     power = np.abs(np.fft.fftn(volume))**2
     assert power[missing_wedge(SMALL.shape, 51)].sum() < 1e-4*power.sum()
-    again, other = simulate_slab(3, narrow), simulate_slab(4, narrow)
+    again, other = simulate_slab(narrow, 3), simulate_slab(narrow, 4)
     np.testing.assert_array_equal(again.slices, slices)
     assert (other.labels != labels).any()
 
@@ -110,6 +110,6 @@ def test_contrast_to_noise_is_met():
     "Membranes are dark, the more so the higher the CNR."
     means = []
     for cnr in (.5, 4.):
-        slices, labels = simulate_slab(1, replace(BARE, cnr=(cnr, cnr)))
+        slices, labels = simulate_slab(replace(BARE, cnr=(cnr, cnr)), 1)
         means.append(slices[labels == 0].mean(dtype=float) - slices[labels == 1].mean(dtype=float))
     assert 0 < means[0] < .6*means[1]

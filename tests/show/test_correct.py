@@ -37,7 +37,8 @@ class Paper:
     def anchors(self, z, id): return [(0, 9., 10., 'on')] if any(kind == 'anchor' for kind, _ in self.asked) else []
     def boxes(self): return [('membrane', np.array([(2, 3), (5, 12), (3, 20)]))]
     def contour(self, z, id): return Contour(id, z, 'open', points=np.array([(9., x) for x in range(5, 25)]), sigma=np.ones(20), extrapolated=np.zeros(20, bool))
-    def settled(self, link): return False
+    def settled(self): return set()
+    def intensities(self): raise VolumeError('mark more')
     def decide(self, link, join): return self._ask('join' if join else 'cut', link.link_id)
 
 
@@ -122,7 +123,7 @@ def test_regions_are_dragged(panel, paper):
     send(panel, 'click', 3, 4)
     assert paper.asked == []
     send(panel, 'drag', 3, 4, y2=9., x2=14.)
-    assert paper.asked[0] == ('region', ((2, 3, 4), (2, 9., 14.), 'protein'))
+    assert paper.asked[0] == ('region', ((2, 3, 4), (2, 9., 14.), 'protein')) and 'No intensity model yet: mark more' in words(panel)
     panel.position.value = 4                            # the box that there is lies in slice 2
     assert panel.picture.png != before
 
@@ -137,7 +138,7 @@ def test_every_mode_has_its_words():
     assert len({mode.name for mode in MODES}) == len(MODES) and all(mode.says.endswith('.') and mode.n_places in (1, 2) for mode in MODES)
     assert mode_named('split').n_places == 2
     for kind in ('join', 'cut', 'split', 'drop', 'keep', 'rename', 'anchor', 'region', 'melt'):
-        assert sentence(Edit(kind, 1., 2., 3., value='on')).endswith('at x 1, y 2, z 3 Å')
+        assert sentence(Edit(kind, 1., 2., 3., value='on'), Volume(np.zeros((1, 1, 1)), 10.)).endswith('at x 1, y 2, z 3 Å')
 
 
 LINKS = [Link(n, 8, None, 8, None, 100., 85., 20., distance_A=30., probability=p, taken=taken, rule=rule)
@@ -146,7 +147,7 @@ LINKS = [Link(n, 8, None, 8, None, 100., 85., 20., distance_A=30., probability=p
 
 def test_the_doubtful_come_first():
     assert [link.link_id for link in in_order_of_doubt(LINKS)] == [2, 3, 1]
-    assert 'were joined' in link_words(LINKS[0]) and 'were left apart' in link_words(LINKS[2]) and '0.55' in link_words(LINKS[1])
+    assert 'has joined' in link_words(LINKS[0]) and 'has not joined' in link_words(LINKS[2]) and '0.55' in link_words(LINKS[1])
 
 
 def test_joins_are_answered_by_key_and_button(paper):
@@ -168,3 +169,28 @@ def test_without_joins_there_is_nothing_to_answer(paper):
     panel = LinkPanel(paper, lambda: None)
     panel.answer('y')
     assert all(button.disabled for button in panel.buttons.values()) and 'No two fragments' in panel.text.value and paper.asked == []
+
+
+def test_two_clicks_mark_a_region_too(panel, paper):
+    "Keys can click, and cannot drag."
+    panel.mode.value = 'region'
+    send(panel, 'click', 3, 4)
+    assert 'Now the second place' in words(panel) and paper.asked == []
+    send(panel, 'click', 9, 14)
+    assert paper.asked[0] == ('region', ((2, 3, 4), (2, 9, 14), 'background'))
+
+
+def test_places_are_told_in_voxels_where_no_size_is_known():
+    frame = Volume(np.zeros((1, 1, 1)), 1., voxel_size_known=False)
+    assert sentence(Edit('drop', 1., 2., 3.), frame).endswith('z 3 voxels')
+
+
+def test_a_decision_that_is_refused_is_said_and_the_join_stays(paper):
+    paper.links = LINKS
+    panel = LinkPanel(paper, lambda: paper.asked.append('changed'))
+
+    def refuse(link, join): raise VolumeError('edits.csv was changed by another hand')
+    paper.decide = refuse
+    panel.answer('y')
+    assert 'another hand' in panel.message.value and 'role="alert"' in panel.message.value
+    assert 'Join 1 of 3' in panel.text.value and paper.asked == []

@@ -1,8 +1,12 @@
 """One marked vertex lies on the same voxel wherever it is handed over, as other people's readers see it; the programs themselves are not at hand."""
 import json
 import os
+import re
 import subprocess
+import sys
 from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ import trimesh
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
-from cryoseg.base.files import VolumeError
+from cryoseg.base.files import VolumeError, VolumeWarning
 from cryoseg.base.formats import read_volume, write_volume
 from cryoseg.base.geometry import icosphere
 from cryoseg.base.volume import Volume
@@ -21,7 +25,9 @@ from cryoseg.result.tables import write_rows
 from cryoseg.run.cli import app
 from cryoseg.show.export import EXPORTS, ExportSettings, export_run, read_results
 from cryoseg.show.multiscale import n_levels
+from cryoseg.show.napari import SCREENS, napari_reader, new_viewer, open_run
 from cryoseg.show.points import points_on, relion_angles
+from notebooks import ROOT
 
 SHAPE, SIZE_A, ORIGIN_A = (48, 70, 90), 8., (1000., -240., 77.)
 DIRECTIONS, FACES = icosphere(4)
@@ -124,17 +130,97 @@ def test_chimerax(run):
     assert colors[0].tolist() == [68, 1, 84] and colors[-1, 0] > 200           # sigma of 1.6 and of 24 Å: both ends of viridis
 
 
+class Viewer:
+    "Stands in for napari.Viewer: notes what it is given."
+    def __init__(self, **about): self.about, self.layers, self.dims = about, {}, SimpleNamespace(ndisplay=2)
+
+    def note(self, kind, data, name, **look): self.layers[name] = kind, data, look
+
+    def __getattr__(self, method):
+        if method not in ('add_image', 'add_labels', 'add_surface', 'add_points'): raise AttributeError(method)
+        return lambda data, **look: self.note(method.removeprefix('add_'), data, **look)
+
+
+def in_A(layer, data=None):
+    "Where the points of a layer, or some data of it, lie in Å, z, y, x."
+    _, own, look = layer
+    return np.asarray(own if data is None else data)*look['scale'] + look['translate']
+
+
 def test_napari(run):
-    "The layers of the script, without napari."
-    space = {}
+    "The layers of the script, without napari, are those of the command."
+    space, viewer = {}, Viewer()
     exec(compile((run/'out/napari/view.py').read_text().replace("Path(__file__)", f"Path({str(run/'out/napari/view.py')!r})"), 'view.py', 'exec'), space)
-    layers = {keywords['name']: (data, keywords, kind) for data, keywords, kind in space['layers']()}
-    assert set(layers) == {'my tomo', 'membranes', 'membrane_0003', 'proteins'}
-    data, keywords, _ = layers['membranes']
-    voxel, = np.argwhere(np.asarray(data) == 3)
-    np.testing.assert_allclose(voxel*keywords['scale'] + keywords['translate'], XYZ_A[::-1], atol=1e-3)
-    assert nearest(layers['membrane_0003'][0][0], XYZ_A[::-1]) < .01 and nearest(layers['proteins'][0], XYZ_A[::-1]) < .1
-    assert layers['membrane_0003'][0][2].max() == pytest.approx(24, rel=1e-3)
+    for data, keywords, kind in space['layers'](): getattr(viewer, f'add_{kind}')(data, **keywords)
+    direct = open_run(run/'run', Viewer())
+    assert list(viewer.layers) == list(direct.layers) == ['my_tomo', 'labels', 'membranes', 'membrane_0003', 'proteins']
+    for layers in (viewer.layers, direct.layers):
+        assert {look['units'][0] for _, _, look in layers.values()} == {'angstrom'}
+        for name, value in (('my_tomo', 5), ('labels', 1), ('membranes', 3)):
+            np.testing.assert_allclose(in_A(layers[name], np.argwhere(np.asarray(layers[name][1]) == value)), [XYZ_A[::-1]], atol=1e-3)
+        kind, (vertices, faces, sigma), look = layers['membrane_0003']
+        assert nearest(in_A(layers['membrane_0003'], vertices), XYZ_A[::-1]) < .01 and nearest(in_A(layers['proteins']), XYZ_A[::-1]) < .1
+        assert sigma.max() == pytest.approx(24, rel=1e-3) and kind == 'surface' and look['contrast_limits'] == [2, 20]
+        assert trimesh.Trimesh(in_A(layers['membrane_0003'], vertices)[:, ::-1], faces).volume > 0       # outwards where x comes first
+        assert layers['proteins'][2]['features']['side'] == ['outside'] and layers['proteins'][2]['size'] == 60/SIZE_A
+    np.testing.assert_allclose(viewer.layers['membrane_0003'][1][0], direct.layers['membrane_0003'][1][0], atol=1e-3)
+    assert viewer.layers['my_tomo'][2] == direct.layers['my_tomo'][2]
+
+
+def test_the_command_opens_napari(run, monkeypatch, tmp_path):
+    "With a package of that name which notes what it is asked."
+    opened = []
+    package = SimpleNamespace(Viewer=lambda **about: opened.append(Viewer(**about)) or opened[0], run=lambda: opened.append('waited'))
+    monkeypatch.setitem(sys.modules, 'napari', package)
+    for name in SCREENS: monkeypatch.delenv(name, raising=False)
+    if sys.platform.startswith('linux'):                          # Qt would end the program
+        result = CliRunner().invoke(app, ['napari', str(run/'run')])
+        assert result.exit_code == 2 and 'DISPLAY' in result.stderr and not opened, result.output
+    monkeypatch.setenv('DISPLAY', ':0')
+    result = CliRunner().invoke(app, ['napari', str(run/'run')])
+    assert result.exit_code == 0 and opened[1] == 'waited' and opened[0].about == dict(title='my_tomo') and opened[0].dims.ndisplay == 3, result.output
+    assert list(opened[0].layers)[0] == 'my_tomo'
+    result = CliRunner().invoke(app, ['napari', str(tmp_path)])
+    assert result.exit_code == 2 and 'no run.toml' in result.stderr
+
+
+def test_without_napari_it_names_the_extra(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'napari', None)
+    result = CliRunner().invoke(app, ['napari', str(run/'run')])
+    assert result.exit_code == 2 and 'pip install "cryoseg[napari]"' in result.stderr and len(result.stderr.splitlines()) == 1
+
+    def no_qt(**about): raise ImportError('No Qt bindings could be found\nand much more')
+    monkeypatch.setitem(sys.modules, 'napari', SimpleNamespace(Viewer=no_qt))
+    monkeypatch.setenv('DISPLAY', ':0')
+    with pytest.raises(VolumeError, match='no Qt .*could be found.: pip install'): new_viewer('t')
+
+
+def test_napari_reads_the_record_of_a_run(run):
+    read = napari_reader([str(run/'run/run.toml')])
+    names = [look['name'] for _, look, _ in read(str(run/'run/run.toml'))]
+    assert names == list(open_run(run/'run', Viewer()).layers)
+    assert napari_reader(str(run/'run')) is None and napari_reader(str(run/'run/membranes.csv')) is None
+    manifest = (ROOT/'cryoseg/napari.yaml').read_text()
+    module, name = re.search(r'python_name: (\S+):(\S+)', manifest).groups()
+    assert getattr(import_module(module), name) is napari_reader
+
+
+def test_napari_says_that_the_tomogram_is_gone(run, tmp_path):
+    folder = changed_record(run, tmp_path, input='gone.mrc')
+    with pytest.warns(VolumeWarning, match='gone.mrc is not there'): viewer = open_run(folder, Viewer())
+    assert list(viewer.layers)[0] == 'labels'
+
+
+def test_napari_grays_of_an_inverted_tomogram(run, tmp_path):
+    "The command shows it as the run has read it, the script opens the file itself."
+    path = tmp_path/'g.mrc'
+    write_volume(path, Volume(np.random.default_rng(0).gamma(2, size=SHAPE).astype(np.float32), SIZE_A))
+    folder = changed_record(run, tmp_path/'b', input=str(path), checksum=checksum(path), settings=dict(input=dict(invert=True)))
+    export_run(folder, ['napari'], tmp_path/'o')
+    itself = json.loads((tmp_path/'o/napari/layers.json').read_text())['layers'][0]['keywords']['contrast_limits']
+    _, data, look = open_run(folder, Viewer()).layers['g']
+    assert 0 <= itself[0] < 1 < itself[1] and data.max() <= 0
+    np.testing.assert_allclose(look['contrast_limits'], [-itself[1], -itself[0]], rtol=1e-3)
 
 
 @pytest.mark.parametrize('version', ['0.4', '0.5'])
@@ -267,15 +353,15 @@ def test_programs_that_count_from_the_whole_refuse_a_part(run, tmp_path, given):
         with pytest.raises(VolumeError, match=f'{next(iter(given))}.*run it without'): export_run(folder, [name], tmp_path/'o')
     assert not (tmp_path/'o/relion').exists()
     export_run(folder, ['stl', 'chimerax', 'napari'], tmp_path/'o')
-    about = json.loads((tmp_path/'o/napari/layers.json').read_text())
-    assert about['labels'] == 'membranes.mrc'                    # a copy in plain order
-    if given == dict(beam_axis='x'): assert about['image'] is None and 'my tomo' not in (tmp_path/'o/chimerax/view.cxc').read_text()
+    files = {layer['kind']: layer.get('file', '') for layer in json.loads((tmp_path/'o/napari/layers.json').read_text())['layers']}
+    assert files['labels'] == 'membranes.mrc'                    # a copy in plain order
+    if given == dict(beam_axis='x'): assert 'image' not in files and 'my tomo' not in (tmp_path/'o/chimerax/view.cxc').read_text()
 
 
 def test_labels_are_no_tomogram(run, tmp_path):
     folder = changed_record(run, tmp_path, kind='membranes')
     export_run(folder, ['chimerax', 'napari'], tmp_path/'o')
-    assert 'my tomo' not in (tmp_path/'o/chimerax/view.cxc').read_text() and json.loads((tmp_path/'o/napari/layers.json').read_text())['image'] is None
+    assert 'my tomo' not in (tmp_path/'o/chimerax/view.cxc').read_text() and 'my tomo' not in (tmp_path/'o/napari/layers.json').read_text()
 
 
 def test_another_voxel_size_is_not_laid_over(run, tmp_path):

@@ -70,7 +70,7 @@ def test_a_template_is_read_and_wants_its_values(path):
 def test_every_template_is_used():
     package = Path(cryoseg.__file__).parent
     text = ''.join(path.read_text(encoding='utf-8') for path in (*package.glob('show/*.py'), *TEMPLATES))
-    unused = [path.name for path in TEMPLATES if not re.search(rf"render\(\s*'{path.stem}'|include '{path.name}'", text)]
+    unused = [path.name for path in TEMPLATES if not re.search(rf"render\(\s*'{path.stem}'|include '{path.name}'|templates/{path.name}", text)]
     assert unused == []
 
 

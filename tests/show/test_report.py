@@ -169,8 +169,8 @@ def test_rows_become_records(tmp_path):
     path = tmp_path / 'membranes.csv'
     path.write_text('id,n_voxels,status,area_A2,mean_sigma_A,n_fragments\n3,12,open,nan,4.5,2\n4,1,refused,,,\n', encoding='utf-8')
     assert read_rows(path, Membrane) == [Membrane(3, 12, 'open', mean_sigma_A=4.5, n_fragments=2), Membrane(4, 1, 'refused')]
-    path.write_text('name\nx\n', encoding='utf-8')
-    with pytest.raises(VolumeError, match="line 1: 'name' holds no column of this table"): read_rows(path, Membrane)
+    path.write_text('title\nx\n', encoding='utf-8')
+    with pytest.raises(VolumeError, match="line 1: 'title' holds no column of this table"): read_rows(path, Membrane)
 
 
 def test_proteins_are_counted_where_they_touch(tmp_path):

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cryoseg.base.mesh import mesh_volume, vertex_normals
+from cryoseg.base.mesh import is_closed, mesh_volume, vertex_normals
+from cryoseg.base.slivers import smallest_angles
 from cryoseg.base.volume import Volume
 from cryoseg.show.scene import (
     blocks_mesh, box_edges, camera, clip_mesh, coarsen_mesh, draw_surfaces, scene, shade, show_surfaces, sigma_limits,
@@ -20,7 +21,8 @@ def test_coarse_meshes_keep_place_and_values():
     vertices, faces, height = coarsen_mesh(s.vertices_vox, s.faces, 300, s.vertices_vox[:, 0])
     assert 100 < len(faces) <= 300 and faces.max() < len(vertices)
     np.testing.assert_allclose(np.linalg.norm(vertices - (12, 16, 20), axis=1), 8, atol=0.6)
-    np.testing.assert_allclose(height, vertices[:, 0])
+    np.testing.assert_allclose(height, vertices[:, 0], atol=.6)      # a vertex keeps its value and may be shifted
+    assert smallest_angles(vertices, faces).min() > 10
     assert coarsen_mesh(s.vertices_vox, s.faces, 10_000)[1] is s.faces
 
 
@@ -99,6 +101,7 @@ def test_a_coarse_mesh_keeps_its_volume_and_its_sides():
     vertices, faces = coarsen_mesh(s.vertices_vox, s.faces, 400)
     assert mesh_volume(vertices, faces) == pytest.approx(mesh_volume(s.vertices_vox, s.faces), rel=0.12)    # a sign would show
     assert len(np.unique(faces)) == len(vertices)
+    assert is_closed(s.faces) and is_closed(faces)
 
 
 @pytest.mark.parametrize('axis', 'zyx')

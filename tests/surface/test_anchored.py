@@ -4,6 +4,7 @@ import pytest
 
 from cryoseg.base.geometry import Ellipsoid, fibonacci_sphere
 from cryoseg.base.mesh import is_closed, mesh_volume
+from cryoseg.base.slivers import smallest_angles
 from cryoseg.surface.anchored import (
     anchored_mesh, average_voxels, ellipsoid_anchors, fit_anchored, fit_anchored_surface, ray_anchors, scale_limits,
     sign_changes,
@@ -74,6 +75,7 @@ def test_sign_changes_are_those_of_every_cell():
 def test_the_surface_of_a_ball(seen):
     s = fit_anchored_surface(seen, SHAPE, SETTINGS, id=6)
     assert (s.status, s.method, s.id) == ('closed', 'paper', 6) and is_closed(s.faces)
+    assert smallest_angles(s.vertices_vox, s.faces).min() > 10
     off = np.abs(BALL.signed_distance(s.vertices_vox))
     assert off[np.abs(s.vertices_vox[:, 0] - 50) < 12].mean() < .3 and off.mean() < 1.5
 
@@ -81,6 +83,7 @@ def test_the_surface_of_a_ball(seen):
 def test_voxels_that_end_at_the_edge_make_no_closed_body(seen):
     s = fit_anchored_surface(seen - [0, 0, 29.9], (100, 100, 100), SETTINGS)
     assert s.status == 'truncated' and 'edge' in s.reason
+    assert smallest_angles(s.vertices_vox, s.faces).min() > 10
 
 
 def test_an_open_sheet_is_not_closed_by_force():

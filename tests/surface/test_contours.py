@@ -186,7 +186,7 @@ def volume():
 
 def test_all_sections_of_a_volume(volume):
     calls = []
-    found = fit_contours(volume, GP, lambda *n: calls.append(n))
+    found = fit_contours(volume, GP, progress=lambda *n: calls.append(n))
     assert [(c.id, c.z) for c in found] == [(id, z) for id in (2, 5) for z in range(4)] and calls == [(k, 8) for k in range(1, 9)]
     assert all(c.status == 'closed' for c in found)
     for c in found: assert c.area_px2 == pytest.approx(np.pi*((20 + c.z/2)**2 if c.id == 2 else 14**2), rel=.06)

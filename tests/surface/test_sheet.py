@@ -5,9 +5,10 @@ from scipy.spatial import cKDTree
 
 from cryoseg.base.geometry import fibonacci_sphere, icosphere
 from cryoseg.base.mesh import is_closed, mesh_area, mesh_volume, vertex_normals
+from cryoseg.base.slivers import on_sides, smallest_angles
 from cryoseg.surface.settings import SurfaceSettings
 from cryoseg.surface.sheet import (
-    _area_and_volume_weights, area_and_volume_sd, closing_values, concave_surface, fit_sheet, fit_sheet_surface,
+    _area_and_volume_weights, area_and_volume_sd, closing_values, concave_surface, even_mesh, fit_sheet, fit_sheet_surface,
     onto_zero, open_surface, oriented_points, signed_values, thinned, vertex_sigma, zero_set,
 )
 
@@ -92,6 +93,16 @@ def test_newton_puts_vertices_on_zero(cloud, process):
     assert np.median(sigma/exact) == pytest.approx(1, abs=.2)
 
 
+def test_shifted_vertices_lie_on_the_zero_set_again(cloud, process):
+    mesh = zero_set(process.mean, cloud, 4., 4.)
+    mesh = mesh._replace(vertices=onto_zero(process, mesh.vertices))
+    even = even_mesh(process, mesh, np.arange(len(mesh.vertices)), None)
+    at, source = cKDTree(mesh.vertices).query(even.vertices)
+    assert smallest_angles(*mesh).min() < 10 < smallest_angles(even.vertices, even.faces).min() and (at > 0).any()
+    assert np.abs(process.mean(even.vertices)).max() < 1.5*max(np.abs(process.mean(mesh.vertices)).max(), .01)
+    np.testing.assert_array_equal(even.sigma[at == 0], source[at == 0])
+
+
 def test_weights_of_area_and_volume_are_their_derivatives():
     u, faces = icosphere(2)
     vertices = u*[10, 12, 15]
@@ -117,6 +128,10 @@ def test_an_open_surface_ends_where_its_voxels_and_the_volume_end(cloud):
     assert 50*50 < s.area_vox2 < 62*62 and not is_closed(s.faces)
     cut = open_surface(cloud, (70, 100, 100), EXACT)
     assert cut.vertices_vox[:, 0].max() <= 69.5 + 1e-6 and cut.area_vox2 < s.area_vox2
+    for surface in (s, cut):
+        assert smallest_angles(surface.vertices_vox, surface.faces).min() > 10 and len(surface.sigma_vox) == len(surface.vertices_vox)
+        assert mesh_area(surface.vertices_vox, surface.faces) == pytest.approx(surface.area_vox2, rel=1e-3)
+    assert on_sides(cut.vertices_vox, (70, 100, 100)).any(1).sum() > 10 and not on_sides(s.vertices_vox, SHAPE).any()
 
 
 def test_a_cloud_without_a_sheet_is_refused():
@@ -146,6 +161,9 @@ def test_a_dumbbell_closes_and_a_sheet_does_not(cloud):
     peanut = 50 + (14 + 7*u[:, 2:]**2)*u
     s = fit_sheet_surface(peanut, SHAPE, EXACT, id=2)
     assert s.status == 'closed' and s.id == 2 and is_closed(s.faces) and s.volume_vox3 > 0
+    assert smallest_angles(s.vertices_vox, s.faces).min() > 10
+    assert mesh_area(s.vertices_vox, s.faces) == pytest.approx(s.area_vox2, rel=1e-3)
+    assert s.volume_vox3 < mesh_volume(s.vertices_vox, s.faces) < 1.0025*s.volume_vox3   # edges of a third of its radius: nearer to the truth
     true = (14 + 7*((s.vertices_vox - 50)[:, 2]/np.linalg.norm(s.vertices_vox - 50, axis=1))**2)
     off = np.abs(np.linalg.norm(s.vertices_vox - 50, axis=1) - true)
     belt = np.abs(s.vertices_vox[:, 0] - 50) < 8

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryoseg.base.geometry import Ellipsoid, fibonacci_sphere, fit_ellipsoid
-from cryoseg.base.mesh import is_closed, mesh_area, mesh_volume
+from cryoseg.base.mesh import is_closed, mesh_area, mesh_volume, vertex_normals
+from cryoseg.base.slivers import on_sides, smallest_angles
 from cryoseg.surface.checks import NotClosed
 from cryoseg.surface.settings import SurfaceSettings
 from cryoseg.surface.star import (
@@ -126,6 +127,24 @@ def test_seeds_change_errors_only_and_the_same_seed_nothing(star, seen):
     assert one.area_sd_vox2 == again.area_sd_vox2 != other.area_sd_vox2
     assert one.area_vox2 == other.area_vox2 and one.id == 3 and one.method == 'star'
     np.testing.assert_array_equal(one.vertices_vox, other.vertices_vox)
+
+
+@pytest.mark.parametrize('shape', [(90, 90, 45), (90, 50, 62), (52, 50, 60)])
+def test_a_cut_body_has_no_slivers_and_its_vertices_know_their_error(star, seen, shape):
+    "One side of the volume, an edge, a corner: what was shifted lies on the fitted surface, or in the side."
+    s, cut = star_surface(star, seen, shape, EXACT), measure_star(star, shape, EXACT).mesh
+    assert smallest_angles(cut.vertices, cut.faces).min() < 10 < smallest_angles(s.vertices_vox, s.faces).min()
+    assert mesh_area(s.vertices_vox, s.faces) == pytest.approx(s.area_vox2, rel=1e-3) and len(s.sigma_vox) == len(s.vertices_vox)
+    rim = on_sides(s.vertices_vox, shape).any(1)
+    assert np.abs(star.distance(s.vertices_vox[~rim])).max() < .05 and np.abs(star.distance(s.vertices_vox[rim])).max() < .3
+    directions = star.ellipsoid.directions(s.vertices_vox)
+    sigma = star.displacement(directions).sd*star.along(directions, vertex_normals(s.vertices_vox, s.faces))
+    np.testing.assert_allclose(s.sigma_vox[~rim], sigma[~rim], rtol=.08)     # the cut one took its normals from other faces
+
+
+def test_a_whole_round_body_keeps_its_mesh(star, seen):
+    s, mesh = star_surface(star, seen, SHAPE, EXACT), measure_star(star, SHAPE, EXACT).mesh
+    assert s.vertices_vox.tobytes() == mesh.vertices.tobytes() and s.faces.tobytes() == mesh.faces.tobytes()
 
 
 def test_a_cut_body_says_what_lies_outside(seen):

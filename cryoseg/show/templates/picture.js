@@ -38,8 +38,8 @@ function render({ model, el }) {
   function draw() {
     const old = url;
     url = URL.createObjectURL(new Blob([model.get('png')], { type: 'image/png' }));
-    image.onload = () => { if (old) URL.revokeObjectURL(old); };
     image.src = url;
+    if (old) URL.revokeObjectURL(old);                          // also where it was replaced before it was shown
   }
   function describe() {
     image.alt = model.get('alt');
