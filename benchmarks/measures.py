@@ -7,10 +7,12 @@ median of the mean distances of surfaces from the true middle of their bilayers.
 *Distances and proteins*: crowded phantoms of 7 and 10 Å a voxel; two of three let their vesicles touch. Truth is the same measurement on
 meshes of the true mid-surfaces.
 *Shapes*: the random bodies of `_bodies.py`, half of them ellipsoids.
+*Places*: on the same phantoms, how far surfaces lie from the true middle of their bilayers, before and after the densities have shown it.
 *Halves*: surfaces of the odd slices of real masks against those of the even ones.
+*PolNet*: a finished run on the two volumes of another simulator (`_polnet.py`); left out where they are not at hand.
 
 `--first 0 --count 12` are the phantoms on which the limits and systematic errors were chosen; the default ones chose nothing. `--only` takes
-one of the four. Twenty minutes on two cores.
+one part. Twenty minutes on two cores.
 """
 import math
 from dataclasses import replace
@@ -24,7 +26,7 @@ from cryoseg.base.formats import read_volume
 from cryoseg.base.nearest import nearest_on_mesh
 from cryoseg.base.pool import shared_map
 from cryoseg.measure.curvature import directions_around, measured, parametric_curvature, rim_distance
-from cryoseg.measure.distances import measure_distances
+from cryoseg.measure.distances import EDGE_A, measure_distances, why_unsure
 from cryoseg.measure.proteins import measure_proteins
 from cryoseg.measure.settings import DistanceSettings, ThicknessSettings
 from cryoseg.measure.thickness import Neighbours, measure_thickness
@@ -37,6 +39,7 @@ from cryoseg.surface.select import prune_points
 from cryoseg.surface.settings import SurfaceSettings
 from _bodies import observe, random_body
 from _chain import nearest_body, run_chain
+from _polnet import SNRS, polnet_rows, polnet_summary
 from _tables import arguments, finish, print_table
 
 SIZE_A = 800., 1300., 1300.     # of each phantom
@@ -140,7 +143,8 @@ def distance_rows(seed, phantom, surfaces, bodies):
     for pair in measure_distances(surfaces, size, REACH).pairs:
         key = tuple(sorted((bodies.get(pair.id_a, 0), bodies.get(pair.id_b, 0))))
         row = dict(seed=seed, voxel_A=size, cnr=phantom.settings.cnr, relation=pair.relation,
-                   together=kind[pair.id_a] == kind[pair.id_b] == 'nested', known=key in true and key[0] != key[1])
+                   together=kind[pair.id_a] == kind[pair.id_b] == 'nested', known=key in true and key[0] != key[1],
+                   unsure=why_unsure(pair, phantom.tomogram))
         if row['known']:
             row |= dict(true_relation=true[key].relation)
             for name, power in (('least', 1), ('median', 1), ('contact_area', 2)):
@@ -178,15 +182,56 @@ def protein_rows(seed, phantom, labels, surfaces, bodies):
     return rows, there
 
 
+def place_rows(phantom, surfaces, bodies):
+    """Places of surfaces (n,7), Å: how far the true middle of the bilayer lies outwards; standard deviation of the surface; where the samples of the
+    middle say that it lies, and their standard deviation; the component of the normal along the beam; the distance from the volume's sides."""
+    size, rows = phantom.settings.voxel_size_A, []
+    true = {body.id: body for body in phantom.bodies}
+    for surface in surfaces:
+        seen = surface.thickness.bilayer
+        if surface.id not in bodies or not seen: continue
+        nodes = seen.nodes_vox
+        off = -true[bodies[surface.id]].signed_distance(nodes)
+        room = np.minimum(nodes, np.array(phantom.settings.shape) - 1 - nodes).min(1)
+        moves = seen.moves_vox
+        rows.append(np.column_stack([off*size, surface.spread.moves_vox.std(0)*size, moves.mean(0)*size, moves.std(0)*size,
+                                     np.abs(seen.normals[:, 0]), room*size]))
+    return np.vstack(rows) if rows else np.zeros((0, 6))
+
+
+BEAM = 0., .2, .35, .5, .6, .71, .8, .9, 1.01       # components of normals along the beam: groups of places
+ROOM_A = 95.                    # from the sides of the volume: profiles of the density end inside it
+
+
+def place_table(places):
+    "Before and after the middle of the bilayer was seen: error, its standard deviation, how often the truth lies within two of them."
+    off, sd, middle, middle_sd, beam, room = places.T
+    inner = room > ROOM_A
+    groups = [('all', np.full(len(off), True))]
+    groups += [(f'{math.degrees(math.acos(min(high, 1))):.0f}° to {math.degrees(math.acos(low)):.0f}° from flat', inner & (low <= beam) & (beam < high))
+               for low, high in zip(BEAM, BEAM[1:])]
+    groups += [(f'upright, within {EDGE_A:g} Å of the edge', (beam < .71) & (room < EDGE_A))]
+    table = []
+    for name, some in groups:
+        if not some.any(): continue
+        row = dict(places=name, n=int(some.sum()))
+        for when, error, sigma in (('before', -off, sd), ('after', middle - off, middle_sd)):
+            error, sigma = error[some], sigma[some]
+            row |= {f'{when}_mean_error_A': error.mean(), f'{when}_median_abs_A': np.median(np.abs(error)), f'{when}_rms_A': np.sqrt((error**2).mean()),
+                    f'{when}_median_sd_A': np.median(sigma), f'{when}_within_2_sd': f'{(np.abs(error) <= 2*sigma).mean():.0%}'}
+        table.append(row)
+    return [('places of surfaces, before and after the middle of the bilayer was seen', table)]
+
+
 def crowded(seed):
-    "The rows of distances and of proteins of a phantom."
+    "The rows of distances and of proteins of a phantom, and the places of its surfaces."
     phantom = simulate_phantom(crowded_settings(seed), seed)
     labels, membranes, surfaces = run_chain(phantom)
     neighbours, size = Neighbours(membranes, labels), phantom.settings.voxel_size_A
     surfaces = [replace(s, thickness=measure_thickness(s, phantom.tomogram.data, neighbours, size)) for s in surfaces if len(s.faces)]
     matched = {s.id: nearest_body(phantom, s) for s in surfaces}
     bodies = {id: body.id for id, (body, away) in matched.items() if away <= ON_BODY_A}
-    return distance_rows(seed, phantom, surfaces, bodies), *protein_rows(seed, phantom, labels, surfaces, bodies)
+    return distance_rows(seed, phantom, surfaces, bodies), *protein_rows(seed, phantom, labels, surfaces, bodies), place_rows(phantom, surfaces, bodies)
 
 
 def errors_of(rows, name):
@@ -220,6 +265,8 @@ def distance_tables(rows):
     close = [r for r in true if r['true_relation'] == 'apart' and r['least_true'] < REACH.contact_A]
     groups = [('all', true), ('one within the other', [r for r in true if r['true_relation'] != 'apart']), ('nearer than 100 Å, apart', close),
               ('fitted together', [r for r in true if r['together']])]
+    groups += [(f'nearest {where}', [r for r in true if words in r['unsure'] and bool(words) == bool(r['unsure'])])
+               for where, words in (('where both were seen', ''), ('on a flat cap', 'flat'), ('at the edge', 'the edge of'))]
     groups += [(f'{size:g} Å a voxel', [r for r in true if r['voxel_A'] == size]) for size in CROWDED_VOXELS_A]
     groups += [(f'contrast to noise {cnr:.2g}', [r for r in true if r['cnr'] == cnr]) for cnr in CONTRASTS]
     swap = dict(inside='around', around='inside')
@@ -341,7 +388,16 @@ def crowded_tables(seeds, share, data):
     "Distances and proteins."
     found = list(share(crowded, list(seeds)))
     pairs, proteins = ([row for part in found for row in part[k]] for k in (0, 1))
-    return [*distance_tables(pairs), *protein_table(proteins, sum(part[2] for part in found))]
+    return [*distance_tables(pairs), *protein_table(proteins, sum(part[2] for part in found)), *place_table(np.vstack([part[3] for part in found]))]
+
+
+def polnet_tables(seeds, share, data):
+    "A finished run on the volumes of another simulator; nothing where they are not at hand."
+    if not (data/'polnet').is_dir():
+        print(f'no PolNet volumes at {data}/polnet: left out (--data DIR)')
+        return []
+    rows = [row for snr in SNRS for row in polnet_rows(data, snr)]
+    return [('PolNet: measures against the truth', polnet_summary(rows)), ('PolNet: each vesicle and each pair', rows)]
 
 
 def shape_tables(seeds, share, data):
@@ -349,14 +405,14 @@ def shape_tables(seeds, share, data):
     return shape_table([row for rows in share(shape, [1000 + seed for seed in seeds]) for row in rows])
 
 
-PARTS = dict(thickness=thickness_tables, crowded=crowded_tables, shapes=shape_tables, halves=halves_tables)
+PARTS = dict(thickness=thickness_tables, crowded=crowded_tables, shapes=shape_tables, halves=halves_tables, polnet=polnet_tables)
 
 
 def main():
     parser = arguments(__doc__, data=True)
     parser.add_argument('--first', type=int, default=100, help='seed of the first phantom')
     parser.add_argument('--count', type=int, default=40, help='phantoms')
-    parser.add_argument('--only', choices=PARTS, help='one of the four parts')
+    parser.add_argument('--only', choices=PARTS, help='one of the parts')
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.count)
     with shared_map(2) as share:

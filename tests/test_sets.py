@@ -9,7 +9,9 @@ from notebooks import ROOT
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 from _bodies import area_and_volume, bean, bent_capsule, biconcave_disc, observe, random_body  # noqa: E402  (after the path)
+from _polnet import polnet_summary, row_of, true_values, true_vesicles  # noqa: E402
 from _sets import broken_curves, deformed_curves, ellipse_arc, touching_vesicles  # noqa: E402
+from _tables import POLNET_SPHERES  # noqa: E402
 
 
 def digest(*arrays):
@@ -46,3 +48,25 @@ def test_bodies_are_closed_and_their_normals_point_outwards(make):
     volumes = [(area*points[:, k]*normals[:, k]).sum() for k in range(3)]                   # the divergence theorem along each axis
     assert np.allclose(volumes, area_and_volume(points, normals, area)[1], rtol=.01)
     assert area_and_volume(points, normals, area)[1]*6*np.pi**.5 < area.sum()**1.5          # less than the ball of that area
+
+
+def test_truth_of_spheres_follows_from_their_labels():
+    "Shells of known radius and thickness, drawn here: whole and cut by the volume's edge."
+    shape, thickness, shift = (100, 200, 200), 3.2, np.array([.3, -.2, .1])
+    at = np.moveaxis(np.indices(shape, np.float32), 0, -1)
+    labels = np.zeros(shape, np.uint8)
+    for centre, radius in POLNET_SPHERES.values():
+        labels[np.abs(np.linalg.norm(at - (centre + shift), axis=-1) - radius) <= thickness/2] = 1
+    for vesicle, (centre, radius) in zip(true_vesicles(labels), POLNET_SPHERES.values()):
+        np.testing.assert_allclose(vesicle.centre, centre + shift, atol=.12)
+        assert abs(vesicle.radius - radius) < .05 and abs(vesicle.thickness - thickness) < .08
+        values, surface = true_values(vesicle, shape, 10.)
+        whole = 4*np.pi*(10*vesicle.radius)**2
+        assert (values['area_A2'] == pytest.approx(whole, rel=1e-3)) == (surface.status == 'closed') == (vesicle.name == 'C')
+        if vesicle.name == 'C': assert values['volume_A3'] == pytest.approx(whole*10*vesicle.radius/3, rel=2e-3)
+
+
+def test_what_was_not_measured_counts_as_truth_without_a_measure():
+    rows = [row_of('1.0', 'A', 'area', 110., 10., 100.), row_of('1.0', 'B', 'area', 150., 10., 100.), row_of('1.0', 'C', 'area', None, None, 100.)]
+    told, = polnet_summary(rows)
+    assert (told['with_truth'], told['measured'], told['within_2_sd']) == (3, 2, '1 of 2')

@@ -364,6 +364,7 @@ class Distance:
     near_area_A2:float|None = None # the mean of both sides
     contact_area_A2:float|None = None # of what is nearer than the contact distance
     contact_area_sd_A2:float|None = None
+    reason:str = '' # why the least distance is less sure than others
 
 # %% ../../nbs/9_result/09g1_records.ipynb #a380d23e
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from scipy.sparse import csr_array
 from cryoseg.base.geometry import icosphere
 from cryoseg.base.nearest import nearest_on_mesh
 from cryoseg.base.volume import Volume
-from cryoseg.measure.distances import distance_row, gap_to, measure_distances, moves_at, prepare
-from cryoseg.measure.middle import Seen, samples_of_middle
+from cryoseg.measure.distances import distance_row, gap_to, measure_distances, moves_at, prepare, why_unsure
+from cryoseg.measure.middle import DRIFT, Seen, samples_of_middle
 from cryoseg.measure.settings import DistanceSettings
 from cryoseg.result.records import Distance, Spread, Surface, Thickness
 from cryoseg.result.tables import read_rows, rounded, write_rows
@@ -90,6 +90,44 @@ def test_the_truth_lies_within_the_error():
     assert (np.mean(inside, 0) >= .85).all()
 
 
+def wavering(id, z, seed, unseen_sd=6., n=21):
+    "A sheet that was seen to one side; to the other its samples waver, and its mean is off by half as much."
+    surface, rng = sheet(id, z, n=n), np.random.default_rng(seed)
+    x = surface.vertices_vox[:, 2]
+    sd = np.where(x < n/2, .3, unseen_sd)
+    away = ((surface.vertices_vox[:, None] - surface.vertices_vox)**2).sum(2)
+    waves = np.linalg.cholesky(np.exp(-away/(2*5**2)) + 1e-6*np.eye(len(x)))
+    draws = (waves @ rng.standard_normal((len(x), 121))).T*sd
+    vertices = surface.vertices_vox + draws[0][:, None]*[.5, 0, 0]
+    up = np.tile([1., 0, 0], (len(x), 1))
+    return Surface(id, vertices, surface.faces, sd, 'open', spread=Spread(vertices, up, draws[1:]))
+
+
+def test_the_least_distance_is_not_sought_where_nobody_has_seen():
+    "Two sheets at a constant distance: the least of what wavers would be far too small."
+    found, least_of_samples = [], []
+    for seed in range(12):
+        one, two = wavering(1, 0., 2*seed), wavering(2, 40., 2*seed + 1)
+        pair, = pairs(one, two)
+        found.append((pair.least.value - 40)/pair.least.sd)
+        samples = gap_to(prepare(one), prepare(two), 66.).samples
+        least_of_samples.append(samples.min(1).mean() - 40)
+        assert pair.least.value > samples.min(1).mean()
+    found = np.array(found)
+    assert np.mean(least_of_samples) < -8 and (np.abs(found) <= 2).all() and abs(found.mean()) < .75
+
+
+def test_why_a_least_distance_is_less_sure():
+    def why(*surfaces, shape=(200, 200, 200)):
+        pair, = pairs(*surfaces)
+        return why_unsure(pair, Volume(np.broadcast_to(np.float32(0), shape), 5.))
+    left, right, above = ball(1, (50, 50, 50), 20, seed=1), ball(2, (50, 50, 95), 20, seed=2), ball(3, (95, 50, 50), 20, seed=3)
+    assert why(left, right) == '' and 'flat' in why(left, above)
+    assert 'edge of the volume' in why(left, right, shape=(55, 200, 200))
+    assert 'cross' in why(left, ball(2, (50, 50, 80), 20, seed=2))
+    assert 'flat' in why(ball(1, (50, 50, 50), 20), ball(3, (95, 50, 50), 20))          # without samples too
+
+
 def test_contact_needs_nearness():
     near, = pairs(sheet(1, 0., seed=1), sheet(2, 10., seed=2))
     assert near.contact_area.value == pytest.approx(1600, rel=.02)
@@ -144,6 +182,18 @@ def test_samples_are_conditioned_on_what_was_seen():
     placed = samples_of_middle(surface.spread, seen, 100., .2, np.random.default_rng(0))
     means = placed.moves_vox.mean(1)
     assert means.mean() == pytest.approx(.8, abs=.03) and means.std() == pytest.approx(.2, rel=.25)
+
+
+def test_samples_are_less_sure_far_from_what_was_seen():
+    surface = sheet(1, 0., seed=1, n=61)
+    nodes = surface.spread.nodes_vox
+    seen = Seen(nodes[:1], csr_array(np.ones((1, 1))), nodes[:1], np.array([[1., 0, 0]]), np.array([0.]), np.array([.01]))
+    placed = samples_of_middle(surface.spread, seen, 5., 0., np.random.default_rng(0))
+    away = np.linalg.norm(nodes - nodes[0], axis=1)
+    far = away > 40
+    sd = placed.moves_vox.std(0)
+    assert (sd[far] >= DRIFT*away[far]).all() and sd[far].mean() > 2*surface.spread.moves_vox.std(0)[far].mean()
+    assert sd[0] < .1
 
 
 def test_another_side_is_not_taken_for_ones_own():
