@@ -55,7 +55,7 @@ def print_membranes(table:list, # of Membrane
     heads = 'id', 'status', 'voxels', f'area {units.long}²', f'volume {units.long}³', f'sigma {units.fine}', 'why'
     rows = [(str(m.id), m.status, str(m.n_voxels), _with_error(m.area_A2, m.area_sd_A2, units.long_A**2),
              _with_error(m.volume_A3, m.volume_sd_A3, units.long_A**3), number_words(m.mean_sigma_A),
-             m.reason or m.joined)
+             '; '.join(filter(None, (m.name, m.reason or m.joined))))
             for m in table]
     draw_table(heads, rows)
 

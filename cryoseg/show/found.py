@@ -246,7 +246,7 @@ def _remarks(row, units):
     if row.status == 'truncated':           # the badge says it
         reason = reason.removeprefix(STATUS['truncated']).removeprefix('; ')
     how = f'fitted as {FITTED_AS.get(row.method, row.method)}' if row.method and row.method != 'nested' else ''
-    remarks = [how, reason]
+    remarks = [f'named {row.name}' if row.name else '', how, reason]
     if row.bilayer_offset_A is not None and abs(row.bilayer_offset_A) > MAX_OFFSET_A:
         side, away = 'outside' if row.bilayer_offset_A < 0 else 'inside', abs(row.bilayer_offset_A)
         remarks.append(f'its surface runs {away:.0f} {units.fine} {side} the middle of the bilayer')
@@ -368,7 +368,7 @@ def _distance_heads(units):
     "The columns of the table of pairs."
     return [Head('membranes'), Head('they lie'), Head('least distance', units.fine),
             Head('median distance', units.fine), Head('contact', f'{units.long}²'),
-            Head('nearest at x, y, z', units.long)]
+            Head('nearest at x, y, z', units.long), Head('less sure because')]
 
 
 def _place(row, units):
@@ -385,7 +385,8 @@ def _distance_cells(pair, units):
             _number(pair.distance_A, pair.distance_sd_A),
             _number(pair.median_distance_A, pair.median_distance_sd_A),
             _number(pair.contact_area_A2, pair.contact_area_sd_A2, 1/units.long_A**2),
-            _place(pair, units)]
+            _place(pair, units),
+            Cell(pair.reason, pair.reason)]
 
 
 def distances_html(pairs:list, # of Distance

@@ -153,3 +153,9 @@ def test_names_are_no_formulas(tmp_path):
     runs = [finished('b$_$c', [30, 31], tmp_path), finished('d', [32], tmp_path)]
     page = overview_html('study', runs, [tomogram_row(run) for run in runs], {'b$_$c': '_wt', 'd': '<5 nm'}, [])
     assert 'b$_$c' in page and page.count('<img') == 2
+
+
+def test_a_name_and_a_doubtful_distance_are_told_and_escaped():
+    page = table_html([Membrane(1, 10, 'closed', name='<i>outer</i>')])
+    assert 'named &lt;i&gt;outer&lt;/i&gt;' in page and '<i>outer' not in page
+    assert 'nearest on a flat cap' in distances_html([Distance(1, 2, 'apart', 50., 4., reason='nearest on a flat cap')])
