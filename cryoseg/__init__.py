@@ -49,6 +49,7 @@ def _show_themselves():
     html = shell.display_formatter.formatters['text/html']
     for module, kind, name in (('cryoseg.base.volume', 'Volume', 'volume_html'),
                                ('cryoseg.result.records', 'Surface', 'surface_html'),
+                               ('cryoseg.result.records', 'Membrane', 'membrane_html'),
                                ('cryoseg.run.workflow', 'Run', 'run_html')):
         html.for_type_by_name(module, kind, lambda thing, name=name: show(name, thing))
 
