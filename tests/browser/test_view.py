@@ -44,7 +44,8 @@ def started(open_page, server, width=1300, height=1000):
     page = open_page(server.address, width, height)
     page.wait_for_selector('.jp-CodeCell .cm-content', timeout=SECONDS)
     ran = "() => /\\[(\\*|\\d+)\\]/.test(document.querySelector('.jp-CodeCell .jp-InputPrompt').textContent)"
-    for _ in range(20):                 # a kernel that is not there yet lets the keys fall under the table
+    for _ in range(20):                 # where the kernel is not there yet, the keys are lost, or JupyterLab asks for one
+        if page.locator('.jp-Dialog .jp-mod-accept').count(): page.locator('.jp-Dialog .jp-mod-accept').first.click()
         page.locator('.jp-CodeCell .cm-content').first.click()
         page.keyboard.press('Control+Enter')
         page.wait_for_timeout(1000)
