@@ -124,6 +124,7 @@ def test_a_run_is_corrected(run, server, open_page, faults):
     assert not faults
 
 
+@pytest.mark.long
 def test_the_scene_is_coloured_and_picked(run, server, open_page, faults):
     page = started(open_page, server)
     page.get_by_role('tab', name='Surfaces').click()
@@ -145,6 +146,7 @@ def test_the_scene_is_coloured_and_picked(run, server, open_page, faults):
     assert not faults
 
 
+@pytest.mark.long
 def test_a_narrow_page_has_names_for_all(run, server, open_page, faults):
     page = started(open_page, server, 420, 900)
     cell = page.locator('.jp-OutputArea').last
