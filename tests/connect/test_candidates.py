@@ -73,6 +73,7 @@ def test_no_way_round_for_random_joins():
 
 # the cues together
 
+@pytest.mark.long
 def test_a_torn_vesicle_is_joined_either_way(torn):
     for link in ('merge', 'qlearning', 'greedy'):
         taken = [j for j in find_joins(torn, scale(link=link)) if j.taken]

@@ -270,6 +270,7 @@ def test_ids_stay(scene, found):
         assert all(m.n_voxels == len(after[m.id]) for m in edited.table)
 
 
+@pytest.mark.long
 def test_later_decisions_take_later_ids(scene, found):
     first = Edit('split', *on(found, 1, 0), *on(found, 1, -1))
     second = Edit('split', *on(found, 2, 0), *on(found, 2, -1))
@@ -311,6 +312,7 @@ def touching_thick_shells(seed):
 SMALL = ConnectSettings(min_area_A2=20_000., min_fragment_A2=5_000.)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('seed, instances', [(4, False), (8, False), (5, True)])
 def test_a_click_on_a_thick_wall_means_what_is_seen_there(seed, instances):
     "Also where walls touch: what is dropped is the fragment of that voxel, and no other membrane gains or loses a voxel."
@@ -327,6 +329,7 @@ def test_a_click_on_a_thick_wall_means_what_is_seen_there(seed, instances):
         assert partition(edited) == {key: v for key, v in before.items() if key != id}
 
 
+@pytest.mark.long
 def test_halves_of_a_thick_wall_are_its_whole():
     ids = touching_thick_shells(8)
     plain = find_membranes(ids > 0, SIZE_A, SMALL)

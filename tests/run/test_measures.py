@@ -119,6 +119,7 @@ def test_another_patch_fits_nothing_again(done, first):
     assert measure_run(done, with_values(FAST, {'thickness.patch_radius_A': 150., 'distances.reach_A': 800.})).kept == ['measure']
 
 
+@pytest.mark.long
 def test_the_command_keeps_what_is_not_said(done):
     assert cryoseg('measure', done, '--patch-radius', 140, '-q').exit_code == 0
     assert cryoseg('measure', done, '--distance-reach', 500, '-q').exit_code == 0
@@ -133,6 +134,7 @@ def test_measuring_gives_what_the_run_gave(done, first):
     assert (done/'surfaces/membrane_0001.ply').read_bytes() == (first/'out/surfaces/membrane_0001.ply').read_bytes()
 
 
+@pytest.mark.long
 def test_a_tomogram_that_is_gone_is_asked_for(done, first, tmp_path):
     record = (done/'run.toml').read_text()
     (done/'run.toml').write_text(record.replace(str(first/'sim/tomogram.mrc'), '/nowhere/t.mrc'))
@@ -235,6 +237,7 @@ def test_a_folder_is_named_once(done):
     assert find_runs([done, done.parent, done]) == [done.resolve()] and len(summarise([done]).runs) == 1
 
 
+@pytest.mark.long
 def test_the_run_reads_its_tomogram_as_it_did(done, first):
     "Inverted densities would give another thickness, which the record would not know."
     line = refused('measure', done, '--invert', '--patch-radius', 120)
@@ -247,6 +250,7 @@ def test_the_run_reads_its_tomogram_as_it_did(done, first):
     assert table(done/'membranes.csv') == before
 
 
+@pytest.mark.long
 def test_a_tomogram_that_was_given_is_remembered(first, tmp_path):
     shutil.copy(first/'out/membranes.mrc', tmp_path/'ids.mrc')
     out = tmp_path/'o'

@@ -159,6 +159,7 @@ def test_regions_are_written_for_training(made, tmp_path):
     with pytest.raises(VolumeError, match='shape'): Review(review.folder, Volume(image[:-1], 10.))
 
 
+@pytest.mark.long
 def test_given_ids_can_be_named_and_no_more(tmp_path):
     ids = (scene() > 0)*np.uint16(7)
     write_volume(tmp_path/'ids.mrc', Volume(ids, 10.))

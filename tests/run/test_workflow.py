@@ -74,6 +74,7 @@ def test_a_fresh_run_and_a_resumed_one_give_the_same(first, place):
     (dict(distances__reach_A=500.), ['measure'], 'distances.reach_A'),
     (dict(segment__threshold=.5), NAMES, 'segment.threshold was 0.355, is 0.5'),
 ], ids=lambda v: '')
+@pytest.mark.long
 def test_a_changed_setting_redoes_its_stage_and_the_later_ones(change, stages, words, place):
     path, folder = place
     before, run = contents(folder), run_tomogram(*place, set_(**change))
@@ -87,6 +88,7 @@ def test_what_cannot_change_the_result_redoes_nothing(place):
     assert again(run_tomogram(*place, set_(segment__workers=1))) == []
 
 
+@pytest.mark.long
 def test_weights_count_by_their_contents(place, tmp_path):
     "FINDINGS A.4: a weights file replaced under the same name was not noticed."
     mine = tmp_path/'mine.safetensors'
@@ -102,6 +104,7 @@ def test_weights_count_by_their_contents(place, tmp_path):
     assert again(run) == NAMES and 'weights has changed' in run.again['segment']
 
 
+@pytest.mark.long
 def test_a_mask_counts_by_its_contents(place, tmp_path):
     volume = read_volume(place[0])
     mask = np.ones(volume.shape, np.int8)
@@ -378,6 +381,7 @@ def test_a_new_stage_is_one_entry(place, monkeypatch):
     assert [name for name, why in done.items() if why] == ['count'] and int((folder/'count.txt').read_text()) == len(read_rows(folder/'membranes.csv', Membrane))
 
 
+@pytest.mark.long
 def test_membranes_that_are_fitted_side_by_side_have_the_same_surfaces(monkeypatch):
     from cryoseg.run import stages
     monkeypatch.setattr(stages, 'WORTH_SHARING', 0)
