@@ -61,7 +61,7 @@ def number_voxels(voxels:list, # (n,3) z,y,x of each fragment
         ids[tuple(of_one.T)] = number
     return ids
 
-
+# %% ../../nbs/5_connect/05c8_edits.ipynb #1a34bf9f
 def fragment_at(place_A:tuple, # x, y, z in Å
                 fragment_ids:np.ndarray, # (Z,Y,X) numbers of the fragments, or ids of membranes
                 voxel_size_A:float, # edge of a voxel, Å
@@ -79,7 +79,7 @@ def fragment_at(place_A:tuple, # x, y, z in Å
     k = distance.argmin()
     return int(near[tuple(voxels[k])]) if distance[k] <= reach else None
 
-
+# %% ../../nbs/5_connect/05c8_edits.ipynb #408ffcd8
 EDIT_REACH_A = 30.              # a place may lie this far off its fragment
 
 
@@ -99,6 +99,13 @@ class Places(NamedTuple):
     def reach(self)->float: # voxels
         "How far off its fragment a place may lie."
         return max(EDIT_REACH_A/(self.voxel_size_A or TYPICAL_VOXEL_A), MIN_EDIT_REACH_VOX)
+
+    def number_at(self,
+                  place_A:tuple, # x, y, z in Å; None where an edit names none
+                  ids:np.ndarray, # (Z,Y,X) numbers of fragments, or ids of membranes
+                  )->int|None: # None where nothing lies within reach
+        "What lies at a place of an edit."
+        return None if None in place_A else fragment_at(place_A, ids, self.unit_A, self.reach)
 
     def said(self, length)->str: # (voxels) -> '30 Å', or '3 voxels'
         "Say a length in words."
@@ -139,7 +146,7 @@ def _link_by_hand(number, pair, fragment_ids, voxel_size_A):
     return Link(number, a, None, b, None, *place_A(middle, voxel_size_A), distance*voxel_size_A,
                 cost=0., probability=1., taken=True, rule=USER, reason='joined by hand')
 
-
+# %% ../../nbs/5_connect/05c8_edits.ipynb #3953f556
 def decide(links, # of Link
            wanted:dict, # frozenset of two fragments -> joined or not, by hand
            fragment_ids:np.ndarray, # (Z,Y,X)
@@ -241,9 +248,7 @@ class Draft:
 
     def at(self, place_A_)->int|None: # (x, y, z) in Å -> the number of the fragment there
         "The fragment at a place of an edit."
-        if None in place_A_:
-            return None
-        return fragment_at(place_A_, self.walls, self.places.unit_A, self.places.reach)
+        return self.places.number_at(place_A_, self.walls)
 
     def note(self)->None:
         "Write down which groups are new."
@@ -254,8 +259,7 @@ class Draft:
 # %% ../../nbs/5_connect/05c8_edits.ipynb #2d02bd8a
 def _both(draft, edit):
     "The fragments at the two places of an edit, and what is wrong with them."
-    places = (edit.x1_A, edit.y1_A, edit.z1_A), (edit.x2_A, edit.y2_A, edit.z2_A)
-    numbers = [draft.at(place) for place in places]
+    numbers = [draft.at(place) for place in (edit.first_A, edit.second_A)]
     for number, which in zip(numbers, ('first', 'second')):
         if number is None:
             return numbers, f'no fragment lies within {draft.places.said(draft.places.reach)} of its {which} place'
@@ -283,7 +287,7 @@ def _strength(link):
     probability = 1. if link.rule == USER else link.probability or 0.
     return -math.log(1 - min(probability, SUREST)) + 1 - SUREST
 
-
+# %% ../../nbs/5_connect/05c8_edits.ipynb #e979998d
 def _cut_apart(draft, first, second):
     "Refuse those links that hold two fragments together and are the least probable as a whole (a minimum cut)."
     graph = networkx.Graph()
@@ -324,7 +328,7 @@ def _relink(draft, number, new, halves):
         links.append(replace(link, **changed))
     draft.links = links
 
-
+# %% ../../nbs/5_connect/05c8_edits.ipynb #cb92f4af
 def _number_anew(draft, number, voxels, far):
     "Give voxels (n,3) of a fragment that are `far` (n,) the newest number, and so the wall that is nearest to them."
     thin = draft.walls is draft.fragment_ids
@@ -341,8 +345,7 @@ def _number_anew(draft, number, voxels, far):
 def _divide(draft, number, edit):
     "Divide a fragment between two places."
     voxels = np.argwhere(draft.fragment_ids == number)
-    places = _voxel(draft, edit.x1_A, edit.y1_A, edit.z1_A), _voxel(draft, edit.x2_A, edit.y2_A, edit.z2_A)
-    far = nearer_along(voxels, *places)
+    far = nearer_along(voxels, _voxel(draft, *edit.first_A), _voxel(draft, *edit.second_A))
     if min(far.sum(), (~far).sum()) < MIN_HALF:
         return f'one part of fragment {number} would have fewer than {MIN_HALF} voxels'
     draft.n_fragments += 1
@@ -365,10 +368,10 @@ def _split(draft, edit):
         _cut_apart(draft, first, second)
     return ''
 
-
+# %% ../../nbs/5_connect/05c8_edits.ipynb #245ee413
 def _drop_or_keep(draft, edit):
     "Leave a group out, or keep it whatever its size."
-    number = draft.at((edit.x1_A, edit.y1_A, edit.z1_A))
+    number = draft.at(edit.first_A)
     if number is None:
         return f'no fragment lies within {draft.places.said(draft.places.reach)} of its place'
     group = draft.group(draft.group_with(number))
@@ -383,7 +386,7 @@ DO = {JOIN: _join_or_cut, CUT: _join_or_cut, SPLIT: _split, DROP: _drop_or_keep,
 
 def _sentence(edit, said, places):
     "Say what became of an edit."
-    at = [(edit.x1_A, edit.y1_A, edit.z1_A), (edit.x2_A, edit.y2_A, edit.z2_A)]
+    at = edit.first_A, edit.second_A
     unit = places.said(0.).split()[-1]
     told = ['nowhere' if None in p else '({:.9g}, {:.9g}, {:.9g}) {}'.format(*map(round, p), unit) for p in at]
     where = told[0] if edit.kind in (DROP, KEEP) else f'{told[0]} and {told[1]}'

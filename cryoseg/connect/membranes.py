@@ -249,7 +249,7 @@ class Versions(NamedTuple):
         "The membranes as a person wants them, with the ids that they keep."
         return self.before if self.edited is None else keep_ids(self.edited, self.before, self.draft)
 
-
+# %% ../../nbs/5_connect/05c9_membranes.ipynb #bd3c1a50
 def _with_divided(found, draft, scale, seed):
     "Describe the fragments anew that were divided, and the new ones."
     pieces, reasons, given = list(found.pieces), list(found.reasons), list(found.given)
@@ -266,7 +266,7 @@ def _of_connect(edits):
     "The edits that are this stage's."
     return [edit for edit in edits if edit.kind not in OTHER_KINDS]
 
-
+# %% ../../nbs/5_connect/05c9_membranes.ipynb #cc18311e
 def versions_in_space(mask:np.ndarray, # (Z,Y,X) bool, thin walls
                       scale:Scale, # the settings in voxels
                       edits=(), # of Edit
@@ -655,7 +655,7 @@ def _with_divided_lines(found, draft):
         given += given[parent - 1:parent]
     return found._replace(lines=lines, owner=draft.fragment_ids[0], given=tuple(given))
 
-
+# %% ../../nbs/5_connect/05c9_membranes.ipynb #a8d1dbbb
 BOX_MARGIN_PX = 8               # round an id, so that its box cuts no line
 
 

@@ -8,7 +8,7 @@ __all__ = ['FORMAT', 'STAGE_NAMES', 'FIRST_STAGE', 'DIGEST_DIGITS', 'BLOCK_BYTES
            'record_path', 'write_record', 'OtherFormat', 'read_record', 'usable_record', 'is_changed', 'changed_file',
            'setting_changes', 'why_again', 'staged', 'refuse_loss', 'written_names', 'results_of_another',
            'whole_words', 'keep_version', 'keep_changed_tables', 'own_data', 'read_input', 'is_whole', 'find_input',
-           'input_settings']
+           'unchanged_input', 'input_settings']
 
 # %% ../../nbs/9_result/09j_folder.ipynb #54171efe
 import hashlib
@@ -553,6 +553,14 @@ def find_input(folder, # of a run
     folder, name = Path(folder), Path(name)
     places = (name, folder/name, folder.parent/name, folder/name.name, folder.parent/name.name)
     return next((p for p in places if p.exists()), None)
+
+
+def unchanged_input(folder, # of a run
+                    record:RunRecord, # of the run
+                    )->Path|None: # None where it is not there any more, or has changed
+    "Find the input of a run, as it was when the run was made."
+    path = find_input(folder, record.input)
+    return path if path is not None and checksum(path) == record.checksum else None
 
 
 def input_settings(values:dict, # of a run.toml, plain values

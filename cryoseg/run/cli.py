@@ -673,7 +673,7 @@ def settings_command(group:Group=None, settings:RunSettings=None):
 
 DEMO_PHANTOM = PhantomSettings(shape=(96, 176, 176), n_vesicles=5, cnr=2.)       # seed 7: a double one, cut ones
 
-# %% ../../nbs/2_run/02b_cli.ipynb #a912d872
+# %% ../../nbs/2_run/02b_cli.ipynb #a539eec0
 @app.command()
 @with_settings('segment', '', seed=7)
 def demo(output:Out, overwrite:Overwrite=False, settings:RunSettings=None):

@@ -118,17 +118,15 @@ def with_names(rows:list, # of Membrane
                job:Job, # the run in the making
                )->list: # of Membrane
     "Give membranes the names that a person chose; of two names of one the later counts, and an unfit one is told."
-    from cryoseg.connect.edits import fragment_at
     named = [edit for edit in job.edits() if edit.kind == RENAME]
     if not named:
         return rows
     places, membranes, names = places_of(job), job.membranes(), {}
     for edit in named:
-        place = edit.x1_A, edit.y1_A, edit.z1_A
-        id = fragment_at(place, membranes, places.unit_A, places.reach)
+        id = places.number_at(edit.first_A, membranes)
         if id is None:
             warn_user('edits.csv: the name {} was not given: no membrane lies at ({:.0f}, {:.0f}, {:.0f})'.format(
-                edit.value, *place))
+                edit.value, *edit.first_A))
         names[id] = edit.value
     return [replace(row, name=names.get(row.id, row.name)) for row in rows]
 

@@ -97,7 +97,7 @@ def _ask(port, token, path, **keywords):
     "A request to the server."
     return Request(f'http://{LOOPBACK}:{port}/{path}', headers=dict(Authorization=f'token {token}'), **keywords)
 
-
+# %% ../../nbs/2_run/02h_view.ipynb #115e2e96
 def _answers(port, token):
     "Whether the server answers."
     asked = _ask(port, token, 'api/status')
@@ -126,7 +126,7 @@ def _wait_for(process, port, token, log):
         time.sleep(BETWEEN)
     raise VolumeError(f'JupyterLab has not answered within {SECONDS_TO_START} seconds')
 
-
+# %% ../../nbs/2_run/02h_view.ipynb #9bc19ec2
 @contextmanager
 def serving(folder:Path, # of a run
             port:int|None=None, # where it listens; None: any that is free
@@ -165,7 +165,7 @@ def _lay_out(port, token, name):
     asked = _ask(port, token, f'lab/api/workspaces/{LAYOUT}', data=body, method='PUT')
     urlopen(asked, timeout=SECONDS_TO_START).close()
 
-
+# %% ../../nbs/2_run/02h_view.ipynb #710967c4
 def view_run(folder, # of a run
              browser:bool=True, # open it
              port:int|None=None, # where it listens; None: any that is free

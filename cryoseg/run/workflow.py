@@ -59,6 +59,7 @@ from ..result.folder import refuse_loss
 from ..result.folder import results_of_another
 from ..result.folder import stage_key
 from ..result.folder import staged
+from ..result.folder import unchanged_input
 from ..result.folder import usable_record
 from ..result.folder import whole_words
 from ..result.folder import why_again
@@ -91,11 +92,13 @@ from .log import log_kept
 from .log import stage_logged
 from .settings import result_settings
 from .settings import settings_to_dict
+from .stages import EDITS
 from .stages import Job
 from .stages import alone
 from .stages import connect_stage
 from .stages import contour_stage
 from .stages import precision_of
+from .stages import read_edits
 from .stages import segment_stage
 from .stages import surface_stage
 from .measures import measure_stage
@@ -195,7 +198,7 @@ def edits_read(stage:Stage, # an entry of STAGES
                )->dict: # 'edits.csv' -> checksum; empty where there is none that the stage heeds
     "Checksum of the decisions by hand that a stage heeds, so that a new name makes no surface again."
     mine = [edit for edit in job.edits() if stage.heeds(edit.kind)]
-    return {'edits.csv': digest_of(map(asdict, mine))} if mine else {}
+    return {EDITS: digest_of(map(asdict, mine))} if mine else {}
 
 
 def taken_as(job:Job)->dict: # what -> how
@@ -229,7 +232,7 @@ def do_stage(stage:Stage, # an entry of STAGES
         write_record(fresh, record)
     job.record = record
 
-# %% ../../nbs/2_run/02a_workflow.ipynb #c10d0418
+# %% ../../nbs/2_run/02a_workflow.ipynb #042aab22
 def _say_of_another_engine(job, stage):
     "Say where labels are kept that this machine would make with another engine: they differ in few voxels."
     made = job.record.precision
@@ -316,9 +319,7 @@ class Run:
     @cached_property
     def edits(self)->list: # of Edit
         "What was decided by hand; empty where nothing was."
-        path = self.folder/'edits.csv'
-        size_A = self.record.voxel_size_A if self.record.voxel_size_known else None
-        return read_rows(path, Edit, size_A) if path.exists() else []
+        return read_edits(self.folder, self.record.voxel_size_A if self.record.voxel_size_known else None)
 
     @cached_property
     def fragments(self)->list: # of Fragment
@@ -374,7 +375,7 @@ def begin(job:Job, # the run in the making
 
     Raises VolumeError, and changes nothing, where results would take the place of files that no run has written."""
     refuse_loss(job.folder, (), all_files(stages), None if job.overwrite else written_names(job.record))
-    old, edits = usable_record(job.folder, True), job.folder/'edits.csv'
+    old, edits = usable_record(job.folder, True), job.folder/EDITS
     if old is None or old.checksum == job.record.checksum or not edits.exists():
         return
     place = keep_version(edits)
@@ -506,8 +507,8 @@ def _with_given(job):
         reading = _labels_of_run(job)
         job.labels_given = None if reading is None else reading.data
     if job.kind == 'membranes' and job.densities is not None:
-        path = find_input(job.folder, job.record.input)
-        if path is None or checksum(path) != job.record.checksum:
+        path = unchanged_input(job.folder, job.record)
+        if path is None:
             raise VolumeError(f'{job.record.input}, with which the run began, is not there any more or has changed; '
                               'thickness needs it to know where other membranes are')
         given = read_volume(path, labels=True).data
@@ -516,8 +517,8 @@ def _with_given(job):
 
 def _labels_of_run(job):
     "The reading of the labels that a run began with; None where they are gone, or are not what they were."
-    path = find_input(job.folder, job.record.input)
-    if path is None or checksum(path) != job.record.checksum:
+    path = unchanged_input(job.folder, job.record)
+    if path is None:
         return None
     try:
         with warnings.catch_warnings():
@@ -688,8 +689,7 @@ def store_edits(links_path, # a links.csv that a person changed
     size_A = known_voxel_size(volume)
     changed = read_rows(links_path, Link, size_A)
     reading = reading_of(labels, links_path, 'labels', settings)
-    path = Path(folder)/'edits.csv'
-    earlier = [moved(edit, -origin) for edit in read_rows(path, Edit, size_A)] if path.exists() else []
+    earlier = [moved(edit, -origin) for edit in read_edits(folder, size_A)]
     found = find_membranes(reading.data, size_A, settings.connect, edits=earlier, seed=settings.seed,
                            instances=reading.kind == INSTANCES)
     beside = Path(links_path).with_name('fragments.csv')
@@ -698,5 +698,5 @@ def store_edits(links_path, # a links.csv that a person changed
         changed = renumbered(changed, then, found, volume.voxel_size_A)
     new = edits_from_links(changed, found.links, found.fragments)
     edits = [moved(edit, origin) for edit in (*earlier, *new)]
-    write_rows(path, edits, Edit, volume.voxel_size_known)
+    write_rows(Path(folder)/EDITS, edits, Edit, volume.voxel_size_known)
     return edits

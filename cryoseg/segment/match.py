@@ -30,6 +30,7 @@ from ..base.formats import read_volume
 from ..base.options import shown
 from ..base.text import read_toml
 from ..base.metrics import iou
+from ..result.records import REGION_CLASSES
 from .settings import GeneralSettings
 from .settings import SceneSettings
 from .settings import TrainSettings
@@ -247,7 +248,7 @@ def paint_scene(layers:np.ndarray, # (7,Y,X) of `draw_scene`
     return model.background.mean + cv2.GaussianBlur(image, (0, 0), PAINT_BLUR_PX) + model.background.sd * noise
 
 # %% ../../nbs/4_segment/04i_match.ipynb #1403cf89
-REGION_LABELS = dict(background=0, membrane=1, protein=2)
+REGION_LABELS = {name: label for label, name in enumerate(REGION_CLASSES)}
 MASK_LABELS = {1: 1, 2: 2, 3: 0}            # value of a mask -> label; 0 is not marked
 MAX_BOXES = 1000                            # more are not made by hand; a mask can hold them
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MODES', 'MAX_AVERAGED', 'NEAR_ANCHOR_PX', 'SIDE_COLORS', 'REGION_COLORS', 'SLICE_KEYS', 'FIRST_COLOR', 'LABELLED',
-           'EMPTY', 'LABEL_LIMITS', 'LINK_KEYS', 'FIRST', 'SECOND', 'GAP_PX', 'AVERAGED', 'MEASURED',
-           'COLOR_PERCENTILES', 'SCENE_FACES', 'SCENE_HEIGHT_PX', 'MAX_LISTED', 'TITLES', 'Mode', 'mode_named',
-           'labels_as_image', 'SlicePanel', 'SliceDrawing', 'sentence', 'in_order_of_doubt', 'LinkPanel', 'link_words',
-           'SurfacePanel', 'ReviewPanel', 'review_widget']
+           'EMPTY', 'LABEL_LIMITS', 'LINK_KEYS', 'GAP_PX', 'MEASURED', 'COLOR_PERCENTILES', 'SCENE_FACES',
+           'SCENE_HEIGHT_PX', 'MAX_LISTED', 'TITLES', 'Mode', 'mode_named', 'labels_as_image', 'Limits', 'SlicePanel',
+           'SliceDrawing', 'sentence', 'in_order_of_doubt', 'LinkPanel', 'link_words', 'SurfacePanel', 'ReviewPanel',
+           'review_widget']
 
 # %% ../../nbs/8_show/08g_correct.ipynb #ced4b14d
 import warnings
@@ -25,6 +25,9 @@ from ..result.meshes import vertex_values
 from ..result.meshes import read_surfaces
 from ..result.records import Edit
 from ..result.records import Link
+from .doubts import AVERAGED
+from .doubts import FIRST
+from .doubts import SECOND
 from .doubts import doubt
 from .doubts import half_side
 from .doubts import window_at
@@ -111,12 +114,32 @@ def labels_as_image(ids:np.ndarray, # numbers of fragments or membranes, any sha
     return np.where(ids > 0, LABELLED, EMPTY).astype(np.uint8)
 
 
+class Limits:
+    "The gray values of black and of white of slices across each axis, found when they are first needed."
+
+    def __init__(self,
+                 image:Volume|None, # the densities; None: labels stand for them
+                 thickness:int=1, # slices averaged
+                 ):
+        self.image, self.thickness, self.found = image, thickness, {}
+
+    def of(self,
+           axis:str, # cut across
+           )->tuple: # of two gray values
+        "The limits across an axis."
+        if self.image is None:
+            return LABEL_LIMITS
+        if axis not in self.found:
+            self.found[axis] = slab_limits(self.image.data, axis, self.thickness)
+        return self.found[axis]
+
+# %% ../../nbs/8_show/08g_correct.ipynb #0b19a416
 def _spoken(words, bad=False):
     "A line that is read out when it changes."
     color = 'color:#a40000;font-weight:600' if bad else 'color:inherit'
     return f'<div role="{"alert" if bad else "status"}" style="{color};min-height:1.4em">{escape(words)}</div>'
 
-
+# %% ../../nbs/8_show/08g_correct.ipynb #b32d38ec
 class SlicePanel:
     "A slice that can be paged through and clicked on."
 
@@ -157,7 +180,7 @@ class SlicePanel:
         "Begin again with what the review holds now."
         image = self.review.image
         self.data = labels_as_image(self.review.membranes) if image is None else image.data
-        self.limits = {axis: slab_limits(self.data, axis) for axis in AXES} if image is not None else {}
+        self.limits = Limits(image)
         self.places, self.membrane = [], None
         self.draw()
 
@@ -273,8 +296,7 @@ class SliceDrawing(SlicePanel):
         "Draw the slice as the controls say."
         at, axis = self.position.value, self.axis.value
         image = take_slice(self.data, at, axis, self.averaged.value)
-        limits = self.limits.get(axis, LABEL_LIMITS)
-        picture = slice_picture(image, limits, self._ids(), self.alpha.value, self._marks())
+        picture = slice_picture(image, self.limits.of(axis), self._ids(), self.alpha.value, self._marks())
         rows, columns = (AXES[k] for k in PLANES[axis])
         alt = f'slice {axis} = {at} of {self.review.folder.name}, {columns} to the right, {rows} upwards'
         self.picture.show(picture, image.shape, alt)
@@ -327,7 +349,7 @@ def sentence(edit:Edit, # a decision
              )->str: # without a full stop
     "Say a decision in a few words."
     seen = [str(n) for n in (edit.fragment_a, edit.fragment_b) if n is not None]
-    place = 'x {:.0f}, y {:.0f}, z {:.0f}'.format(edit.x1_A, edit.y1_A, edit.z1_A)
+    place = 'x {:.0f}, y {:.0f}, z {:.0f}'.format(*edit.first_A)
     words = {'join': f'join fragments {" and ".join(seen)}', 'cut': f'keep fragments {" and ".join(seen)} apart',
              'split': f'split fragment {" and ".join(dict.fromkeys(seen))}', 'drop': f'drop fragment {"".join(seen)}',
              'keep': f'keep fragment {"".join(seen)}', 'rename': f'name it {edit.value}',
@@ -337,9 +359,7 @@ def sentence(edit:Edit, # a decision
 
 # %% ../../nbs/8_show/08g_correct.ipynb #54fdd2e9
 LINK_KEYS = 'y', 'n', 's', 'b'
-FIRST, SECOND = 1, 2            # colours of the two fragments
 GAP_PX = 8                      # between the two pictures
-AVERAGED = 3                    # slices behind the fragments
 
 
 def in_order_of_doubt(links:list, # of Link
@@ -348,7 +368,7 @@ def in_order_of_doubt(links:list, # of Link
     shown = [link for link in links if link.rule != 'user' and link.x_A is not None]
     return sorted(shown, key=lambda link: -doubt(link))
 
-
+# %% ../../nbs/8_show/08g_correct.ipynb #67ac9055
 class LinkPanel:
     "One join after the other."
 
@@ -372,6 +392,7 @@ class LinkPanel:
     def refresh(self)->None:
         "Begin again with what the review holds now."
         self.links, self.number = in_order_of_doubt(self.review.links), 0
+        self.limits = Limits(self.review.image, AVERAGED)
         settled = self.review.settled()
         while self.number < len(self.links) - 1 and self.links[self.number].pair in settled:
             self.number += 1
@@ -410,10 +431,9 @@ class LinkPanel:
         window = window_at([place[k] for k in PLANES[axis]], half_side(self.review.frame), ids.shape)
         ids = ids[window]
         marked = np.where(ids == self.link.fragment_a, FIRST, np.where(ids == self.link.fragment_b, SECOND, 0))
-        if self.review.image is None:
-            return slice_picture(labels_as_image(ids), LABEL_LIMITS, marked)
-        image = take_slice(self.review.image.data, at, axis, AVERAGED)[window]
-        return slice_picture(image, slab_limits(self.review.image.data, axis, AVERAGED), marked)
+        known = self.review.image is not None
+        image = take_slice(self.review.image.data, at, axis, AVERAGED)[window] if known else labels_as_image(ids)
+        return slice_picture(image, self.limits.of(axis), marked)
 
     def draw(self)->None:
         "Show the join."
@@ -440,7 +460,7 @@ class LinkPanel:
         alt = f'{cuts}: fragments {link.fragment_a} orange, {link.fragment_b} blue'
         self.picture.show(picture, picture.shape[:2], alt)
 
-
+# %% ../../nbs/8_show/08g_correct.ipynb #77eb0324
 def link_words(link:Link, # a candidate
                )->str: # a sentence
     "What the program made of a join."
@@ -634,7 +654,7 @@ class ReviewPanel:
             self.bar.layout.visibility = 'hidden'
             self.decided()
 
-
+# %% ../../nbs/8_show/08g_correct.ipynb #d455a39a
 def review_widget(review, # run.review.Review
                   ): # -> ipywidgets.VBox
     "Make the buttons and pictures of a review. Raises ImportError without ipywidgets and anywidget."

@@ -26,12 +26,11 @@ from ..base.scratch import by_slabs
 from ..base.volume import Volume
 from ..base.volume import same_voxel_size
 from ..result.folder import RunRecord
-from ..result.folder import checksum
-from ..result.folder import find_input
 from ..result.folder import input_settings
 from ..result.folder import read_input
 from ..result.folder import read_record
 from ..result.folder import staged
+from ..result.folder import unchanged_input
 from ..result.meshes import placed
 from ..result.meshes import read_surfaces
 from ..result.meshes import write_mesh
@@ -114,10 +113,9 @@ def read_results(folder, # of a run
     name = next(n for n in ('membranes.mrc', 'membranes_closed.mrc') if (folder/n).exists())
     membranes = read_volume(folder/name, voxel_size_A=record.voxel_size_A, labels=True)
     proteins = folder/'proteins.csv'
-    path = find_input(folder, record.input)
-    same = path is not None and checksum(path) == record.checksum
     return Results(folder, record, membranes, read_surfaces(folder, membranes),
-                   read_rows(proteins, Protein) if proteins.exists() else [], path if same else None, settings)
+                   read_rows(proteins, Protein) if proteins.exists() else [], unchanged_input(folder, record),
+                   settings)
 
 # %% ../../nbs/8_show/08e_export.ipynb #6bb1eb02
 EXPORTS = Register('export')

@@ -22,6 +22,7 @@ from .slices import instance_colors
 from .slices import mesh_section
 from .slices import overlay_rgba
 from .slices import round_length
+from .slices import gray_bytes
 from .slices import text_color
 from .scene import figure_png
 
@@ -54,10 +55,7 @@ def gray_uri(image:np.ndarray, # (H,W) any unit, row 0 at the bottom
              most:int=MAX_PIXELS, # of the longest side
              )->str: # data URI of a JPEG
     "Encode a gray slice, y upwards, not larger than a report needs."
-    black, white = limits
-    scaled = 255 * (np.asarray(image, np.float32) - black) / (white - black)
-    gray = np.nan_to_num(scaled, nan=_UNKNOWN_GRAY).clip(0, 255).astype(np.uint8)
-    picture = Image.fromarray(gray[::-1])
+    picture = Image.fromarray(gray_bytes(image, limits, _UNKNOWN_GRAY)[::-1])
     picture.thumbnail((most, most), Image.Resampling.BOX)
     return data_uri(picture, 'JPEG', quality=_QUALITY)
 

@@ -62,7 +62,7 @@ def _parts(a, b, c, step):
     parts = int(np.ceil(np.sqrt(square)/step))
     return min(max(parts, 1), MAX_PARTS)
 
-# %% ../../nbs/6_surface/06k_raster.ipynb #f34b261f
+# %% ../../nbs/6_surface/06k_raster.ipynb #30d827fd
 @compiled(inline='always')
 def _mix(weights, a, b, c):
     "The weighted mean of three numbers."

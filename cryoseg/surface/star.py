@@ -105,7 +105,7 @@ def group_median(values:np.ndarray, # (n,)
     counts = np.bincount(group, minlength=n_groups)
     return _middles(np.asarray(values, float), group, counts)
 
-# %% ../../nbs/6_surface/06f_star.ipynb #05d62c85
+# %% ../../nbs/6_surface/06f_star.ipynb #3d0738c7
 def near_group_median(values:np.ndarray, # (n,) voxels
                       group:np.ndarray, # (n,) number of each value's group
                       n_groups:int, # how many groups there are

@@ -12,23 +12,9 @@ from cryoseg.connect.edits import Draft, Places, centre_voxel, correct, decide, 
 from cryoseg.connect.edits import number_voxels
 from cryoseg.connect.membranes import find_membranes
 from cryoseg.connect.settings import ConnectSettings
-from cryoseg.phantom.phantom import broken_shells
 from cryoseg.result.records import Edit, Link
 
-SHAPE = 60, 100, 170
 SIZE_A = 10.
-
-
-@pytest.fixture(scope='module')
-def scene():
-    "A torn vesicle, a whole one, and specks; and the true ids."
-    mask, truth = broken_shells(SHAPE, [((30, 50, 45), (36, 38, 34)), ((30, 50, 125), (28, 30, 32))], specks=300, seed=1, wedge=.8)[:2]
-    slot = (truth == 1) & (np.abs(np.indices(SHAPE)[1] - 50) < 7)
-    return mask & ~slot, truth*~slot
-
-
-@pytest.fixture(scope='module')
-def found(scene): return find_membranes(scene[0], SIZE_A)
 
 
 def on(one, id, k):

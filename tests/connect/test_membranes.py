@@ -17,7 +17,6 @@ from cryoseg.connect.membranes import membrane_mask, shape_score, thin_walls
 from cryoseg.connect.reasons import why_no_membrane
 from cryoseg.connect.pieces import Scale, describe_piece
 from cryoseg.connect.settings import ConnectSettings
-from cryoseg.phantom.phantom import broken_shells
 from cryoseg.result.records import Edit, Link
 
 SHAPE = 60, 100, 170
@@ -27,18 +26,6 @@ SIZE_A = 10.
 def shell(radius, centre, thickness=3):
     distance = np.linalg.norm(np.indices(SHAPE) - np.reshape(centre, (3, 1, 1, 1)), axis=0)
     return np.abs(distance - radius) <= thickness/2
-
-
-@pytest.fixture(scope='module')
-def scene():
-    "A torn vesicle, a whole one, and specks; and the true ids."
-    mask, truth = broken_shells(SHAPE, [((30, 50, 45), (36, 38, 34)), ((30, 50, 125), (28, 30, 32))], specks=300, seed=1, wedge=.8)[:2]
-    slot = (truth == 1) & (np.abs(np.indices(SHAPE)[1] - 50) < 7)
-    return mask & ~slot, truth*~slot
-
-
-@pytest.fixture(scope='module')
-def found(scene): return find_membranes(scene[0], SIZE_A)
 
 
 # labels
