@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EDIT_REACH_A', 'MIN_EDIT_REACH_VOX', 'USER', 'TOUCHING_VOX', 'MIN_HALF', 'SUREST', 'DO', 'MAX_MEMBRANES', 'place_A',
            'centre_voxel', 'number_voxels', 'fragment_at', 'Places', 'joined_pairs', 'groups_of', 'decide',
-           'edits_from_links', 'nearer_along', 'Draft', 'correct', 'keep_ids']
+           'edits_from_links', 'nearer_along', 'Decision', 'Draft', 'correct', 'keep_ids']
 
 # %% ../../nbs/5_connect/05c8_edits.ipynb #8a65adfa
 import math
@@ -213,6 +213,13 @@ def nearer_along(voxels:np.ndarray, # (n,3) z,y,x of one fragment
     return owner[reached][nearest] == sources[1]
 
 # %% ../../nbs/5_connect/05c8_edits.ipynb #00dadad8
+class Decision(NamedTuple):
+    "What was decided about a whole group."
+    keeps:bool # False: it is dropped
+    place_A:tuple # x, y, z where that was said
+    n_fragments:int # that there were then
+
+
 @dataclass
 class Draft:
     "Fragments and their links while decisions are applied, and what was decided about whole groups."
@@ -224,7 +231,7 @@ class Draft:
     ends:dict = field(default_factory=dict) # (fragment, end) -> z,y,x of the ends of lines, voxels
     parents:list = field(default_factory=list) # of each fragment that was divided off, in order: the one it came from
     n_divided:dict = field(default_factory=dict) # fragment -> how often something was divided off
-    decided:dict = field(default_factory=dict) # group -> kept by hand, or dropped
+    decided:dict = field(default_factory=dict) # group -> Decision: kept by hand, or dropped
     born:dict = field(default_factory=dict) # group that decisions have made -> its place among all these
     seen:set = field(default_factory=set) # groups that there were before any decision
     unfit:list = field(default_factory=list) # of str: what was not applied, or not as it was meant
@@ -250,11 +257,30 @@ class Draft:
         "The fragment at a place of an edit."
         return self.places.number_at(place_A_, self.walls)
 
+    def came_from(self, number:int, n_before:int)->int: # of a fragment; how many there were
+        "The fragment that a fragment was a part of when there were fewer."
+        n_first = self.n_fragments - len(self.parents)
+        while number > n_before:
+            number = self.parents[number - n_first - 1]
+        return number
+
+    def _hand_down(self, groups):
+        "Where a group that was decided about is divided since, the part at the place of that decision keeps it."
+        for group in set(self.decided).difference(map(self.group, groups)):
+            decision = self.decided[group]
+            number = self.at(decision.place_A)
+            part = next(g for g in groups if number in g)
+            older = {self.came_from(int(n), decision.n_fragments) for n in part}
+            if older <= {n for n, _ in group}:
+                self.decided.setdefault(self.group(part), decision)
+
     def note(self)->None:
-        "Write down which groups are new."
-        fresh = [g for g in map(self.group, self.groups()) if g not in self.seen and g not in self.born]
+        "Write down which groups are new, and what holds for the parts of those that were decided about."
+        groups = self.groups()
+        fresh = [g for g in map(self.group, groups) if g not in self.seen and g not in self.born]
         for group in fresh:
             self.born[group] = len(self.born)
+        self._hand_down(groups)
 
 # %% ../../nbs/5_connect/05c8_edits.ipynb #2d02bd8a
 def _both(draft, edit):
@@ -375,7 +401,7 @@ def _drop_or_keep(draft, edit):
     if number is None:
         return f'no fragment lies within {draft.places.said(draft.places.reach)} of its place'
     group = draft.group(draft.group_with(number))
-    draft.decided[group] = edit.kind == KEEP
+    draft.decided[group] = Decision(edit.kind == KEEP, edit.first_A, draft.n_fragments)
     if edit.kind == KEEP and group not in draft.born:
         draft.born[group] = len(draft.born)
     return ''

@@ -150,7 +150,7 @@ def _fault_of(group, draft, judge):
     decided = draft.decided.get(draft.group(group))
     if decided is None:
         return judge()
-    return None if decided else DROPPED
+    return None if decided.keeps else DROPPED
 
 
 def _assemble(found, draft, scale, seed, known):

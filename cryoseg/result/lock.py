@@ -109,7 +109,7 @@ def _create(path, holder):
     try:
         with open(number, 'w', encoding='utf-8') as file:
             json.dump(asdict(holder), file)
-    except OSError: # the disk is full: an empty lock would only be in the way
+    except BaseException: # the disk is full, or one is asked to stop: an empty lock would only be in the way
         remove_path(path)
         raise
     return True
@@ -323,6 +323,16 @@ def _tell_of_the_dead(place, dead):
         warn_user(f'{place}: {dead.words()} ended without giving it back; taken over')
 
 
+def _give_back(path, mine):
+    "Remove the lock of this holder, where it was taken at all and is still its own."
+    lock = _HELD.get(path)
+    if lock and lock.holder == mine: # another thread may hold it
+        lock.give_back()
+        del _HELD[path]
+    elif read_holder(path) == mine:
+        remove_path(path)
+
+
 @contextmanager
 def _locked(path, place):
     "Hold a lock while the block runs, and first clear up what the dead have left beside it."
@@ -330,17 +340,16 @@ def _locked(path, place):
         yield
         return
     mine = this_process()
-    with telling(path):
-        dead = _take(path, mine, place)
-    lock = _HELD[path] = Lock(path, place, mine)
-    with unfinished(path):
-        try:
+    try: # from the first moment: one may be asked to stop between any two lines
+        with telling(path):
+            dead = _take(path, mine, place)
+        with unfinished(path):
+            _HELD[path] = Lock(path, place, mine)
             _tell_of_the_dead(place, dead)
             remove_leftovers(path.parent, dead)
             yield
-        finally:
-            lock.give_back()
-            del _HELD[path]
+    finally:
+        _give_back(path, mine)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from cryoseg.base.files import VolumeError
 from cryoseg.connect.edits import Draft, Places, centre_voxel, correct, decide, edits_from_links, fragment_at, groups_of, joined_pairs, nearer_along
-from cryoseg.connect.edits import number_voxels
+from cryoseg.connect.edits import number_voxels, place_A
 from cryoseg.connect.membranes import find_membranes
 from cryoseg.connect.settings import ConnectSettings
 from cryoseg.result.records import Edit, Link
@@ -329,3 +329,19 @@ def test_a_split_gives_up_what_a_person_has_joined_last():
     links = [Link(k, k, None, k + 1, None, 160.*k, 100., 0., probability=p, taken=taken) for k, p, taken in ((1, .3, False), (2, .8, True))]
     done = correct([Edit('join', 50, 100, 0, 220, 100, 0), Edit('split', 50, 100, 0, 400, 100, 0)], draft(chain, 3, links))
     assert [g.tolist() for g in done.groups()] == [[1, 2], [3]]
+
+
+def test_what_was_dropped_stays_dropped_where_it_is_cut(scene, found):
+    "The part at the place of a decision keeps it, whatever is divided off, and what is joined to something else loses it."
+    pair = next((r.fragment_a, r.fragment_b) for r in found.links if r.taken)
+    first, second = (place_A(centre_voxel(np.argwhere(found.fragment_ids == n)), SIZE_A) for n in pair)
+    wanted = found.fragments[pair[0] - 1].membrane_id
+    other = next(m.id for m in found.table if m.id != wanted)
+    for kind, kept in (('drop', False), ('keep', True)):
+        edits = [Edit(kind, *first), Edit('cut', *first, *second), Edit('split', *first, *second)]
+        done = find_membranes(scene[0], SIZE_A, edits=edits)
+        a, b = (done.fragments[n - 1].membrane_id for n in pair)
+        assert bool(a) == kept and a != b
+    lone = place_A(centre_voxel(np.argwhere(found.membranes == other)), SIZE_A)
+    joined = find_membranes(scene[0], SIZE_A, edits=[Edit('drop', *first), Edit('join', *first, *lone)])
+    assert len(joined.table) == 1 and not [d for d in joined.dropped if d.reason == 'dropped by hand']

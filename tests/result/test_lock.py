@@ -235,6 +235,19 @@ def test_places_that_cannot_be_locked(tmp_path):
         with pytest.raises(VolumeError, match='cannot be written'), locked_folder(tmp_path/'shut'): pass
 
 
+@pytest.mark.parametrize('name, where', [('dump', 'json'), ('_create', ''), ('_take', ''), ('Lock', ''), ('_tell_of_the_dead', ''), ('remove_leftovers', '')])
+def test_one_may_be_stopped_between_any_two_lines(tmp_path, monkeypatch, name, where):
+    place = lock.json if where else lock
+    whole = getattr(place, name)
+    def stopped(*a, **k):
+        whole(*a, **k)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(place, name, stopped)
+    with pytest.raises(KeyboardInterrupt), locked_folder(tmp_path): pass
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == [] and lock.held_lock(tmp_path/LOCK_NAME) is None
+
+
 def test_a_full_disk_leaves_no_empty_lock(tmp_path, monkeypatch):
     def full(*_, **__): raise OSError(28, 'No space left on device')
     monkeypatch.setattr(lock.json, 'dump', full)
