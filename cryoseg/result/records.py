@@ -50,7 +50,7 @@ class Link:
     x_A:float|None = None # the middle of the join
     y_A:float|None = None
     z_A:float|None = None
-    distance_A:float|None = None # between the two
+    distance_A:float|None = None # between the ends that are matched; between the nearest voxels of what a person joins
     angle_a_deg:float|None = None # by which the membrane turns at a
     angle_b_deg:float|None = None
     curvature_difference_per_A:float|None = None

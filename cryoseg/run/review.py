@@ -47,6 +47,7 @@ from ..surface.contours import Anchor
 from ..surface.contours import fit_section
 from ..surface.contours import fit_slice
 from ..surface.contours import follow
+from .measures import name_fault
 from .settings import RunSettings
 from .settings import settings_from_dict
 from .stages import EDITS
@@ -353,8 +354,9 @@ class Decisions(RunView):
 
     def rename(self, zyx:tuple, name:str)->Edit: # a voxel z,y,x
         "Give a membrane a name."
-        if not name.strip():
-            raise VolumeError('the name is empty; type one')
+        fault = name_fault(name)
+        if fault:
+            raise VolumeError(fault)
         return self._one(RENAME, zyx, ' '.join(name.split()))
 
     def decide(self,

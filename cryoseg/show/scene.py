@@ -230,7 +230,7 @@ def _name_edges(ax, box, size, unit):
         middles = np.array([on_paper[[p, q]].mean(0) for p, q in along])
         away = middles[middles[:, 1 if name in 'xy' else 0].argmin()] - centre
         at = centre + away + gap * away / max(np.linalg.norm(away), 1e-12)
-        ax.text2D(*at, f'{name}\n{size[number]:.0f} {unit}', transform=ax.transData, color='0.5', fontsize=8,
+        ax.text2D(*at, f'{name}\n{size[number]:.0f} {unit}', transform=ax.transData, color='0.42', fontsize=8,
                   ha='center', va='center')
 
 
@@ -462,6 +462,22 @@ window.addEventListener('message', event => { const show = event.data || {};
   for (const o of all) { const wanted = o.name in show ? show[o.name] : o.group in show ? show[o.group] : null;
     if (wanted !== null && wanted !== o.visible) { o.visible = wanted; K3DInstance.reload(o, {visible: wanted}); } } });
 window.parent.postMessage('scene is ready', '*');"""
+_KEYS = """const world = K3DInstance.getWorld();
+const turn = (around, upwards, farther) => {
+  const eye = world.camera.position, middle = world.controls.target;
+  const [x, y, z] = ['x', 'y', 'z'].map(k => eye[k] - middle[k]), away = Math.hypot(x, y, z);
+  const angle = Math.atan2(y, x) + around, height = Math.min(1.5, Math.max(-1.5, Math.asin(z/away) + upwards));
+  const flat = away*farther*Math.cos(height);
+  K3DInstance.setCamera([middle.x + flat*Math.cos(angle), middle.y + flat*Math.sin(angle),
+                         middle.z + away*farther*Math.sin(height), middle.x, middle.y, middle.z, 0, 0, 1]);
+};
+const keys = {ArrowLeft: [-.1, 0, 1], ArrowRight: [.1, 0, 1], ArrowUp: [0, .1, 1], ArrowDown: [0, -.1, 1],
+              '+': [0, 0, .9], '=': [0, 0, .9], '-': [0, 0, 1.1]};
+window.addEventListener('keydown', event => {
+  if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
+  turn(...keys[event.key]);
+  event.preventDefault();
+});"""
 _COMPRESSION = 9
 
 
@@ -480,10 +496,10 @@ def _counted(plot):
 
 def snapshot_html(plot, # k3d.Plot, as `scene` makes
                   title:str='cryoseg', # title of the page
-                  )->str: # a complete HTML document; it listens to messages {name or group: true or false}
+                  )->str: # a complete HTML document; it listens to messages {name or group: true or false}, and to keys
     "Turn a scene into one HTML page that works without a network and without Python; equal scenes give equal pages."
     plot.snapshot_type = 'full'
     with _counted(plot):
-        page = plot.get_snapshot(_COMPRESSION, additional_js_code=_SWITCH)
+        page = plot.get_snapshot(_COMPRESSION, additional_js_code=f'{_SWITCH}\n{_KEYS}')
     head = f'<title>{title}</title><meta http-equiv="Content-Security-Policy" content="{_OFFLINE}">'
     return re.sub(r'<title>.*?</title>', lambda _: head, page, count=1)

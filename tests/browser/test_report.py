@@ -132,6 +132,12 @@ def test_the_scene_turns_under_the_mouse(open_page, faults, address):
     assert abs(np.reshape(frame.evaluate(CAMERA), (4, 4)).T[0, 0] - right[0]) > .1
     page.get_by_label('by uncertainty σ').check()
     waited(page, stage, lambda drawn: changed(drawn, turned) > .005)
+    before = np.reshape(frame.evaluate(CAMERA), (4, 4)).T
+    stage.focus()
+    for key in ('ArrowLeft', 'ArrowLeft', 'ArrowUp', '+'): page.keyboard.press(key)
+    after = np.reshape(frame.evaluate(CAMERA), (4, 4)).T
+    assert np.degrees(np.arccos(before[2, :3] @ after[2, :3])) > 8 and after[1, 2] > .5     # turned, and z is still up
+    assert np.linalg.norm(after[:3, 3]) < np.linalg.norm(before[:3, 3])                     # nearer
     assert not faults
 
 

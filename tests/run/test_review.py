@@ -70,7 +70,7 @@ def test_decisions_are_kept_at_once(review):
 
 def test_what_does_not_fit_is_refused_at_once(review):
     for wrong, words in ((lambda: review.drop((20, 55, 100)), 'click on a fragment'), (lambda: review.join(BALL, (20, 40, 45)), 'both places are on fragment 1'),
-                         (lambda: review.rename(BALL, '  '), 'name is empty'), (lambda: review.anchor((20, 10, 30), 'beside', 1), 'inside, on, outside'),
+                         (lambda: review.rename(BALL, '  '), 'name is empty'), (lambda: review.rename(BALL, ' =1+1'), 'formula'), (lambda: review.anchor((20, 10, 30), 'beside', 1), 'inside, on, outside'),
                          (lambda: review.anchor((0, 10, 30), 'on', 1), 'no pixel in slice 0'), (lambda: review.region(BALL, BALL, 'lipid'), 'background, membrane, protein')):
         with pytest.raises(VolumeError, match=words): wrong()
     assert review.edits == [] and not (review.folder/'edits.csv').exists()
@@ -135,7 +135,7 @@ def test_an_anchor_that_fits_nothing_is_told(review):
 
 
 def test_a_name_that_fits_nothing_is_told(review):
-    review._write([Edit('rename', 1000., 2000., 3000., value='ghost')])
+    review._write([Edit('rename', 1000., 2000., 3000., value='ghost'), Edit('rename', *review.place(BALL), value='=1+1')])
     with pytest.warns(UserWarning, match='the name ghost was not given'): run = review.apply(report=False)
     assert {row.name for row in run.table} == {''}
 

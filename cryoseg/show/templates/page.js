@@ -41,7 +41,7 @@ if (wake) wake.addEventListener('click', () => {
   const text = document.getElementById('asleep').textContent;
   const page = text.replaceAll('<~/script', '<' + '/script').replaceAll('<~!--', '<' + '!--');
   const frame = document.createElement('iframe');
-  frame.title = 'surfaces in 3-D';
+  frame.title = 'surfaces in 3-D; arrow keys turn them, + and − zoom';
   frame.sandbox = 'allow-scripts';
   frame.srcdoc = page;
   document.getElementById('stage').append(frame);
