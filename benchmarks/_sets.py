@@ -237,3 +237,99 @@ def ellipse_arc(seed, fraction, outliers):
     if strays: points[:strays] = rng.uniform(256 - a*1.3, 256 + a*1.3, (strays, 2))
     off = np.r_[rng.normal(0, 1, 2), rng.normal(0, 1.5, 2), rng.normal(0, .05)]
     return true, true + off[[1, 0, 2, 3, 4]], points[:, ::-1]
+
+
+def random_body(rng, side, radius):
+    "Signed distance (side,side,side), negative inside, of a body that is no ellipsoid: axes that differ by up to a fifth, and smooth bumps."
+    from scipy.ndimage import distance_transform_edt
+    grid = np.indices((side,)*3).reshape(3, -1).T - (side - 1)/2
+    at = grid @ np.linalg.qr(rng.normal(size=(3, 3)))[0]/rng.uniform(.8, 1.2, 3)
+    distance = np.linalg.norm(at, axis=1)
+    way = at/np.maximum(distance, 1e-9)[:, None]
+    bumps = sum(np.sin(way @ rng.normal(0, 2, 3) + rng.uniform(0, 6.3)) for _ in range(5))
+    inside = (distance < radius*(1 + .04*bumps)).reshape((side,)*3)
+    return np.where(inside, .5 - distance_transform_edt(inside), distance_transform_edt(~inside) - .5)
+
+
+def slow_noise(rng, shape, scale=12):
+    "Smooth noise of standard deviation 1."
+    from scipy.ndimage import gaussian_filter
+    noise = gaussian_filter(rng.standard_normal(shape), scale)
+    return noise/noise.std()
+
+
+def come_over(rng, places, shape, n):
+    "Two fields (Z,Y,X) from 0 to 1: where the first of two sheets comes over to the second, and the second to the first; bumps some seven voxels wide at n of the places (m,3)."
+    zyx, fields = np.indices(shape), np.zeros((2, *shape))
+    for place in places[rng.choice(len(places), n, replace=False)]:
+        field = fields[int(rng.random() < .5)]
+        np.maximum(field, np.exp(-((zyx - place.reshape(3, 1, 1, 1))**2).sum(0)/2/rng.uniform(1.5, 2.5)**2), out=field)
+    return fields
+
+
+def tear_labels(rng, truth, hidden, slot=(3., 8.), holes=12):
+    "Take away what is `hidden`, a fifth of the voxels, and of each membrane some holes and a slot right through."
+    zyx = np.indices(truth.shape)
+    truth[hidden | (rng.random(truth.shape) < .2)] = 0
+    for k in np.unique(truth)[1:]:
+        own = np.argwhere(truth == k)
+        for _ in range(holes): truth[(np.linalg.norm(zyx - own[rng.integers(len(own))].reshape(3, 1, 1, 1), axis=0) < rng.uniform(2, 6)) & (truth == k)] = 0
+        way = rng.normal(size=3)*(.3, 1, 1)
+        along = np.tensordot(way/np.linalg.norm(way), zyx, 1)
+        at = np.quantile(along[truth == k], rng.uniform(.25, .75))
+        truth[(np.abs(along - at) < rng.uniform(*slot)) & (truth == k)] = 0
+
+
+def double_membrane(seed):
+    """Mask and labels (Z,Y,X) of one body in another: mid-surfaces 4-8 voxels apart, which touch in 1-20 places, walls one or two voxels thick.
+
+    At a contact either shell flows into the other and back within some seven voxels. Torn: a slot through each shell, holes, a fifth of the voxels,
+    what lies flat; most are cut by the volume. Voxels count as 20 Å, so that no gap is that of two leaflets.
+    """
+    rng = np.random.default_rng(seed)
+    radius, gap, thickness, n = rng.uniform(24, 40), rng.uniform(4, 8), rng.choice([1.2, 2.2]), rng.integers(1, 21)
+    side = int(2.9*radius)
+    outer = random_body(rng, side, radius)
+    height = int(min(side, 2*rng.uniform(.7, 1.3)*radius))
+    outer = outer[(side - height)//2:][:height]
+    gap = gap*(1 + .1*slow_noise(rng, outer.shape))
+    normals = np.stack(np.gradient(outer), -1)
+    upright = np.abs(normals[..., 0]) < .8
+    outwards, inwards = come_over(rng, np.argwhere((np.abs(outer + gap) < .7) & upright), outer.shape, n)
+    room = gap - thickness                          # walls that touch do not enter each other
+    truth = np.zeros(outer.shape, np.int32)
+    truth[np.abs(outer + gap - room*outwards) < thickness/2] = 2
+    truth[np.abs(outer + room*np.minimum(inwards, 1 - outwards)) < thickness/2] = 1
+    tear_labels(rng, truth, ~upright)
+    return truth > 0, truth
+
+
+def stacked_sheets(seed):
+    """Mask and labels (Z,Y,X) of three to six upright wavy sheets side by side, 4-8 voxels apart, that touch in places and are tied by rungs; walls one or two voxels thick.
+
+    Rungs are rods between two sheets; they are in the mask and have no label. Torn as `double_membrane`.
+    """
+    rng = np.random.default_rng(seed)
+    n_sheets, gap, thickness = rng.integers(3, 7), rng.uniform(4, 8), rng.choice([1.2, 2.2])
+    shape = tuple(int(n) for n in (rng.uniform(35, 60), rng.uniform(70, 110), 40 + n_sheets*gap))
+    z, y, x = np.indices(shape)
+    wave = rng.uniform(2, 6)*np.sin(y/rng.uniform(16, 30) + rng.uniform(0, 6.3)) + rng.uniform(0, 3)*np.sin(z/rng.uniform(16, 30) + rng.uniform(0, 6.3))
+    wave = wave + rng.uniform(-.3, .3)*(y - shape[1]/2)
+    steady = gap*(1 + .08*slow_noise(rng, shape[:2]))[..., None]
+    at = [x - wave - 20 - k*steady for k in range(n_sheets)]      # voxels right of each sheet
+    for k in range(n_sheets - 1):
+        places = np.argwhere(np.abs(at[k]) < .7)
+        right, left = come_over(rng, places, shape, rng.integers(1, 8))
+        room = np.abs(steady) - thickness
+        at[k], at[k + 1] = at[k] - room*right, at[k + 1] + room*np.minimum(left, 1 - right)
+    truth = np.zeros(shape, np.int32)
+    for k, away in enumerate(at): truth[np.abs(away) < thickness/2] = k + 1
+    tear_labels(rng, truth, np.zeros(shape, bool), holes=6)
+    mask = truth > 0
+    for k in range(n_sheets - 1):
+        for _ in range(rng.integers(1, 8)):
+            place = np.argwhere(np.abs(at[k]) < .7)
+            place = place[rng.integers(len(place))]
+            rod = (np.hypot(z - place[0], y - place[1]) < rng.uniform(1, 1.8)) & (at[k] > 0) & (at[k + 1] < 0)
+            mask |= rod
+    return mask, truth

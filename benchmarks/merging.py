@@ -2,6 +2,7 @@
 
 Touching vesicles: seeds 0..4 with 2, 3 and 4 bodies, ellipsoids (the reference set) and bumpy ones made the same way here.
 Torn scenes: seeds 0..3; sheets: seed 0. The settings that join pieces were chosen on scenes with seeds from 1000 on and on cuts with seeds 1 to 4.
+Double membranes and stacks of sheets that touch: seeds 100 to 139; what tells them apart was made on seeds 0 to 39.
 Probabilities of joins: torn scenes from seed 2000 on and crowded ones from seed 3000 on; even seeds are fitted, odd ones shown.
 Real masks come from `--data DIR`; their labels only score, the input is the mask of all of them.
 """
@@ -16,13 +17,14 @@ from cryoseg.connect.pieces import Scale
 from cryoseg.connect.split import find_pieces
 from cryoseg.connect.joins import CONTACT, SLICES, Join
 from cryoseg.connect.candidates import COST_FLOOR, find_joins, join_probability
-from cryoseg.connect.membranes import edits_from_links, find_membranes
+from cryoseg.connect.edits import edits_from_links
+from cryoseg.connect.membranes import find_membranes
 from cryoseg.connect.link import fit_log_odds
 from cryoseg.connect.merge import merge_union_find, region_distance
 from cryoseg.base.metrics import adapted_rand_error, expected_calibration_error, panoptic_quality, voi
 from cryoseg.phantom.phantom import broken_shells
 from cryoseg.base.formats import read_volume
-from _sets import touching_vesicles
+from _sets import double_membrane, stacked_sheets, touching_vesicles
 from _tables import arguments, finish, print_table
 
 REAL = {'wrapped_autophagic_body_middle': (1, 2), 'phagophore_middle': (1, 2, 3), 'phagophore_vacuole_contact': (1, 2, 3), 'golgi_vesicles_filled': (1,)}    # label values that are membrane
@@ -103,13 +105,36 @@ def torn_rows(seeds=range(4)):
             no_space = [replace(link, taken=link.taken and link.rule != 'gap3d') for link in found.links]
             undo = edits_from_links(no_space, found.links, found.fragments)
             if way == 'slices (qlearning)' and undo: found = find_membranes(mask, 10., ConnectSettings(link='qlearning'), edits=undo)
-            both = np.zeros((truth.max() + 1, len(found.table) + 1))
+            both = np.zeros((truth.max() + 1, found.membranes.max() + 1))
             np.add.at(both, (truth.ravel(), found.membranes.ravel()), 1)
             whole += (both[1:, 1:].max(1, initial=0) > .9*both[1:].sum(1)).sum()
             mixed += (np.sort(both[1:, 1:], axis=0)[:-1].sum(0) > .05*both[1:, 1:].sum(0)).sum()
             true += len(both) - 1
             scores.append(adapted_rand_error(found.membranes, truth))
         rows.append(dict(joined=way, membranes=int(true), whole=int(whole), ids_of_two=int(mixed), adapted_rand=float(np.mean(scores))))
+    return rows
+
+
+def mixed_share(found, truth):
+    "The largest share of an id that belongs to another membrane than most of it, of the voxels that have a true one."
+    both = np.zeros((truth.max() + 1, found.max() + 1))
+    np.add.at(both, (truth.ravel(), found.ravel()), 1)
+    own = both[1:, 1:]
+    return max((1 - column.max()/column.sum() for column in own.T if column.sum()), default=1.)
+
+
+def beside_rows(seeds=range(100, 140), voxel_size_A=20.):
+    "Double membranes and stacks of sheets that touch. Settings were chosen on seeds 0 to 39."
+    rows = []
+    for name, make in (('double membranes', double_membrane), ('stacks of sheets', stacked_sheets)):
+        scores = []
+        for seed in seeds:
+            mask, truth = make(seed)
+            found = np.where(truth > 0, find_membranes(mask, voxel_size_A).membranes, 0).astype(int)
+            scores.append([adapted_rand_error(found, truth), adapted_rand_error((truth > 0).astype(int), truth), mixed_share(found, truth), len(np.unique(found)) - len(np.unique(truth))])
+        error, as_one, mixed, more = np.array(scores).T
+        rows.append(dict(set=name, scenes=len(scores), adapted_rand=float(error.mean()), worst=float(error.max()), as_one=float(as_one.mean()), pure=float((mixed <= .01).mean()),
+                         within_003=float((error <= .03).mean()), right_number=float((more == 0).mean())))
     return rows
 
 
@@ -294,6 +319,7 @@ def main():
         print_table(title, rows)
 
     table('touching vesicles', touching_rows())
+    table('membranes beside each other that touch', beside_rows())
     table('torn scenes', torn_rows())
     rows = all_candidates()
     table('probabilities of joins: the fit', fitted_rows(rows))

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['EDGE_TOLERANCE', 'KEPT_SPHERES', 'LEAST_LENGTH', 'LEAST_IMAGE', 'FLAT', 'WIDTHS', 'MAX_START_RADIUS',
            'MAX_EVALUATIONS', 'ROUGH', 'FINE', 'MIN_NEIGHBOURS', 'LEAST_TURN', 'CURVATURE_RIDGE', 'LEAST_RIDGE',
-           'MIN_PATCH_POINTS', 'MIN_SLAB', 'fibonacci_sphere', 'TriangleMesh', 'icosphere', 'CellMeans',
-           'average_in_cells', 'farthest_points', 'prune_sparse', 'Ellipsoid', 'fit_ellipsoid', 'CellGrid',
-           'LocalPlanes', 'local_planes', 'neighbour_means', 'orient_normals', 'SheetProjection', 'Patches',
-           'project_to_sheet', 'spherical_harmonics', 'harmonic_degrees', 'connected_groups']
+           'MIN_PATCH_POINTS', 'MIN_SLAB', 'fibonacci_sphere', 'Sphere', 'fit_sphere', 'gap_of_boxes', 'TriangleMesh',
+           'icosphere', 'CellMeans', 'average_in_cells', 'farthest_points', 'prune_sparse', 'Ellipsoid',
+           'fit_ellipsoid', 'CellGrid', 'LocalPlanes', 'local_planes', 'neighbour_means', 'orient_normals',
+           'SheetProjection', 'Patches', 'project_to_sheet', 'spherical_harmonics', 'harmonic_degrees',
+           'connected_groups']
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #4059f523
 from dataclasses import dataclass
@@ -37,6 +38,33 @@ def fibonacci_sphere(n:int, # how many
     turn = np.pi*(1 + 5**.5)*i
     ring = np.sqrt(1 - height**2)
     return np.column_stack([height, ring*np.cos(turn), ring*np.sin(turn)])
+
+# %% ../../nbs/9_base/09d_geometry.ipynb #b84b4778
+class Sphere(NamedTuple):
+    "A sphere in space."
+    centre:np.ndarray # (3,) z,y,x voxels
+    radius:float # voxels
+
+    def distance(self,
+                 points:np.ndarray, # (n,3) z,y,x voxels
+                 )->np.ndarray: # (n,) without sign
+        "How far points lie off the sphere."
+        return np.abs(np.linalg.norm(points - self.centre, axis=1) - self.radius)
+
+
+def fit_sphere(points:np.ndarray, # (n,3)
+               )->Sphere: # in the unit of the points
+    "Fit a sphere by linear least squares: |x|² = 2 c·x + r² - |c|²."
+    terms = np.column_stack([2*points, np.ones(len(points))])
+    s = np.linalg.lstsq(terms, (points**2).sum(1), rcond=None)[0]
+    return Sphere(s[:3], np.sqrt(max(s[3] + s[:3] @ s[:3], 0.)))
+
+
+def gap_of_boxes(low, high, # (…,3) corners of boxes
+                 other_low, other_high, # (…,3) of others
+                 )->np.ndarray: # (…,3) voxels along each axis; negative where they overlap
+    "How far apart boxes are."
+    return np.maximum(low - other_high, other_low - high)
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #158d1942
 class TriangleMesh(NamedTuple):

@@ -25,7 +25,8 @@ from scipy.spatial.distance import cdist
 
 from ..base.geometry import Ellipsoid, farthest_points, neighbour_means
 from .pieces import Piece, Scale, fit_body, is_plate, shell_seen, with_body
-from .split import gap_of_boxes, nearest_approach, run_along
+from ..base.geometry import gap_of_boxes
+from .split import nearest_approach, run_along
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #e30855b7
 BODY, PATCH, SLICES, CONTACT = 'body', 'patch', 'slices', 'contact'     # the cues

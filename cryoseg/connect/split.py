@@ -8,10 +8,10 @@ __all__ = ['PATCHES', 'SPHERE_TRIALS', 'MAX_SPHERES', 'MIN_PATCH', 'PATCH_CELLS'
            'MIN_COVERED', 'MIN_OWN', 'WALL_POINTS', 'MIN_DEEP', 'MIN_WALL', 'SHELL_NEIGHBOURS', 'DISPUTED', 'ASKED',
            'MAX_BEYOND', 'MIN_AWAY', 'VOTERS', 'ROUNDS', 'SEAM_REACH', 'MIN_SIDEWAYS', 'ACROSS', 'MIN_REGION',
            'MIN_LAYER', 'MAX_LAYERS', 'MIN_BESIDE', 'MIN_LAYERED', 'IN_LAYERS', 'MAX_REGIONS', 'MORE_REGIONS',
-           'SOLID_LAYERS', 'MIN_FILLED', 'EPSILON_SLACK', 'Sphere', 'fit_sphere', 'likely_spheres', 'grow_body',
+           'SOLID_LAYERS', 'MIN_FILLED', 'IN_SHELLS', 'IN_STACK', 'EPSILON_SLACK', 'likely_spheres', 'grow_body',
            'find_bodies', 'wall_missing', 'distance_to_shells', 'Split', 'split_piece', 'seam_length', 'split_at_seams',
-           'Beside', 'gap_of_boxes', 'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions', 'find_regions',
-           'Approach', 'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
+           'Beside', 'run_along', 'split_layers', 'Specks', 'is_solid', 'Regions', 'find_regions', 'Approach',
+           'nearest_approach', 'Contact', 'Pieces', 'find_pieces']
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #3c87b051
 from collections.abc import Callable
@@ -23,7 +23,9 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
 from ..base.files import warn_user
-from ..base.geometry import Ellipsoid, connected_groups, fibonacci_sphere
+from ..base.geometry import Ellipsoid, Sphere, connected_groups, fibonacci_sphere, fit_sphere, gap_of_boxes
+from .concentric import find_concentric
+from .stack import find_stack, join_torn
 from .merge import ROUNDING, merge_by_plane, merge_runs, merge_union_find
 from .pieces import CLOSED_FRACTION, MIN_CELL_VOX, MIN_EPSILON_VOX, Piece, Scale
 from .pieces import describe_piece, describe_planes, find_middle, fit_body, is_plate, is_upright, plane_radius
@@ -35,26 +37,6 @@ SPHERE_TRIALS, MAX_SPHERES = 150, 5     # patches that are tried, spheres that a
 MIN_PATCH, PATCH_CELLS = 12, 40     # cells that a patch must hold, and that are used
 MAX_BEND = 12.                  # a sphere of more than so many radii of its patch is a plane
 SAME_SPHERE = .4                # spheres whose centres are nearer than this times the radius are one
-
-
-class Sphere(NamedTuple):
-    "A sphere in space."
-    centre:np.ndarray # (3,) z,y,x voxels
-    radius:float # voxels
-
-    def distance(self,
-                 points:np.ndarray, # (n,3) z,y,x voxels
-                 )->np.ndarray: # (n,) without sign
-        "How far points lie off the sphere."
-        return np.abs(np.linalg.norm(points - self.centre, axis=1) - self.radius)
-
-
-def fit_sphere(points:np.ndarray, # (n,3)
-               )->Sphere: # in the unit of the points
-    "Fit a sphere by linear least squares: |x|² = 2 c·x + r² - |c|²."
-    terms = np.column_stack([2*points, np.ones(len(points))])
-    s = np.linalg.lstsq(terms, (points**2).sum(1), rcond=None)[0]
-    return Sphere(s[:3], np.sqrt(max(s[3] + s[:3] @ s[:3], 0.)))
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #92dca0c0
 def _random_sphere(cells, tree, reach, scale, rng):
@@ -358,13 +340,6 @@ class Beside:
         near = np.abs(self.offset[np.isfinite(self.offset)])
         return float(np.ptp(np.quantile(near, (.2, .8)))) if len(near) else np.nan
 
-
-def gap_of_boxes(low, high, # (…,3) corners of boxes
-                 other_low, other_high, # (…,3) of others
-                 )->np.ndarray: # (…,3) voxels along each axis; negative where they overlap
-    "How far apart boxes are."
-    return np.maximum(low - other_high, other_low - high)
-
 # %% ../../nbs/5_connect/05c3_split.ipynb #bdb68098
 def run_along(one:Piece, # a sheet
               other:Piece, # another
@@ -572,6 +547,10 @@ class Pieces:
     lost:tuple = () # of int: such ids of which no piece is left
 
 # %% ../../nbs/5_connect/05c3_split.ipynb #799c47f8
+IN_SHELLS = 'two bodies, one in the other, at a steady distance'
+IN_STACK = 'sheets side by side, at steady distances'
+
+
 class _Parts(NamedTuple):
     "The pieces of one region."
     pieces:list
@@ -580,18 +559,43 @@ class _Parts(NamedTuple):
     specks:Specks
 
 
+def _split_shells(region, scale, seed):
+    "Cut a region that is two bodies, one in the other, into these and the rest; None where it is not."
+    if region.body_fraction > CLOSED_FRACTION or len(region.voxels) < 2*scale.min_area:
+        return None
+    part = find_concentric(region.voxels, fit_sphere(region.cells).centre, scale.shape, scale.bilayer, seed)
+    if part is None:
+        return None
+    shells = [describe_piece(region.voxels[part == k], scale, seed) for k in (0, 1)]
+    others, specks = _regions_of(region.voxels[part == 2], scale)
+    pieces, body, reasons = shells, [(0, 0), (0, 1)], [IN_SHELLS]
+    for n, voxels in enumerate(others, 1):
+        parts = _split_layers(describe_piece(voxels, scale, seed), scale, seed)
+        pieces, reasons = pieces + parts.pieces, reasons + [parts.reason]
+        body += [(n, k) for _, k in parts.body]
+        specks = specks.and_more(parts.specks)
+    return _Parts(pieces, body, '; '.join(dict.fromkeys(filter(None, reasons))), specks)
+
+
+def _regions_of(voxels, scale):
+    "The regions of some voxels (n,3), and the specks among them."
+    if not len(voxels):
+        return Regions([], Specks())
+    low = voxels.min(0)
+    box = np.zeros(np.ptp(voxels, axis=0) + 1, bool)
+    box[tuple((voxels - low).T)] = True
+    regions, others = find_regions(box, scale)
+    return Regions([v + low for v in regions], others)
+
+
 def _pieces_of_parts(piece, split, scale, seed):
     "The pieces of each part of a region, which may have come apart; the part of each; and the specks left over."
     if split.whole:
         return [piece], [0], Specks()
     found, part_of, specks = [], [], Specks()
     for k in range(split.part.max() + 1):
-        voxels = piece.voxels[split.part == k]
-        low = voxels.min(0)
-        box = np.zeros(np.ptp(voxels, axis=0) + 1, bool)
-        box[tuple((voxels - low).T)] = True
-        regions, others = find_regions(box, scale)
-        found += [describe_piece(v + low, scale, seed) for v in regions]
+        regions, others = _regions_of(piece.voxels[split.part == k], scale)
+        found += [describe_piece(voxels, scale, seed) for voxels in regions]
         part_of += [k]*len(regions)
         specks = specks.and_more(others)
     return found, part_of, specks
@@ -601,6 +605,23 @@ def _split_region(region, scale, seed):
     "Cut one described region into pieces: into layers, then at bodies and at seams."
     if not scale.settings.split or len(region.voxels) < scale.min_area:
         return _Parts([region], [(0, 0)], '', Specks())
+    return (_split_shells(region, scale, seed) or _split_stack(region, scale, seed)
+            or _split_layers(region, scale, seed))
+
+
+def _split_stack(region, scale, seed):
+    "Cut a region that is a stack of sheets into these; None where it is not."
+    if region.body_fraction > CLOSED_FRACTION or len(region.voxels) < 2*scale.min_area:
+        return None
+    part = find_stack(region.voxels, scale.bilayer, seed)
+    if part is None:
+        return None
+    sheets = [describe_piece(region.voxels[part == k], scale, seed) for k in range(part.max() + 1)]
+    return _Parts(sheets, [(0, k) for k in range(len(sheets))], IN_STACK, Specks())
+
+
+def _split_layers(region, scale, seed):
+    "Cut one described region into layers, then at bodies and at seams."
     layers = split_layers(region, scale, seed)
     sheets, _, specks = _pieces_of_parts(region, layers, scale, seed)
     found, body, reasons = [], [], [layers.reason]
@@ -684,6 +705,8 @@ def find_pieces(mask:np.ndarray, # (Z,Y,X) bool
                 )->Pieces: # of the whole mask
     "Merge a mask by distance and cut what touches."
     regions, specks = find_regions(mask, scale)
+    if scale.settings.split:
+        regions = join_torn(regions, scale, seed)
     tasks = [_Task(voxels + np.array(corner, np.int32), scale, seed) for voxels in regions]
     regions.clear()                                         # the tasks hold copies
     done, n_voxels = 0, sum(len(task.voxels) for task in tasks)

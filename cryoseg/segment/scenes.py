@@ -25,7 +25,7 @@ __all__ = ['CURVE_POINTS', 'HARMONICS', 'HARMONIC_DECAY', 'RADIUS_FACTORS', 'DEN
            'FINGERPRINT_WEIGHT', 'STREAK_LENGTH_PX', 'STREAK_WIDTH_PX', 'STREAK_WEIGHT', 'P_ALONG_X', 'STREAK_PATCH_PX',
            'STREAK_PATCHINESS', 'MAX_STREAK', 'SEEDS_AT_ONCE', 'closed_curve', 'open_curve', 'offset_curve', 'fading',
            'faint_stretches', 'draw_curve', 'Pen', 'Stroke', 'draw_membrane', 'draw_proteins', 'CrowdKind',
-           'draw_vesicles', 'draw_distractors', 'draw_dirt', 'Scene', 'draw_scene', 'add_densities',
+           'draw_vesicles', 'draw_distractors', 'draw_dirt', 'Scene', 'finish_scene', 'draw_scene', 'add_densities',
            'membrane_contrast', 'distort_intensities', 'render_scene', 'in_parallel']
 
 # %% ../../nbs/4_segment/04e_scenes.ipynb #2b39a6bb
@@ -591,18 +591,26 @@ def _labels(pen):
     return labels
 
 
-def draw_scene(settings:SceneSettings=SceneSettings(), # what may occur
-               seed:int=0, # the scene's own seed
-               )->Scene: # layers and labels
-    "Draw one general training scene and its exact labels."
-    rng, pen = np.random.default_rng(seed), Pen(settings.size)
-    draw_vesicles(pen, rng, settings)
+def finish_scene(pen:Pen, # with all membranes and proteins; changed in place
+                 rng:np.random.Generator, # gives everything
+                 settings:SceneSettings, # what may occur
+                 )->Scene: # layers and labels
+    "Add what is no membrane, and average down to the size of the image."
     pen.layers['protein'][pen.occupied > 0] = 0
     draw_distractors(pen, rng, settings)
     if settings.caps or settings.ice or settings.carbon:
         draw_dirt(pen, rng, settings)
     layers = [_shrunk(pen.layers[name], settings.size) for name in LAYERS]
     return Scene(np.stack(layers).astype(np.float16), _labels(pen))
+
+
+def draw_scene(settings:SceneSettings=SceneSettings(), # what may occur
+               seed:int=0, # the scene's own seed
+               )->Scene: # layers and labels
+    "Draw one general training scene and its exact labels."
+    rng, pen = np.random.default_rng(seed), Pen(settings.size)
+    draw_vesicles(pen, rng, settings)
+    return finish_scene(pen, rng, settings)
 
 # %% ../../nbs/4_segment/04e_scenes.ipynb #29b2c926
 PROTEIN_WEIGHT, BLOB_WEIGHT, GOLD_WEIGHT = (.84, 1.32), (.3, 1.2), (2, 5)   # against a membrane's density
@@ -731,6 +739,7 @@ def render_scene(layers:np.ndarray, # (7,Y,X) as drawn by `draw_scene`
                  cnr:tuple=(.45, 5.), # contrast-to-noise ratios, drawn log-uniformly
                  ctf:float=0., # probability of a contrast transfer function instead of a simple fringe
                  streaks:float=0., # probability of streaks, as gold and the ends of the tilt range leave them
+                 change:Callable|None=None, # change(image, rng) -> image, of signal and noise, before the grey scale
                  )->np.ndarray: # (Y,X) float32 image
     "Render a scene with fresh weights, blur, fringe, noise and grey scale."
     layers = layers.astype(np.float32)
@@ -742,6 +751,8 @@ def render_scene(layers:np.ndarray, # (7,Y,X) as drawn by `draw_scene`
     if streaks and rng.random() < streaks:
         noise = _with_streaks(noise, rng)
     image = image + noise * contrast / np.exp(rng.uniform(*np.log(cnr)))
+    if change is not None:
+        image = change(image, rng)
     return distort_intensities(image, rng).astype(np.float32)
 
 # %% ../../nbs/4_segment/04e_scenes.ipynb #0af0e3d1

@@ -20,9 +20,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .settings import HARD_SLABS
 from .settings import ROUGH_SCENES
 from .settings import ROUGH_SLABS
 from .settings import GeneralSettings
+from .settings import HardSettings
 from .settings import SceneSettings
 from .settings import SlabSettings
 from .settings import TrainSettings
@@ -35,6 +37,8 @@ from .unet import cross_entropy
 from .unet import fit_net
 from .normalise import prepare
 from .unet import to_batch
+from .hard import draw_hard_scene
+from .hard import perhaps_recolour
 from .scenes import distort_intensities
 from .scenes import draw_scene
 from .scenes import in_parallel
@@ -223,7 +227,7 @@ def smear_border(image:np.ndarray, # (Y,X)
 # %% ../../nbs/4_segment/04g_train.ipynb #e3702611
 SLAB_SEEDS = 10 ** 6            # seeds of slabs lie so far beyond those of scenes
 FIRST_SEED = 1000               # of the first scene of the general training
-SEEDS_OF_A_TRAINING = 10 ** 7   # trainings of different seeds share no scene
+SEEDS_OF_A_TRAINING = 2 * 10 ** 7 # trainings of different seeds share no scene
 SEEDS_OF_A_ROUND = 5 * 10 ** 6  # nor do the two rounds of one training
 ROUGH_CTF = .3                  # probability of a contrast transfer function in the second round
 ROUGH_STREAKS = .2              # probability of streaks
@@ -254,20 +258,23 @@ def scene_sample(scenes:list, # of layers and labels, as `draw_scene` returns th
 
 # %% ../../nbs/4_segment/04g_train.ipynb #4bd2bbe5
 class GeneralSet:
-    "The simulated material of the shipped net: scenes as layers, slabs as finished slices; with dirt where `rough`."
+    "The simulated material of one round of the shipped net: scenes as layers, slabs as finished slices."
     def __init__(self,
                  settings:GeneralSettings, # how many, and how they are mixed
                  seed:int, # of the first scene
                  workers:int=2, # processes that simulate
-                 rough:bool=False, # the second round
+                 part:int=0, # 0 shapes, 1 shapes in dirt, 2 what these leave out
                  ):
-        scene_settings = ROUGH_SCENES if rough else SceneSettings()
-        slab_settings = ROUGH_SLABS if rough else SlabSettings()
+        draw_one = (partial(draw_scene, SceneSettings()), partial(draw_scene, ROUGH_SCENES),
+                    partial(draw_hard_scene, HardSettings()))[part]
+        slab_settings = (SlabSettings(), ROUGH_SLABS, HARD_SLABS)[part]
         scene_seeds = range(seed, seed + settings.n_scenes)
         slab_seeds = range(seed + SLAB_SEEDS, seed + SLAB_SEEDS + settings.n_slabs)
         self.settings = settings
-        self.render = partial(render_scene, ctf=ROUGH_CTF, streaks=ROUGH_STREAKS) if rough else render_scene
-        self.scenes = in_parallel(partial(draw_scene, scene_settings), scene_seeds, workers)
+        rough = partial(render_scene, ctf=ROUGH_CTF, streaks=ROUGH_STREAKS)
+        hard = partial(rough, change=partial(perhaps_recolour, HardSettings().recoloured))
+        self.render = (render_scene, rough, hard)[part]
+        self.scenes = in_parallel(draw_one, scene_seeds, workers)
         self.slices = []
         for volume, labels in in_parallel(partial(simulate_slab, slab_settings), slab_seeds, workers):
             chosen = range(0, len(volume), settings.slab_step)
@@ -298,39 +305,40 @@ class GeneralSet:
 class GeneralTraining(NamedTuple):
     "The general net and how it was trained."
     net: UNet
-    losses: list                # of each step of both rounds
+    losses: list                # of each step of all rounds
 
 
 def train_round(net:UNet, # trained in place
-                part:int, # 0 shapes, 1 shapes in dirt
+                part:int, # 0 shapes, 1 shapes in dirt, 2 what these leave out
                 settings:GeneralSettings, # the material
-                training:TrainSettings, # of this round
                 seed:int, # of the whole training
                 workers:int=2, # processes that simulate
-                after_step:Callable|None=None, # called as after_step(step, loss)
-                )->list: # loss of each step
-    "One round of the general training."
-    if not training.steps:
+                after_step:Callable|None=None, # called as after_step(step, loss); returning True stops
+                optimiser:torch.optim.Optimizer|None=None, # of a round that is resumed
+                first_step:int=0, # where it is resumed
+                )->list: # loss of each step that was done
+    "One round of the general training, or what is left of it; images depend on seed, round and step alone."
+    training = settings.rounds[part]
+    if first_step >= training.steps:
         return []
     first = FIRST_SEED + SEEDS_OF_A_TRAINING * seed + SEEDS_OF_A_ROUND * part
-    data = GeneralSet(settings, first, workers, rough=bool(part))
-    rng = np.random.default_rng((seed, part) if part else seed)
+    data = GeneralSet(settings, first, workers, part)
 
     def draw_batch(step):
-        return data.batch(rng, training.batch)
+        return data.batch(np.random.default_rng((seed, part, step)), training.batch)
 
-    return fit_net(net, draw_batch, training, after_step)
+    return fit_net(net, draw_batch, training, after_step, optimiser, first_step)
 
 
 def train_general(settings:GeneralSettings=GeneralSettings(), # the material and both rounds
                   seed:int=0, # of everything
                   workers:int=2, # processes that simulate
                   after_step:Callable|None=None, # called as after_step(step, loss)
-                  )->GeneralTraining: # the net, the loss of each step of both rounds
-    "Train the net that ships, from simulation alone: shapes first, then shapes in dirt."
+                  )->GeneralTraining: # the net, the loss of each step of all rounds
+    "Train the net that ships, from simulation alone: shapes, shapes in dirt, and what these leave out."
     torch.manual_seed(seed)
     net = UNet(settings.width, settings.depth)
     losses = []
-    for part, training in enumerate((settings.train, settings.polish)):
-        losses += train_round(net, part, settings, training, seed, workers, after_step)
+    for part in range(len(settings.rounds)):
+        losses += train_round(net, part, settings, seed, workers, after_step)
     return GeneralTraining(net, losses)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLASS_PRIOR', 'WARM_UP_STEPS', 'LAST_RATE', 'two_convolutions', 'UNet', 'softmax', 'cross_entropy', 'dice_loss',
-           'Batch', 'to_batch', 'learning_rate', 'training_step', 'fit_net', 'fold_batchnorm', 'predict',
-           'save_weights', 'load_weights']
+           'Batch', 'to_batch', 'learning_rate', 'training_step', 'new_optimiser', 'fit_net', 'fold_batchnorm',
+           'predict', 'save_weights', 'load_weights']
 
 # %% ../../nbs/4_segment/04d_unet.ipynb #69259d0c
 import copy
@@ -144,7 +144,7 @@ def learning_rate(step:int, # from 0
         return settings.rate
     rise = min(1, (step + 1) / WARM_UP_STEPS)
     fall = .5 + .5 * np.cos(np.pi * step / settings.steps) + LAST_RATE
-    return settings.rate * rise * fall
+    return float(settings.rate * rise * fall)
 
 # %% ../../nbs/4_segment/04d_unet.ipynb #a83355ee
 def training_step(net:UNet, # changed in place
@@ -166,16 +166,25 @@ def training_step(net:UNet, # changed in place
     return loss.item()
 
 
+def new_optimiser(net:UNet, # that will be trained
+                  settings:TrainSettings=TrainSettings(), # with the rates
+                  )->torch.optim.Optimizer: # of its parameters
+    "Make Adam ready for a training."
+    return torch.optim.Adam(net.parameters(), settings.rate, betas=settings.betas)
+
+
 def fit_net(net:UNet, # trained in place
             draw_batch:Callable, # draw_batch(step) -> Batch
             settings:TrainSettings=TrainSettings(), # steps, rate, losses
             after_step:Callable|None=None, # called as after_step(step, loss); returning True stops the training
-            )->list: # loss of each step
+            optimiser:torch.optim.Optimizer|None=None, # of a training that is resumed; None: a new one
+            first_step:int=0, # where it is resumed
+            )->list: # loss of each step that was done
     "Train `net` in place."
     net.to(memory_format=torch.channels_last).train()
-    optimiser = torch.optim.Adam(net.parameters(), settings.rate, betas=settings.betas)
+    optimiser = new_optimiser(net, settings) if optimiser is None else optimiser
     losses = []
-    for step in range(settings.steps):
+    for step in range(first_step, settings.steps):
         for group in optimiser.param_groups:
             group['lr'] = learning_rate(step, settings)
         batch = Batch(*draw_batch(step))

@@ -16,7 +16,7 @@ from cryoseg.segment.normalise import prepare
 from cryoseg.segment.unet import UNet, load_weights
 
 SHORT = TrainSettings(steps=2, batch=2, rate=2e-3, schedule='cosine', dice=.5)
-TINY = GeneralSettings(n_scenes=2, n_slabs=1, crop=48, width=2, depth=2, train=SHORT, polish=SHORT)
+TINY = GeneralSettings(n_scenes=2, n_slabs=1, crop=48, width=2, depth=2, train=SHORT, polish=SHORT, hard=SHORT)
 
 
 def weights(net): return torch.cat([p.flatten() for p in net.state_dict().values()])
@@ -33,7 +33,8 @@ def stub_material(monkeypatch):
     "Scenes of zeros and slabs of ones, without any simulation."
     monkeypatch.setattr(room, 'draw_scene', lambda settings, seed: (np.zeros((7, 64, 64), np.float16), np.full((64, 64), 1, np.uint8)))
     monkeypatch.setattr(room, 'simulate_slab', lambda settings, seed: (np.full((5, 64, 64), seed % 7, np.float16), np.full((5, 64, 64), 2, np.uint8)))
-    monkeypatch.setattr(room, 'render_scene', lambda layers, rng, ctf=0., streaks=0.: rng.normal(size=layers.shape[1:]).astype(np.float32))
+    monkeypatch.setattr(room, 'draw_hard_scene', lambda settings, seed: (np.zeros((7, 64, 64), np.float16), np.full((64, 64), 1, np.uint8)))
+    monkeypatch.setattr(room, 'render_scene', lambda layers, rng, ctf=0., streaks=0., change=None: rng.normal(size=layers.shape[1:]).astype(np.float32))
 
 
 # crops and borders
@@ -184,10 +185,11 @@ def test_the_fraction_of_slabs_is_kept(stub_material, fraction, label):
 def test_rounds_and_trainings_share_no_seed(stub_material, monkeypatch):
     asked = []
     monkeypatch.setattr(room, 'in_parallel', lambda make, seeds, workers: asked.append(seeds) or [make(s % 1000) for s in seeds])
-    few = replace(TINY, n_scenes=1200, n_slabs=80, train=replace(SHORT, steps=1), polish=replace(SHORT, steps=1))
+    one = replace(SHORT, steps=1)
+    few = replace(TINY, n_scenes=1200, n_slabs=80, train=one, polish=one, hard=one)
     for seed in (0, 1): train_general(few, seed, workers=1)
     seeds = [s for r in asked for s in r]
-    assert len(seeds) == len(set(seeds)) == 4 * 1280
+    assert len(seeds) == len(set(seeds)) == 6 * 1280
 
 
 def test_a_batch_is_drawn_in_order(stub_material):
@@ -196,35 +198,76 @@ def test_a_batch_is_drawn_in_order(stub_material):
     for image in batch.images[:, 0]: np.testing.assert_array_equal(image.numpy(), data.draw(rng).image)
 
 
-def test_real_material_is_prepared_and_labelled():
-    for rough in (False, True):
-        data = GeneralSet(replace(TINY, border_fraction=1.), seed=5, workers=1, rough=rough)
-        drawn = [data.draw(np.random.default_rng(s)) for s in range(6)]
-        assert all(isinstance(d, Sample) and np.isfinite(d.image).all() and abs(d.image.mean()) < .01 for d in drawn)
-        assert {1} <= {int(v) for d in drawn for v in np.unique(d.labels)} <= {0, 1, 2, 255}
-        assert data.render is (room.render_scene if not rough else data.render) and hasattr(data.render, 'keywords') is rough
+@pytest.mark.parametrize('part', [0, 1, 2])
+def test_real_material_is_prepared_and_labelled(part):
+    data = GeneralSet(replace(TINY, border_fraction=1.), seed=5, workers=1, part=part)
+    drawn = [data.draw(np.random.default_rng(s)) for s in range(6)]
+    assert all(isinstance(d, Sample) and np.isfinite(d.image).all() and abs(d.image.mean()) < .01 for d in drawn)
+    assert {1} <= {int(v) for d in drawn for v in np.unique(d.labels)} <= {0, 1, 2, 255}
+    assert sorted(getattr(data.render, 'keywords', {})) == [[], ['ctf', 'streaks'], ['change', 'ctf', 'streaks']][part]
 
 
-def test_both_rounds_train_one_net(stub_material):
+def test_all_rounds_train_one_net(stub_material):
     losses = []
     trained = train_general(TINY, 0, workers=1, after_step=lambda step, loss: losses.append(loss))
-    assert trained.losses == losses and len(losses) == 4
+    assert trained.losses == losses and len(losses) == 6
     assert torch.equal(weights(trained.net), weights(train_general(TINY, 0, workers=1).net))
     assert not torch.equal(weights(trained.net), weights(train_general(TINY, 1, workers=1).net))
-    only_shapes = train_general(replace(TINY, polish=replace(SHORT, steps=0)), 0, workers=1)
-    assert only_shapes.losses == losses[:2] and train_round(trained.net, 0, TINY, replace(SHORT, steps=0), 0) == []
+    none = replace(SHORT, steps=0)
+    only_shapes = train_general(replace(TINY, polish=none, hard=none), 0, workers=1)
+    assert only_shapes.losses == losses[:2] and train_round(trained.net, 0, replace(TINY, train=none), 0) == []
+
+
+def trained_in_pieces(script, path, steps_a_sitting, **given):
+    "The weights of a training that is stopped after so many steps, again and again."
+    def sit(trainer):
+        done, after = [], trainer.after_step
+        def counted(step, loss):
+            done.append(step)
+            if len(done) == steps_a_sitting: trainer.until = -1.
+            return after(step, loss)
+        trainer.after_step = counted
+        return trainer.run()
+    make = lambda: script.Trainer(path, TINY, 3, 1, say=lambda *a, **k: None)
+    sittings, done = 1, sit(make().start(**given))
+    while not done: sittings, done = sittings + 1, sit(make().resume())
+    return sittings, load_weights(path)
+
+
+def test_a_training_that_is_stopped_ends_as_one_that_is_not(stub_material, tmp_path):
+    import train_weights as script
+    _, whole = trained_in_pieces(script, tmp_path / 'whole.safetensors', 99)
+    for steps in (1, 3, 5):
+        sittings, net = trained_in_pieces(script, tmp_path / f'{steps}.safetensors', steps)
+        assert sittings > 1 and torch.equal(weights(net), weights(whole)) and net.about == whole.about
+        assert not list(tmp_path.glob('*.checkpoint'))
+    assert torch.equal(weights(whole), weights(train_general(TINY, 3, workers=1).net))
 
 
 def test_the_script_writes_weights_and_their_history(stub_material, tmp_path):
-    import train_general as script
-    losses = script.train_to(tmp_path / 'new.safetensors', seed=3, workers=1, settings=TINY)
+    import train_weights as script
+    first = script.Trainer(tmp_path / 'new.safetensors', TINY, 3, 1, say=print).start()
+    assert first.run()
     about = load_weights(tmp_path / 'new.safetensors').about
-    assert (about['seed'], about['steps'], about['losses']) == ('3', '4', f'{np.mean(losses):.4f}')
+    assert (about['seed'], about['steps'], about['losses']) == ('3', '6', f'{np.mean(first.losses):.4f}')
+    more = script.Trainer(tmp_path / 'more.safetensors', TINY, 3, 1, say=print).start(tmp_path / 'new.safetensors', 2)
+    assert more.run() and len(more.losses) == 2
+    about = load_weights(tmp_path / 'more.safetensors').about
+    assert about['steps'] == '8' and len(about['losses'].split(',')) == 2
     assert script.mean_losses([1.] * 25 + [2.] * 10) == '1.0000,2.0000'
     with pytest.raises(SystemExit): script.main([])                         # it never writes where it was not told to
+    with pytest.raises(SystemExit, match='no .* to go on from'): script.main(['-o', str(tmp_path / 'none.safetensors'), '--resume'])
+
+
+def test_a_checkpoint_of_another_training_is_refused(stub_material, tmp_path):
+    import train_weights as script
+    trainer = script.Trainer(tmp_path / 'a.safetensors', TINY, 3, 1, minutes=1e-9, say=print).start()
+    assert not trainer.run() and trainer.checkpoint.exists()
+    with pytest.raises(SystemExit, match='another seed'): script.Trainer(tmp_path / 'a.safetensors', TINY, 4, 1).resume()
+    with pytest.raises(SystemExit, match='other settings'): script.Trainer(tmp_path / 'a.safetensors', replace(TINY, crop=32), 3, 1).resume()
 
 
 def test_the_model_card_names_the_script():
     card = Path(sys.modules['cryoseg'].__file__).parent / 'weights' / 'README.md'
-    assert 'tools/train_general.py' in card.read_text(encoding='utf-8')
+    assert 'tools/train_weights.py' in card.read_text(encoding='utf-8')
     assert prepare.__module__ in card.read_text(encoding='utf-8')
