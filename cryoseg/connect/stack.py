@@ -182,7 +182,8 @@ def fit_slopes(frame:Frame, # of the region
     weights = np.ones(len(wanted))
     for _ in range(SLOPE_ROUNDS):
         found = solve_penalised(terms, wanted, weights, penalty)
-        weights = 1/(1 + ((wanted - terms @ found)/SLOPE_ERROR)**2)
+        off = wanted - terms @ found
+        weights = 1/(1 + (off/SLOPE_ERROR)**2)
     return np.append(0., found)
 
 
