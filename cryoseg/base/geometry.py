@@ -39,7 +39,7 @@ def fibonacci_sphere(n:int, # how many
     ring = np.sqrt(1 - height**2)
     return np.column_stack([height, ring*np.cos(turn), ring*np.sin(turn)])
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #b84b4778
+
 class Sphere(NamedTuple):
     "A sphere in space."
     centre:np.ndarray # (3,) z,y,x voxels

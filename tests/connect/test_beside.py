@@ -20,7 +20,10 @@ GAP = 3.5               # least, voxels: 70 Å at 20 Å a voxel
 def shell(distance, thickness=2.2): return np.argwhere(np.abs(distance) < thickness/2)
 
 
-@pytest.mark.parametrize('seed', [200, 201, 202])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize('seed', [200, pytest.param(201, marks=LONG), pytest.param(202, marks=LONG)])
 def test_a_double_membrane_is_two_ids(seed):
     mask, truth = double_membrane(seed)
     found = find_membranes(mask, 20.)
@@ -28,7 +31,7 @@ def test_a_double_membrane_is_two_ids(seed):
     assert 'one in the other' in str(found.table)
 
 
-@pytest.mark.parametrize('seed', [1, 6, 13])
+@pytest.mark.parametrize('seed', [1, pytest.param(6, marks=LONG), pytest.param(13, marks=LONG)])
 def test_a_stack_is_as_many_ids_as_sheets(seed):
     mask, truth = stacked_sheets(seed)
     found = find_membranes(mask, 20.)

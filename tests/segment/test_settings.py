@@ -7,10 +7,10 @@ import pytest
 
 from cryoseg.base.files import VolumeError
 from cryoseg.segment import settings as room
-from cryoseg.segment.settings import (ROUGH_SCENES, ROUGH_SLABS, ContrastSettings, GeneralSettings, MotifSettings, SceneSettings,
+from cryoseg.segment.settings import (ROUGH_SCENES, ROUGH_SLABS, ContrastSettings, GeneralSettings, HardSettings, MotifSettings, SceneSettings,
                                       SegmentSettings, SlabSettings, TrainSettings)
 
-CLASSES = ContrastSettings, MotifSettings, SceneSettings, SlabSettings, TrainSettings, GeneralSettings, SegmentSettings
+CLASSES = ContrastSettings, MotifSettings, SceneSettings, HardSettings, SlabSettings, TrainSettings, GeneralSettings, SegmentSettings
 each_class = pytest.mark.parametrize('kind', CLASSES, ids=lambda kind: kind.__name__)
 
 
