@@ -1,6 +1,6 @@
 """Sets of broken curves, touching vesicles and arcs of ellipses on which linking, merging and fitting are measured. Lengths are pixels or voxels.
 
-`broken_curves`, `touching_vesicles` and `ellipse_arc` are reference sets: the order of their random draws is part of their definition
+`broken_curves`, `touching_vesicles`, `ellipse_arc`, `double_membrane` and `stacked_sheets` are reference sets: the order of their random draws is part of their definition
 (a test holds them to their checksums). `deformed_curves` was added beside them: bodies that are no ellipses, open curves, touching ones.
 """
 import numpy as np
@@ -239,7 +239,7 @@ def ellipse_arc(seed, fraction, outliers):
     return true, true + off[[1, 0, 2, 3, 4]], points[:, ::-1]
 
 
-def random_body(rng, side, radius):
+def bumpy_distance(rng, side, radius):
     "Signed distance (side,side,side), negative inside, of a body that is no ellipsoid: axes that differ by up to a fifth, and smooth bumps."
     from scipy.ndimage import distance_transform_edt
     grid = np.indices((side,)*3).reshape(3, -1).T - (side - 1)/2
@@ -289,7 +289,7 @@ def double_membrane(seed):
     rng = np.random.default_rng(seed)
     radius, gap, thickness, n = rng.uniform(24, 40), rng.uniform(4, 8), rng.choice([1.2, 2.2]), rng.integers(1, 21)
     side = int(2.9*radius)
-    outer = random_body(rng, side, radius)
+    outer = bumpy_distance(rng, side, radius)
     height = int(min(side, 2*rng.uniform(.7, 1.3)*radius))
     outer = outer[(side - height)//2:][:height]
     gap = gap*(1 + .1*slow_noise(rng, outer.shape))

@@ -10,7 +10,7 @@ from notebooks import ROOT
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 from _bodies import area_and_volume, bean, bent_capsule, biconcave_disc, observe, random_body  # noqa: E402  (after the path)
 from _polnet import polnet_summary, row_of, true_values, true_vesicles  # noqa: E402
-from _sets import broken_curves, deformed_curves, ellipse_arc, touching_vesicles  # noqa: E402
+from _sets import broken_curves, deformed_curves, double_membrane, ellipse_arc, stacked_sheets, touching_vesicles  # noqa: E402
 from _tables import POLNET_SPHERES  # noqa: E402
 
 
@@ -23,6 +23,8 @@ def digest(*arrays):
     (lambda: [broken_curves(0, nested=True)[0]], '76e222017c9f'),
     (lambda: touching_vesicles(0, 3), '8408d3c54959'),
     (lambda: ellipse_arc(0, .5, .1), 'ab38c53f1937'),
+    (lambda: double_membrane(0), 'e726aa7da9e4'),
+    (lambda: stacked_sheets(0), '36ac693cbe4b'),
     (lambda: [random_body(100)[0]], '32e43ad008f4'),
     (lambda: [observe(*random_body(100))], '412baff025ba'),
     (lambda: [bent_capsule()[0]], 'c1cc714a9f6a'),

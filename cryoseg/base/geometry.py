@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EDGE_TOLERANCE', 'KEPT_SPHERES', 'LEAST_LENGTH', 'LEAST_IMAGE', 'FLAT', 'WIDTHS', 'MAX_START_RADIUS',
            'MAX_EVALUATIONS', 'ROUGH', 'FINE', 'MIN_NEIGHBOURS', 'LEAST_TURN', 'CURVATURE_RIDGE', 'LEAST_RIDGE',
-           'MIN_PATCH_POINTS', 'MIN_SLAB', 'fibonacci_sphere', 'Sphere', 'fit_sphere', 'gap_of_boxes', 'TriangleMesh',
-           'icosphere', 'CellMeans', 'average_in_cells', 'farthest_points', 'prune_sparse', 'Ellipsoid',
+           'MIN_PATCH_POINTS', 'MIN_SLAB', 'fibonacci_sphere', 'some_of', 'Sphere', 'fit_sphere', 'gap_of_boxes',
+           'TriangleMesh', 'icosphere', 'CellMeans', 'average_in_cells', 'farthest_points', 'prune_sparse', 'Ellipsoid',
            'fit_ellipsoid', 'CellGrid', 'LocalPlanes', 'local_planes', 'neighbour_means', 'orient_normals',
            'SheetProjection', 'Patches', 'project_to_sheet', 'spherical_harmonics', 'harmonic_degrees',
            'connected_groups']
@@ -38,6 +38,16 @@ def fibonacci_sphere(n:int, # how many
     turn = np.pi*(1 + 5**.5)*i
     ring = np.sqrt(1 - height**2)
     return np.column_stack([height, ring*np.cos(turn), ring*np.sin(turn)])
+
+
+def some_of(points:np.ndarray, # (n,...)
+            most:int, # of them
+            rng:np.random.Generator|int, # that chooses, or its seed
+            )->np.ndarray: # (at most `most`,...): all of them, in their order, where they are not more
+    "A random choice of many points."
+    if len(points) <= most:
+        return points
+    return points[np.random.default_rng(rng).choice(len(points), most, replace=False)]
 
 
 class Sphere(NamedTuple):
@@ -371,8 +381,7 @@ def fit_ellipsoid(points:np.ndarray, # (n,3)
 
     Raises ValueError for fewer than 9 points, and for points in one plane."""
     points = _as_points(points, least=9)
-    if len(points) > most:
-        points = points[np.random.default_rng(seed).choice(len(points), most, replace=False)]
+    points = some_of(points, most, seed)
     middle = points.mean(0)
     x = points - middle
     extent = np.sqrt((x**2).sum(1).mean())

@@ -7,8 +7,8 @@ __all__ = ['START_DEGREE', 'MIDDLE_DEGREE', 'DEGREE', 'GAP_DEGREE', 'BENDING', '
            'START_BANDS', 'BANDS', 'INNER_WEIGHT', 'CLEARLY', 'MIN_BELOW', 'MOST_FITTED', 'MOST_ASKED', 'WALL',
            'WALL_MARGIN', 'WALL_LIMITS', 'SPREAD_REACH', 'TOUCH', 'BESIDE', 'CORNERS', 'ALL_ROUND', 'WHOLE', 'STRANGE',
            'EMPTY', 'MIN_HELD', 'MIN_SHARE', 'MIN_ROUND', 'MAX_UNSTEADY', 'DIRECTIONS', 'SEEN_WITHIN', 'MIN_DIRECTIONS',
-           'TURN', 'harmonics', 'TwoShells', 'solve_penalised', 'has_depth', 'fit_two_shells', 'half_wall', 'came_over',
-           'keep_whole', 'Walls', 'share_out', 'round_about', 'find_concentric']
+           'TURN', 'TwoShells', 'solve_penalised', 'has_depth', 'fit_two_shells', 'half_wall', 'came_over',
+           'keep_whole', 'share_out', 'round_about', 'find_concentric']
 
 # %% ../../nbs/5_connect/05e_concentric.ipynb #55c1c3e1
 from typing import NamedTuple
@@ -16,31 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import binary_dilation
 from scipy.ndimage import label
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from scipy.special import sph_harm_y
 
+from ..base.geometry import connected_groups
 from ..base.geometry import fibonacci_sphere
+from ..base.geometry import harmonic_degrees
+from ..base.geometry import some_of
+from ..base.geometry import spherical_harmonics
 from .pieces import MAX_NORMAL_Z
-
-# %% ../../nbs/5_connect/05e_concentric.ipynb #cbf87b0e
-def harmonics(directions:np.ndarray, # (n,3) unit vectors z,y,x
-              degree:int, # the highest
-              )->tuple: # ((n,(degree+1)²) values, ((degree+1)²,) the degree of each)
-    "Evaluate the real spherical harmonics up to a degree."
-    polar = np.arccos(np.clip(directions[:, 0], -1, 1))
-    azimuth = np.arctan2(directions[:, 1], directions[:, 2])
-    columns, degrees = [], []
-    for l in range(degree + 1):
-        for m in range(l + 1):
-            value = sph_harm_y(l, m, polar, azimuth)
-            parts = [value.real]
-            if m:
-                parts = [np.sqrt(2)*value.real, np.sqrt(2)*value.imag]
-            columns += parts
-            degrees += [l]*len(parts)
-    return np.stack(columns, 1), np.array(degrees)
 
 # %% ../../nbs/5_connect/05e_concentric.ipynb #1933ea4e
 START_DEGREE, MIDDLE_DEGREE, DEGREE = 4, 6, 10  # of the outer radius, at first, then, at last
@@ -56,6 +39,13 @@ MIN_BELOW = .08                 # of the voxels clearly below the outer shell, o
 MOST_FITTED, MOST_ASKED = 4000, 1000    # voxels that are fitted, and that are asked first; a random choice of more
 
 
+def _seen_from(centre, voxels):
+    "Directions (n,3) and distances (n,) of voxels from a centre."
+    away = voxels - centre
+    distance = np.linalg.norm(away, axis=1)
+    return away/np.maximum(distance, 1e-9)[:, None], distance
+
+
 class TwoShells(NamedTuple):
     "Two shells at a steady distance round a centre."
     centre:np.ndarray # (3,) z,y,x voxels
@@ -66,12 +56,18 @@ class TwoShells(NamedTuple):
               voxels:np.ndarray, # (n,3) z,y,x
               )->tuple: # ((n,) voxels below the outer shell, (n,) the gap there)
         "Say where voxels lie between the two."
-        away = voxels - self.centre
-        distance = np.linalg.norm(away, axis=1)
-        values, degrees = harmonics(away/np.maximum(distance, 1e-9)[:, None], DEGREE)
-        return values @ self.radius - distance, values[:, degrees <= GAP_DEGREE] @ self.gap
+        directions, distance = _seen_from(self.centre, voxels)
+        radius, gap = self.along(directions)
+        return radius - distance, gap
 
+    def along(self,
+              directions:np.ndarray, # (n,3) unit vectors z,y,x
+              )->tuple: # ((n,) the outer radius, (n,) the gap), voxels
+        "Say how far the shells are in some directions."
+        values = spherical_harmonics(directions, DEGREE)
+        return values @ self.radius, values[:, harmonic_degrees(DEGREE) <= GAP_DEGREE] @ self.gap
 
+# %% ../../nbs/5_connect/05e_concentric.ipynb #5a6eb56c
 def solve_penalised(values:np.ndarray, # (n,k)
                     wanted:np.ndarray, # (n,)
                     weights:np.ndarray, # (n,)
@@ -98,19 +94,11 @@ def _upper_shell(values, penalty, distance):
     return outer
 
 # %% ../../nbs/5_connect/05e_concentric.ipynb #37f02319
-def _chosen(voxels, most, seed):
-    "At most so many voxels, at random."
-    if len(voxels) <= most:
-        return voxels
-    return voxels[np.random.default_rng(seed).choice(len(voxels), most, replace=False)]
-
-
 def _directed(voxels, centre, degree):
     "Distances (n,) from a centre, the harmonics of the directions, their degrees and the penalty on each."
-    away = voxels - centre
-    distance = np.linalg.norm(away, axis=1)
-    values, degrees = harmonics(away/np.maximum(distance, 1e-9)[:, None], degree)
-    return distance, values, degrees, BENDING*(degrees*(degrees + 1.))**2 + 1e-9
+    directions, distance = _seen_from(centre, voxels)
+    degrees = harmonic_degrees(degree)
+    return distance, spherical_harmonics(directions, degree), degrees, BENDING*(degrees*(degrees + 1.))**2 + 1e-9
 
 
 def has_depth(voxels:np.ndarray, # (n,3) z,y,x, of a region
@@ -118,7 +106,7 @@ def has_depth(voxels:np.ndarray, # (n,3) z,y,x, of a region
               seed:int=0, # of the choice of voxels
               )->bool: # False for a single shell
     "Ask quickly whether there is anything below the outermost shell."
-    distance, values, _, penalty = _directed(_chosen(voxels, MOST_ASKED, seed), centre, START_DEGREE)
+    distance, values, _, penalty = _directed(some_of(voxels, MOST_ASKED, seed), centre, START_DEGREE)
     below = _upper_shell(values, penalty, distance) - distance
     deep = (below > CLEARLY).mean()
     return bool(deep >= MIN_BELOW)
@@ -129,7 +117,7 @@ def fit_two_shells(voxels:np.ndarray, # (n,3) z,y,x, of a region
                    seed:int=0, # of the choice of voxels
                    )->TwoShells|None: # None where there is hardly anything below the outermost shell
     "Fit two shells at a steady distance to a region."
-    distance, values, degrees, penalty = _directed(_chosen(voxels, MOST_FITTED, seed), centre, DEGREE)
+    distance, values, degrees, penalty = _directed(some_of(voxels, MOST_FITTED, seed), centre, DEGREE)
     start, slow = degrees <= START_DEGREE, degrees <= GAP_DEGREE
     below = _upper_shell(values[:, start], penalty[start], distance) - distance
     inside = below > CLEARLY
@@ -170,19 +158,11 @@ def half_wall(below:np.ndarray, # (n,) of voxels below a shell, voxels
     return float(np.clip(WALL*own.std() + WALL_MARGIN, *WALL_LIMITS)) if len(own) else WALL_LIMITS[0]
 
 
-def _groups(voxels):
-    "The number of the connected group of each voxel (n,), and how many groups there are."
-    pairs = cKDTree(voxels).query_pairs(TOUCH, output_type='ndarray')
-    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(voxels),)*2)
-    n, group = connected_components(graph, directed=False)
-    return group, n
-
-
 def _touches(voxels, others):
     "Which voxels (n,) have one of the others beside them."
     return np.isfinite(cKDTree(others).query(voxels, distance_upper_bound=TOUCH)[0])
 
-
+# %% ../../nbs/5_connect/05e_concentric.ipynb #821901b7
 def came_over(between:np.ndarray, # (k,) numbers of the voxels in no wall, between two sheets
               voxels:np.ndarray, # (n,3) z,y,x, all
               along:np.ndarray, # (n,d) their places along the sheets, voxels
@@ -193,7 +173,8 @@ def came_over(between:np.ndarray, # (k,) numbers of the voxels in no wall, betwe
     whose = np.full(len(between), -1)
     if not len(between) or not first.any() or not second.any():
         return whose
-    group, n = _groups(voxels[between])
+    group = connected_groups(len(between), cKDTree(voxels[between]).query_pairs(TOUCH, output_type='ndarray'))
+    n = group.max() + 1
     there, touched = [], []
     for wall in (first, second):
         count = cKDTree(along[wall]).query_ball_point(along[between], BESIDE, return_length=True)
@@ -220,7 +201,7 @@ def keep_whole(part:np.ndarray, # (n,) of each voxel, from 0
     _mend_patches(box, part.max() + 1)
     return box[at] - 1
 
-
+# %% ../../nbs/5_connect/05e_concentric.ipynb #1c488c59
 def _mend_patches(box, n_parts):
     "Give patches of a part, cut off from it, to the part (1, 2, ...) in which they lie: they border on it all round."
     near = []
@@ -236,29 +217,20 @@ def _mend_patches(box, n_parts):
         box[mine] = borders.argmax(0)[groups[mine]] + 1
 
 
-class Walls(NamedTuple):
-    "Voxels between two shells."
-    part:np.ndarray # (n,) 0 outer, 1 inner, 2 neither: well outside the one or inside the other
-    on_wall:np.ndarray # (n,) bool: within the wall of one
-    thick:tuple # half the outer wall, half the inner one, voxels
-
-
 def share_out(voxels:np.ndarray, # (n,3) z,y,x
               shells:TwoShells, # fitted to them
-              )->Walls: # whose each voxel is
+              )->tuple: # ((n,) 0 outer, 1 inner, 2 well outside or inside both; (n,) bool: within a wall)
     "Give each voxel to one of two shells."
     below, gap = shells.place(voxels)
     thick = half_wall(below), half_wall(below - gap)
     outer, inner = np.abs(below) < thick[0], np.abs(below - gap) < thick[1]
     part = (below > gap/2).astype(int)
     between = np.flatnonzero((below > thick[0]) & (below < gap - thick[1]))
-    away = voxels - shells.centre
-    distance = np.maximum(np.linalg.norm(away, axis=1), 1e-9)
-    whose = came_over(between, voxels, away*(np.median(distance)/distance)[:, None], outer, inner)
+    directions, distance = _seen_from(shells.centre, voxels)
+    whose = came_over(between, voxels, directions*np.median(distance), outer, inner)
     part[between] = np.where(whose < 0, part[between], whose)
     part[(below < -STRANGE) | (below > gap + STRANGE)] = 2
-    part = keep_whole(part, voxels)
-    return Walls(part, outer | inner, thick)
+    return keep_whole(part, voxels), outer | inner
 
 # %% ../../nbs/5_connect/05e_concentric.ipynb #a7e9b7e0
 MIN_HELD = .85                  # of the voxels on one of the walls
@@ -272,10 +244,10 @@ TURN = 1e-3                     # radians, to find the normal
 
 
 def _at(shells, directions, depth):
-    "The surface at a share `depth` of the gap, in some directions: points (n,3) z,y,x."
-    values, degrees = harmonics(directions/np.linalg.norm(directions, axis=1)[:, None], DEGREE)
-    distance = values @ shells.radius - depth*(values[:, degrees <= GAP_DEGREE] @ shells.gap)
-    return shells.centre + distance[:, None]*directions/np.linalg.norm(directions, axis=1)[:, None]
+    "The surface at a share `depth` of the gap, in some directions (n,3): points (n,3) z,y,x."
+    directions = directions/np.linalg.norm(directions, axis=1)[:, None]
+    radius, gap = shells.along(directions)
+    return shells.centre + (radius - depth*gap)[:, None]*directions
 
 
 def _visible(shells, shape, depth):
@@ -292,13 +264,10 @@ def _visible(shells, shape, depth):
     return at[inside & upright]
 
 
-def round_about(shells:TwoShells, # fitted
-                voxels:np.ndarray, # (n,3) z,y,x of one of them
-                shape:tuple, # (Z,Y,X) of the volume
-                depth:float, # 0 for the outer shell, 1 for the inner one
+def round_about(voxels:np.ndarray, # (n,3) z,y,x of a shell
+                visible:np.ndarray, # (m,3) places on it that can be seen
                 )->float: # 0 to 1
     "How much of a shell that can be seen has voxels near it."
-    visible = _visible(shells, shape, depth)
     if len(visible) < MIN_DIRECTIONS or not len(voxels):
         return 0.
     return float((cKDTree(voxels).query(visible)[0] <= SEEN_WITHIN).mean())
@@ -314,12 +283,13 @@ def find_concentric(voxels:np.ndarray, # (n,3) z,y,x, of a region
     shells = fit_two_shells(voxels, centre, seed) if has_depth(voxels, centre, seed) else None
     if shells is None:
         return None
-    gap = shells.place(_visible(shells, shape, 0.))[1]
+    outside = _visible(shells, shape, 0.)
+    gap = shells.place(outside)[1]
     if not len(gap) or np.median(gap) <= least_gap or gap.std() > MAX_UNSTEADY*gap.mean():
         return None
-    walls = share_out(voxels, shells)
-    part = walls.part
-    if walls.on_wall.mean() < MIN_HELD or np.bincount(part, minlength=2)[:2].min() < MIN_SHARE*len(part):
+    part, on_wall = share_out(voxels, shells)
+    if on_wall.mean() < MIN_HELD or np.bincount(part, minlength=2)[:2].min() < MIN_SHARE*len(part):
         return None
-    round_each = [round_about(shells, voxels[part == k], shape, k) for k in (0, 1)]
+    inside = _visible(shells, shape, 1.)
+    round_each = [round_about(voxels[part == k], visible) for k, visible in enumerate((outside, inside))]
     return part if min(round_each) >= MIN_ROUND else None

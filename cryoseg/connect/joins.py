@@ -23,9 +23,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from ..base.geometry import Ellipsoid, farthest_points, neighbour_means
+from ..base.geometry import Ellipsoid, farthest_points, gap_of_boxes, neighbour_means
 from .pieces import Piece, Scale, fit_body, is_plate, shell_seen, with_body
-from ..base.geometry import gap_of_boxes
 from .split import nearest_approach, run_along
 
 # %% ../../nbs/5_connect/05c4_joins.ipynb #e30855b7

@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 
 from ..base.distance import depths
 from ..base.files import VolumeError
-from ..base.geometry import Ellipsoid, average_in_cells, fibonacci_sphere, fit_ellipsoid, local_planes
+from ..base.geometry import Ellipsoid, average_in_cells, fibonacci_sphere, fit_ellipsoid, local_planes, some_of
 from ..base.scratch import scratch_array, slabs
 from .settings import ConnectSettings
 
@@ -135,9 +135,7 @@ def sheet_thickness(voxels:np.ndarray, # (n,3) of one region
                     )->float: # voxels; infinite for a blob
     "Measure the thickness of a region from the spread of its voxels across their local plane."
     rng = np.random.default_rng(seed)
-    support = voxels
-    if len(voxels) > THICKNESS_SUPPORT:
-        support = voxels[rng.choice(len(voxels), THICKNESS_SUPPORT, replace=False)]
+    support = some_of(voxels, THICKNESS_SUPPORT, rng)
     thinned = len(voxels)/len(support)
     places = support[rng.choice(len(support), min(len(support), THICKNESS_PLACES), replace=False)]
     for radius in THICKNESS_RADII:

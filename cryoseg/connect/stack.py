@@ -23,6 +23,7 @@ from scipy.spatial import cKDTree
 
 from ..base.geometry import fit_sphere
 from ..base.geometry import gap_of_boxes
+from ..base.geometry import some_of
 from .concentric import came_over
 from .concentric import find_concentric
 from .concentric import half_wall
@@ -93,8 +94,7 @@ def may_be_layered(voxels:np.ndarray, # (n,3) z,y,x, of a region
                    )->bool: # False for most single sheets
     "Ask quickly whether there is more beside a place than a single sheet has."
     rng = np.random.default_rng(seed)
-    if len(voxels) > COUNTED_IN:
-        voxels = voxels[rng.choice(len(voxels), COUNTED_IN, replace=False)]
+    voxels = some_of(voxels, COUNTED_IN, rng)
     places = voxels[rng.choice(len(voxels), min(COUNTED, len(voxels)), replace=False)]
     tree = cKDTree(voxels)
     near = tree.query_ball_point(places, NEAR_VOX, return_length=True)
@@ -168,7 +168,7 @@ def lay_frame(voxels:np.ndarray, # (n,3) z,y,x, of a region
     half = np.abs(along).max(0) + 1e-9
     return Frame(middle, axes, half)
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #2b5bc541
 def looks_like_stack(voxels:np.ndarray, # (n,3) z,y,x, of a region
                      least_gap:float, # voxels; walls that are nearer are the leaflets of one membrane
                      seed:int=0, # of the places
@@ -201,13 +201,17 @@ def fit_slopes(frame:Frame, # of the region
     return np.append(0., found)
 
 
+def _heights(left, edges):
+    "How many heights (n,) lie between each two edges, smoothed."
+    return gaussian_filter1d(np.histogram(left, edges)[0].astype(float), BLUR_VOX/BIN_VOX)
+
+# %% ../../nbs/5_connect/05f_stack.ipynb #013dcf4d
 def heaps(left:np.ndarray, # (n,) heights of voxels over the fitted one
           least_gap:float, # between sheets, voxels
           )->np.ndarray: # (k,) where they heap up, ascending
     "Find the values at which heights heap up, one for each sheet."
     edges = np.arange(left.min() - 2, left.max() + 2 + BIN_VOX, BIN_VOX)
-    counts = np.histogram(left, edges)[0].astype(float)
-    smooth = gaussian_filter1d(counts, BLUR_VOX/BIN_VOX)
+    smooth = _heights(left, edges)
     apart = max(1, .7*least_gap/BIN_VOX)
     tops = find_peaks(smooth, height=LEAST_HEAP*smooth.max(), distance=apart)[0]
     return (edges[tops] + edges[tops + 1])/2
@@ -217,6 +221,11 @@ PATCHES = -.5, 0., .5           # middles in u and v of the parts in which sheet
 PATCH = .35                     # their radius
 REACHES = .35, .5, .5, .7, .7, .9, .9, 1.2, 1.2, 2., 2., 2., 2.     # from there, round by round
 BAND = 1.5                      # voxels off its sheet at which a voxel's weight falls
+
+
+def _sheets_at(at, wider):
+    "Heights (n,k) of sheets that stand at (k,) on average, where they are wider (n,) apart by a share of that."
+    return at + wider[:, None]*(at - at.mean())
 
 
 class Stack(NamedTuple):
@@ -232,27 +241,25 @@ class Stack(NamedTuple):
         "Say where voxels lie among the sheets."
         u, v, height = self.frame.of(voxels)
         left = height - _polynomials(u, v, HEIGHT_DEGREE)[0] @ self.height
-        sheets = self.at + (_polynomials(u, v, SPACING_DEGREE)[0] @ self.spacing)[:, None]*(self.at - self.at.mean())
-        return left, sheets, np.stack([u, v], 1)*self.frame.half
+        wider = _polynomials(u, v, SPACING_DEGREE)[0] @ self.spacing
+        return left, _sheets_at(self.at, wider), np.stack([u, v], 1)*self.frame.half
 
 
 def _clearest(u, v, left, least_gap):
     "Middle of the part where the sheets are told apart best; None where fewer than two are."
     best, most = None, 0.
+    edges = np.arange(left.min(), left.max() + BIN_VOX, BIN_VOX)
     for a in PATCHES:
         for b in PATCHES:
             patch = np.hypot(u - a, v - b) < PATCH
             if patch.sum() < FEWEST:
                 continue
-            edges = np.arange(left.min(), left.max() + BIN_VOX, BIN_VOX)
-            counts = np.histogram(left[patch], edges)[0].astype(float)
-            smooth = gaussian_filter1d(counts, BLUR_VOX/BIN_VOX)
-            clear = smooth.std()/counts.mean()
+            clear = _heights(left[patch], edges).std()*(len(edges) - 1)/patch.sum()     # against the mean of a bin
             if clear > most and len(heaps(left[patch], least_gap)) > 1:
                 best, most = (a, b), clear
     return best
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #899b14e5
 def _found_anew(left, wider, at, near, least_gap):
     "Where sheets stand, those of the part that is fitted so far: further ones may have come into sight."
     middle = at.mean()
@@ -281,12 +288,11 @@ def fit_stack(voxels:np.ndarray, # (n,3) z,y,x, of a region
     spacing = np.zeros(slow.shape[1])
     for reach in REACHES:
         at = _found_anew(left, slow @ spacing, at, away < reach, least_gap)
-        from_middle = at - at.mean()
-        sheets = at + (slow @ spacing)[:, None]*from_middle
+        sheets = _sheets_at(at, slow @ spacing)
         nearest = np.abs(left[:, None] - sheets).argmin(1)
         off = left - sheets[np.arange(len(left)), nearest]
         one_of = (nearest[:, None] == np.arange(len(at))).astype(float)
-        of_spacing = slow[:, 1:]*from_middle[nearest][:, None]
+        of_spacing = slow[:, 1:]*(at - at.mean())[nearest][:, None]
         terms = np.concatenate([one_of, of_spacing, common[:, 1:]], 1)
         penalty = np.concatenate([np.full(len(at), 1e-9), bending])
         weights = (away < reach)*np.exp(-.5*(off/BAND)**2)
@@ -300,7 +306,7 @@ def fit_stack(voxels:np.ndarray, # (n,3) z,y,x, of a region
 # %% ../../nbs/5_connect/05f_stack.ipynb #75ae738b
 def share_out_sheets(voxels:np.ndarray, # (n,3) z,y,x
                      stack:Stack, # fitted to them
-                     )->tuple: # ((n,) the sheet of each, from 0; (n,) bool: within its wall)
+                     )->tuple: # (n,) the sheet of each, from 0; (n,) bool: within a wall; (n,k) heights of the sheets
     "Give each voxel to a sheet of a stack."
     left, sheets, flat = stack.place(voxels)
     off = left[:, None] - sheets
@@ -311,7 +317,7 @@ def share_out_sheets(voxels:np.ndarray, # (n,3) z,y,x
         between = np.flatnonzero(~on_wall & (off[:, k] > 0) & (off[:, k + 1] < 0))
         whose = came_over(between, voxels, flat, walls[k], walls[k + 1])
         part[between] = np.where(whose == 0, k, np.where(whose == 1, k + 1, part[between]))
-    return keep_whole(part, voxels), on_wall
+    return keep_whole(part, voxels), on_wall, sheets
 
 # %% ../../nbs/5_connect/05f_stack.ipynb #3551620a
 TRIALS = 3                      # choices of places: from an unlucky one the fit does not find its way
@@ -345,18 +351,17 @@ class _Sheets(NamedTuple):
     part:np.ndarray|None
     held:float
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #20845ed9
 def _sheets_of(voxels, ways, least_gap):
     "The sheets that are found by one choice of places."
     none = _Sheets(None, 0.)
     stack = fit_stack(voxels, ways, least_gap)
     if stack is None:
         return none
-    part, on_wall = share_out_sheets(voxels, stack)
+    part, on_wall, sheets = share_out_sheets(voxels, stack)
     counts = np.bincount(part, minlength=len(stack.at))
     if on_wall.mean() < MIN_HELD or counts.min() < MIN_SHEET*counts.mean():
         return none
-    sheets = stack.place(voxels)[1]
     gaps = np.diff(sheets, axis=1)
     apart = np.median(gaps, axis=0) > least_gap
     steady = gaps.std(0) <= MAX_UNSTEADY*gaps.mean(0)
@@ -366,11 +371,6 @@ def _sheets_of(voxels, ways, least_gap):
 SAMPLE = 4000                   # voxels of regions by which it is asked whether they belong together
 AROUND = (.4, 1.7), (.5, 1.3)   # radii from the centre of a region between which parts of the same bodies lie
 MOSTLY = .9                     # of a part
-
-
-def _sample(voxels, rng):
-    "Some of many voxels (n,3)."
-    return voxels if len(voxels) <= SAMPLE else voxels[rng.choice(len(voxels), SAMPLE, replace=False)]
 
 
 def _lies_around(region, sphere, limits):
@@ -383,9 +383,8 @@ def _in_same_shells(parts, scale, rng, seed):
     "Which of some regions, but for the first, are parts of two bodies, one in the other; none where there are none."
     together = np.concatenate(parts)
     owner = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
-    if len(together) > SAMPLE:
-        chosen = rng.choice(len(together), SAMPLE, replace=False)
-        together, owner = together[chosen], owner[chosen]
+    asked = some_of(np.arange(len(together)), SAMPLE, rng)
+    together, owner = together[asked], owner[asked]
     part = find_concentric(together, fit_sphere(together.astype(float)).centre, scale.shape, scale.bilayer, seed)
     if part is None:
         return []
@@ -411,7 +410,7 @@ def _other_sheets(region, left, scale, seed):
         others = others[:len(others)//2]                    # the largest come first
     return []
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #0864f0dd
 def _other_parts(k, left, samples, scale, rng, seed):
     "The numbers of the regions, of those that are left, that are parts of the same two bodies as region k."
     sphere = fit_sphere(samples[k].astype(float))
@@ -432,7 +431,7 @@ def join_torn(regions:list, # of (n,3) z,y,x voxels, the largest first
               )->list: # of (n,3): fewer where some were parts of the same bodies or sheets
     "Put regions together that are parts of two bodies, one in the other, or of a stack: a part alone may not show it."
     rng = np.random.default_rng(seed)
-    samples = [_sample(region, rng) for region in regions]
+    samples = [some_of(region, SAMPLE, rng) for region in regions]
     joined, left = [], dict(enumerate(regions))
     for k in range(len(regions)):
         if k not in left:

@@ -22,6 +22,7 @@ from .scenes import PEN_SCALE
 from .scenes import Pen
 from .scenes import Scene
 from .scenes import Stroke
+from .scenes import both_sides
 from .scenes import closed_curve
 from .scenes import draw_curve
 from .scenes import draw_membrane
@@ -61,12 +62,6 @@ def _drawn_if_free(pen, rng, paths, stroke, room):
     return True
 
 
-def _inwards(path, distance):
-    "A closed curve (n,2) moved towards its inside."
-    sides = offset_curve(path, distance), offset_curve(path, -distance)
-    return min(sides, key=lambda curve: np.ptp(curve, 0).sum())
-
-
 def _crista(rng, wall, centre, radius):
     "A flat sack (n,2) that begins at the wall (m,2) of an organelle and runs inwards."
     start = wall[rng.integers(len(wall))]
@@ -77,7 +72,7 @@ def _crista(rng, wall, centre, radius):
     half = rng.uniform(*CRISTA_WIDTH)/2
     return np.concatenate([offset_curve(line[1:-1], half), offset_curve(line[1:-1], -half)[::-1]])
 
-
+# %% ../../nbs/4_segment/04f1_hard.ipynb #29844e7f
 def draw_organelles(pen:Pen, # changed in place
                     rng:np.random.Generator, # gives everything
                     thickness:float, # of membranes, pixels
@@ -88,7 +83,7 @@ def draw_organelles(pen:Pen, # changed in place
         wall = _placed(pen, rng, radius, ORGANELLE_WOBBLE)
         paths, room = [wall], thickness + rng.uniform(*MEMBRANE_GAP)
         if rng.random() < TWO_MEMBRANES:
-            paths.append(_inwards(wall, room))
+            paths.append(both_sides(wall, room)[0])
         if not _drawn_if_free(pen, rng, paths, Stroke(thickness, .4, False, True, .3), 3):
             continue
         inside = pen.inside(paths[-1]).astype(np.uint8)
@@ -109,7 +104,7 @@ def draw_rings(pen:Pen, # changed in place
         path = _placed(pen, rng, rng.uniform(*RING_RADIUS), .1)
         _drawn_if_free(pen, rng, [path], Stroke(rng.uniform(*RING_WIDTH), .5, False, True), 2)
 
-
+# %% ../../nbs/4_segment/04f1_hard.ipynb #87459e48
 def draw_lined(pen:Pen, # changed in place
                rng:np.random.Generator, # gives everything
                thickness:float, # of membranes, pixels
@@ -120,8 +115,7 @@ def draw_lined(pen:Pen, # changed in place
         width, gap = rng.uniform(*LINING_WIDTH), rng.uniform(*LINING_GAP)
         if not _drawn_if_free(pen, rng, [path], Stroke(thickness, .6, False, True), 3):
             continue
-        away = thickness/2 + gap + width/2
-        shell = _inwards(path, away)
+        shell = both_sides(path, thickness/2 + gap + width/2)[0]
         spokes = np.cos(np.linspace(0, 2*np.pi*rng.integers(*SPOKES), len(shell)))
         value = rng.uniform(*LINING_VALUE)*(1 - SPOKE_DEPTH*rng.random()*(.5 + .5*spokes))
         draw_curve(pen.layers['protein'], shell, value, width)

@@ -23,10 +23,10 @@ __all__ = ['CURVE_POINTS', 'HARMONICS', 'HARMONIC_DECAY', 'RADIUS_FACTORS', 'DEN
            'SECOND_PX', 'ON_MEMBRANE', 'SURELY', 'OFF_MEMBRANE', 'SPREAD_PART', 'STEP_PART', 'P_DENOISED',
            'DENOISING_PX', 'GRADIENT_KNOTS', 'GAIN', 'OFFSET', 'GREY_QUANTILES', 'GAMMA', 'P_FINGERPRINT',
            'FINGERPRINT_WEIGHT', 'STREAK_LENGTH_PX', 'STREAK_WIDTH_PX', 'STREAK_WEIGHT', 'P_ALONG_X', 'STREAK_PATCH_PX',
-           'STREAK_PATCHINESS', 'MAX_STREAK', 'SEEDS_AT_ONCE', 'closed_curve', 'open_curve', 'offset_curve', 'fading',
-           'faint_stretches', 'draw_curve', 'Pen', 'Stroke', 'draw_membrane', 'draw_proteins', 'CrowdKind',
-           'draw_vesicles', 'draw_distractors', 'draw_dirt', 'Scene', 'finish_scene', 'draw_scene', 'add_densities',
-           'membrane_contrast', 'distort_intensities', 'render_scene', 'in_parallel']
+           'STREAK_PATCHINESS', 'MAX_STREAK', 'SEEDS_AT_ONCE', 'closed_curve', 'open_curve', 'offset_curve',
+           'both_sides', 'fading', 'faint_stretches', 'draw_curve', 'Pen', 'Stroke', 'draw_membrane', 'draw_proteins',
+           'CrowdKind', 'draw_vesicles', 'draw_distractors', 'draw_dirt', 'Scene', 'finish_scene', 'draw_scene',
+           'add_densities', 'membrane_contrast', 'distort_intensities', 'render_scene', 'in_parallel']
 
 # %% ../../nbs/4_segment/04e_scenes.ipynb #2b39a6bb
 import os
@@ -123,6 +123,14 @@ def offset_curve(points:np.ndarray, # (n,2) x,y of a curve
     length = np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1) / length
     return points - normal * distance
+
+
+def both_sides(path:np.ndarray, # (n,2) x,y of a closed curve
+               distance:float, # pixels
+               )->list: # two curves (n,2)
+    "Shift a closed curve along its normals, inwards and outwards."
+    sides = offset_curve(path, distance), offset_curve(path, -distance)
+    return sorted(sides, key=lambda curve: np.ptp(curve, 0).sum())
 
 
 def _cyclic_values(rng, n, k):
@@ -296,8 +304,7 @@ def draw_proteins(pen:Pen, # changed in place
     "Set discs on the outer face of a closed membrane."
     radius = rng.uniform(*PROTEIN_RADIUS)
     away = thickness / 2 + radius + PROTEIN_GAP
-    sides = [offset_curve(path, away), offset_curve(path, -away)]
-    outside = max(sides, key=lambda curve: np.ptp(curve, 0).sum())
+    outside = both_sides(path, away)[1]
     for i in rng.integers(0, len(path), rng.integers(*PROTEIN_COUNT)):
         _draw_disc(pen, 'protein', outside[i] * PEN_SCALE, radius * PEN_SCALE, 1)
 

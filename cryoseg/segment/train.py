@@ -227,8 +227,8 @@ def smear_border(image:np.ndarray, # (Y,X)
 # %% ../../nbs/4_segment/04g_train.ipynb #e3702611
 SLAB_SEEDS = 10 ** 6            # seeds of slabs lie so far beyond those of scenes
 FIRST_SEED = 1000               # of the first scene of the general training
-SEEDS_OF_A_TRAINING = 2 * 10 ** 7 # trainings of different seeds share no scene
-SEEDS_OF_A_ROUND = 5 * 10 ** 6  # nor do the two rounds of one training
+SEEDS_OF_A_TRAINING = 2 * 10 ** 7   # trainings of different seeds share no scene
+SEEDS_OF_A_ROUND = 5 * 10 ** 6  # nor do the rounds of one training
 ROUGH_CTF = .3                  # probability of a contrast transfer function in the second round
 ROUGH_STREAKS = .2              # probability of streaks
 DISTORTED = .5                  # fraction of the slices of slabs whose grey scale is distorted

@@ -12,7 +12,7 @@ from cryoseg.phantom.phantom import broken_shells
 from notebooks import ROOT
 
 sys.path.insert(0, str(ROOT/'benchmarks'))
-from _sets import double_membrane, random_body, stacked_sheets  # noqa: E402  (after the path)
+from _sets import bumpy_distance, double_membrane, stacked_sheets  # noqa: E402  (after the path)
 
 GAP = 3.5               # least, voxels: 70 Å at 20 Å a voxel
 
@@ -51,13 +51,13 @@ def test_it_does_not_matter_how_the_volume_lies():
 @pytest.mark.parametrize('seed', range(4))
 def test_a_single_body_stays_whole(seed):
     rng = np.random.default_rng(seed)
-    voxels = shell(random_body(rng, 90, rng.uniform(20, 36)))
+    voxels = shell(bumpy_distance(rng, 90, rng.uniform(20, 36)))
     voxels = voxels[rng.random(len(voxels)) < .8]
     assert find_concentric(voxels, voxels.mean(0), (90,)*3, GAP) is None and find_stack(voxels, GAP) is None
 
 
 def test_leaflets_are_one_membrane():
-    distance = random_body(np.random.default_rng(0), 90, 32)
+    distance = bumpy_distance(np.random.default_rng(0), 90, 32)
     voxels = np.concatenate([shell(distance, 1.2), shell(distance + 4, 1.2)])
     assert find_concentric(voxels, voxels.mean(0), (90,)*3, 5.) is None
     assert find_concentric(voxels, voxels.mean(0), (90,)*3, GAP) is not None
@@ -65,7 +65,7 @@ def test_leaflets_are_one_membrane():
 
 def test_a_cup_whose_rim_joins_its_sheets_is_one():
     "As a phagophore: it is open, and its two sheets are one membrane."
-    distance = random_body(np.random.default_rng(1), 100, 34)
+    distance = bumpy_distance(np.random.default_rng(1), 100, 34)
     x = np.indices(distance.shape)[2]
     cup = ((np.abs(distance) < 1.1) | (np.abs(distance + 6) < 1.1)) & (x < 38)
     cup |= (distance <= 1) & (distance >= -7) & (np.abs(x - 38) < 1.5)
