@@ -1,5 +1,6 @@
 """What the command does with a phantom, up to its surfaces, and which true body each surface shows."""
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +11,9 @@ from cryoseg.connect.membranes import find_membranes
 from cryoseg.connect.settings import ConnectSettings
 from cryoseg.run.labelling import write_labels
 from cryoseg.run.settings import RunSettings
-from cryoseg.run.stages import fit_surfaces
+from cryoseg.run.fits import Densities, fit_surfaces
 from cryoseg.segment.settings import SegmentSettings
-from cryoseg.surface.settings import SurfaceSettings
+from cryoseg.surface.settings import SurfaceSettings, errors_at
 
 
 class Chain(NamedTuple):
@@ -22,15 +23,26 @@ class Chain(NamedTuple):
     surfaces:list # of Surface
 
 
-def run_chain(phantom):
-    "Label a phantom, tell its membranes apart, and fit their surfaces, on one core."
-    size = phantom.settings.voxel_size_A
+def label_chain(tomogram):
+    "Label a tomogram and tell its membranes apart, on one core."
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'labels.mrc'
-        write_labels(path, phantom.tomogram, RunSettings(segment=SegmentSettings(workers=1)))
+        write_labels(path, tomogram, RunSettings(segment=SegmentSettings(workers=1)))
         labels = np.array(read_volume(path).data)
-    membranes = find_membranes(labels, size).membranes
-    return Chain(labels, membranes, fit_surfaces(membranes, SurfaceSettings(bilayer_vox=ConnectSettings().bilayer_A/size)))
+    return labels, find_membranes(labels, tomogram.voxel_size_A).membranes
+
+
+def fit_chain(tomogram, labels, membranes, settings=SurfaceSettings()):
+    "Fit the surfaces of membranes as a run does."
+    size = tomogram.voxel_size_A
+    settings = replace(errors_at(size, settings), bilayer_vox=ConnectSettings().bilayer_A/size)
+    return fit_surfaces(membranes, settings, densities=Densities(tomogram.data, size, labels))
+
+
+def run_chain(phantom):
+    "Label a phantom, tell its membranes apart, and fit their surfaces, on one core."
+    labels, membranes = label_chain(phantom.tomogram)
+    return Chain(labels, membranes, fit_chain(phantom.tomogram, labels, membranes))
 
 
 def nearest_body(phantom, surface):

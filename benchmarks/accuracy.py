@@ -22,7 +22,7 @@ from cryoseg.surface.fit import fit_surface
 from cryoseg.surface.select import select_points
 from cryoseg.segment.engines import open_engine
 from cryoseg.base.formats import read_volume
-from cryoseg.run.stages import fit_surfaces
+from cryoseg.run.fits import fit_surfaces
 from cryoseg.run.workflow import run_tomogram
 from _tables import POLNET_SPHERES, arguments, finish, print_table, read_slices
 

@@ -18,9 +18,9 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'segment': 'settings padding outliers contrast noise motifs normalise weights unet scenes hard slabs train engines directions predict match',
     'connect': 'settings trace link merge pieces concentric stack split joins candidates reasons instances edits membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
-    'measure': 'settings curvature middle thickness distances proteins evaluate groups',
+    'measure': 'settings curvature middle thickness label_error distances proteins evaluate groups',
     'show': 'slices scene picture widgets layers pages found doubts overview points imod multiscale report export napari manners correct',
-    'run': 'settings signals console terminal labelling blocks stages measures log workflow summary board cluster scale doctor review view options command cli',
+    'run': 'settings signals console terminal labelling blocks fits stages measures log workflow summary board cluster scale doctor review view options command cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]

@@ -10,7 +10,8 @@ __all__ = ['CORE_OF_THICKNESS', 'GRID_THICKNESS_A', 'GRID_LEAFLET_A', 'GRID_MIDD
            'MIN_PROFILES', 'BETWEEN_KINDS_A', 'OUTLIER_SDS', 'OUTLIER_A', 'MIN_RELIABLE', 'MIN_SIGNAL', 'COARSEST_A',
            'LOST', 'Bilayer', 'bilayer_density', 'start_fits', 'BilayerFit', 'fit_bilayer', 'Profiles', 'Neighbours',
            'sample_profiles', 'Patch', 'likeness_by_distance', 'fit_patches', 'PatchValues', 'patch_values',
-           'unknown_thickness', 'ThicknessTask', 'thickness_task', 'thickness_of', 'measure_thickness']
+           'reliable_patches', 'unknown_thickness', 'ThicknessTask', 'thickness_task', 'thickness_of',
+           'measure_thickness']
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #df66ebac
 import math
@@ -376,11 +377,11 @@ SAME_SIDE = .5                  # least product of two normals in one patch
 MIN_PROFILES = 20               # of a patch
 
 
-def _members(profiles, radius):
-    "For each of some places: its profile, and those round it."
+def _members(profiles, radius, most):
+    "For each of some places, at most so many where that is given: its profile, and those round it."
     tree, whole = cKDTree(profiles.points), math.pi*radius**2
     cover = profiles.areas.sum()/whole
-    most = max(MANY_PATCHES, int(LEAST_COVER*cover))
+    most = most or max(MANY_PATCHES, int(LEAST_COVER*cover))
     wanted = max(int(PATCHES_A_PLACE*cover), FEW_PATCHES)
     nodes = farthest_points(profiles.points, min(wanted, most, len(profiles.points)))
     for node in nodes.tolist():
@@ -403,10 +404,11 @@ def _patch(node, members, fit, profiles, radius):
 def fit_patches(profiles:Profiles, # of a surface
                 voxel_size_A:float, # Å
                 settings:ThicknessSettings=ThicknessSettings(), # radius of the patches
+                most:int|None=None, # patches; None: as many as cover it well
                 )->list: # of Patch
     "Average profiles over patches, and fit a bilayer to each."
     radius = settings.patch_radius_A/voxel_size_A
-    places = list(_members(profiles, radius)) if len(profiles.points) else []
+    places = list(_members(profiles, radius, most)) if len(profiles.points) else []
     if not places:
         return []
     weights = [profiles.areas[members] for _, members in places]
@@ -469,8 +471,11 @@ def patch_values(patches:list, # of Patch
     return PatchValues(thickness, sd, middle, middle_sd, reliability)
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #e5ea9589
-def _reliable(values, voxel_size_A, settings):
-    "Which patches count: reliable ones that are no outliers."
+def reliable_patches(values:PatchValues, # of a surface
+                     voxel_size_A:float, # Å
+                     settings:ThicknessSettings=ThicknessSettings(), # the least reliability
+                     )->np.ndarray: # (n,) bool
+    "Mark the patches that count: reliable ones that are no outliers."
     good = values.reliability >= settings.min_reliability
     if not good.any():
         return good
@@ -587,7 +592,7 @@ def thickness_of(task:ThicknessTask, # the profiles of a surface
     likeness = likeness_by_distance(patches, profiles.points, math.ceil(2*radius/BIN_VOX) + 1)
     values = patch_values(patches, profiles.points, likeness, voxel_size_A, settings)
     found = _at_vertices(vertices, profiles, patches, values, radius)
-    good = _reliable(values, voxel_size_A, settings)
+    good = reliable_patches(values, voxel_size_A, settings)
     if good.sum() < max(MIN_RELIABLE, settings.min_reliable*len(patches)):
         return replace(found, reason=_why_not(profiles, len(patches), int(good.sum())))
     chosen = [patch for patch, ok in zip(patches, good) if ok]

@@ -119,6 +119,8 @@ class Membrane:
     random_spacing_A:float|None = None # the same of as many places strewn at random
     random_spacing_sd_A:float|None = None # from one random placement to another
     name:str = '' # that a person gave it
+    label_offset_A:float|None = None # of its labels, outwards of an upright bilayer; it is corrected
+    label_offset_sd_A:float|None = None
 
 # %% ../../nbs/9_result/09g1_records.ipynb #4ea7e0e3
 @dataclass(frozen=True)
@@ -339,6 +341,8 @@ class Surface:
     diameter_sd_vox:float = np.nan
     sphericity:float = np.nan # area of the ball of its volume over its own area; nan unless it is closed
     sphericity_sd:float = np.nan
+    label_offset_vox:float = np.nan # how far its labels lay outwards where it is upright; it is corrected by that
+    label_offset_sd_vox:float = np.nan
     model:SurfaceModel|None = None # what was fitted
     curvature:Curvature|None = None # once it is measured
     spread:Spread|None = None # samples of the posterior

@@ -267,7 +267,9 @@ def with_surface(membrane:Membrane, # as far as it is known
         mean_curvature_sd_per_A=converted(bend.average_sd_per_vox, 1/a) if bend else None,
         willmore=converted(bend.willmore, 1) if bend else None,
         willmore_sd=converted(bend.willmore_sd, 1) if bend else None,
-        sphericity=converted(surface.sphericity, 1), sphericity_sd=converted(surface.sphericity_sd, 1))
+        sphericity=converted(surface.sphericity, 1), sphericity_sd=converted(surface.sphericity_sd, 1),
+        label_offset_A=converted(surface.label_offset_vox, a),
+        label_offset_sd_A=converted(surface.label_offset_sd_vox, a))
     return with_thickness(filled, surface.thickness, volume)
 
 # %% ../../nbs/9_result/09h_tables.ipynb #3e5be246

@@ -325,7 +325,7 @@ def _connected(mask, size_A):
 
 def _fitted(ids):
     "Fit them."
-    from cryoseg.run.stages import fit_surfaces
+    from cryoseg.run.fits import fit_surfaces
     surfaces = fit_surfaces(ids)
     if all(s.status == 'refused' for s in surfaces):
         raise VolumeError(f'no surface could be fitted ({surfaces[0].reason})')

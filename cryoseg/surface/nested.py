@@ -133,9 +133,10 @@ def pair_cells(outer:np.ndarray, # (n,3) pruned voxels
                inner:np.ndarray, # (m,3)
                ellipsoid:Ellipsoid, # both displacements are measured from it
                settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
+               cut_by:tuple|None=None, # as in `clean_cells`
                )->PairCells: # the outer ones first
     "Average the displacements of both membranes cell by cell."
-    cells = [clean_cells(points, settings, ellipsoid) for points in (outer, inner)]
+    cells = [clean_cells(points, settings, ellipsoid, cut_by) for points in (outer, inner)]
     sided = [np.column_stack([c.directions, np.full(len(c.directions), side)]) for c, side in zip(cells, SIDES)]
     values = np.concatenate([c.displacement for c in cells])
     variance = np.concatenate([c.variance for c in cells])
@@ -186,11 +187,12 @@ def fit_pair(outer:np.ndarray, # (n,3) pruned voxels
              settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
              ellipsoid:Ellipsoid|None=None, # None = fitted to the outer one
              seed:int=0, # of the ellipsoid's choice of points, where they are many
+             cut_by:tuple|None=None, # as in `clean_cells`
              )->NestedPair: # both bodies, and what was gained
     "Fit both displacements jointly, and say what that is worth. Raises ValueError where no ellipsoid is defined."
     ellipsoid = ellipsoid or fit_ellipsoid(outer, seed=seed)
     degree, radius = settings.degree, ellipsoid.radius
-    cells = pair_cells(outer, inner, ellipsoid, settings)
+    cells = pair_cells(outer, inner, ellipsoid, settings, cut_by)
     together, apart = together_prior(degree, radius/VAGUE_PART), apart_prior(degree, radius/VAGUE_PART)
     pair = _fit_prior(cells, together, 1, radius, settings)
     single = _fit_prior(cells, apart, 0, radius, settings)
@@ -248,6 +250,7 @@ def fit_nested(outer:np.ndarray, # (n,3) pruned voxels
                settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
                seed:int=0, # as in `fit_pair`
                max_ratio:float=MAX_ERROR_RATIO, # of the held-out error together to that apart
+               cut_by:tuple|None=None, # as in `clean_cells`
                )->NestedTrial: # unpacks as pair, reason
     "Fit two membranes together if they are a double membrane."
     try:
@@ -255,7 +258,7 @@ def fit_nested(outer:np.ndarray, # (n,3) pruned voxels
         reason = why_not_nested(outer, inner, ellipsoid)
         if reason:
             return NestedTrial(None, reason)
-        pair = fit_pair(outer, inner, settings, ellipsoid, seed)
+        pair = fit_pair(outer, inner, settings, ellipsoid, seed, cut_by)
     except (ValueError, np.linalg.LinAlgError) as error:
         return NestedTrial(None, str(error))
     if pair.together_vox > max_ratio*pair.apart_vox:
@@ -297,7 +300,7 @@ def own_points(surface:Surface, # with a mesh
 def _refit_pair(outer, inner, points, shape, settings, seed):
     "Both surfaces of a double membrane fitted together; None where they are none."
     clouds = [own_points(s, points[s.id].astype(float)) for s in (outer, inner)]
-    pair, _ = fit_nested(*clouds, settings, seed)
+    pair, _ = fit_nested(*clouds, settings, seed, cut_by=shape)
     if pair is None:
         return None
     errors = f'(left-out patches are predicted to {pair.together_vox:.2f} voxels, alone to {pair.apart_vox:.2f})'
@@ -317,6 +320,7 @@ def refit_nested(surfaces:list, # of Surface, each fitted by itself
                  settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
                  seed:int=0, # of all that is drawn
                  finish:Callable|None=None, # applied to each surface that was fitted anew
+                 own_settings:dict|None=None, # id -> SurfaceSettings where they differ; a pair has the outer's
                  )->list: # of Surface, in the same order
     "Fit double membranes together; all other surfaces stay as they are."
     if settings.method != 'auto':
@@ -326,7 +330,8 @@ def refit_nested(surfaces:list, # of Surface, each fitted by itself
         if used & {outer, inner}:
             continue
         try:
-            refitted = _refit_pair(surfaces[outer], surfaces[inner], points, shape, settings, seed)
+            own = (own_settings or {}).get(surfaces[outer].id, settings)
+            refitted = _refit_pair(surfaces[outer], surfaces[inner], points, shape, own, seed)
         except (ValueError, np.linalg.LinAlgError):                 # each stays as it was fitted by itself
             continue
         if refitted is not None:

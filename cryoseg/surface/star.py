@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['FAR_SDS', 'FAR_VOX', 'STRAY_SDS', 'STRAY_VOX', 'CROWDED', 'STRAY_VOXELS', 'FREE_DEGREE', 'FLAT_FROM', 'BLOCK',
-           'ICOSAHEDRON_EDGE', 'MESH_SPLITS', 'VOXELS_A_CELL', 'MIN_CELLS', 'IMPOSSIBLE_SDS', 'START', 'NOISE_LIMITS',
-           'SIZE_MIN_VOX', 'DECAY_LIMITS', 'DECAY_MEAN', 'DECAY_LOG_SD', 'VAGUE_PART', 'SMOOTH_SPLITS',
-           'MIN_OUTSIDE_VOX', 'ROUND_PENALTY', 'LAYER_CELLS', 'LAYER_QUANTILE', 'LAYER_DEPTH_VOX', 'PEEL_DEGREES',
-           'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX', 'ROUGH_EDGE_VOX', 'TWO_FACES', 'FACES',
-           'FACE_SLACK_VOX', 'MIN_IN_CELL', 'EVEN', 'MIN_EVEN', 'Displacements', 'group_median', 'near_group_median',
-           'sphere_cells', 'bin_displacements', 'smoothness_prior', 'flatness_in_z', 'label_noise', 'Displacement',
-           'StarMesh', 'SampleMeshes', 'StarShape', 'Cells', 'fit_displacement', 'clean_cells', 'fit_star', 'Measures',
-           'smooth_measures', 'FittedMesh', 'StarMeasures', 'measure_star', 'fit_round_star', 'star_surface',
-           'MainBody', 'outermost', 'main_body', 'StarBody', 'wall_middle', 'find_star_body', 'fit_star_surface',
-           'with_note']
+           'ICOSAHEDRON_EDGE', 'MESH_SPLITS', 'VOXELS_A_CELL', 'MIN_CELLS', 'IMPOSSIBLE_SDS', 'WALL_PERCENTILE',
+           'MIN_WHOLE', 'START', 'NOISE_LIMITS', 'SIZE_MIN_VOX', 'DECAY_LIMITS', 'DECAY_MEAN', 'DECAY_LOG_SD',
+           'VAGUE_PART', 'SMOOTH_SPLITS', 'MIN_OUTSIDE_VOX', 'ROUND_PENALTY', 'LAYER_CELLS', 'LAYER_QUANTILE',
+           'LAYER_DEPTH_VOX', 'PEEL_DEGREES', 'PEEL_REACH_VOX', 'MIN_OWN', 'MAX_OUTSIDE', 'MIN_THICKNESS_VOX',
+           'ROUGH_EDGE_VOX', 'TWO_FACES', 'FACES', 'FACE_SLACK_VOX', 'MIN_IN_CELL', 'EVEN', 'MIN_EVEN', 'Displacements',
+           'group_median', 'near_group_median', 'sphere_cells', 'bin_displacements', 'smoothness_prior',
+           'flatness_in_z', 'label_noise', 'Displacement', 'StarMesh', 'SampleMeshes', 'StarShape', 'Cells',
+           'fit_displacement', 'whole_walls', 'clean_cells', 'fit_star', 'Measures', 'smooth_measures', 'FittedMesh',
+           'StarMeasures', 'measure_star', 'fit_round_star', 'star_surface', 'MainBody', 'outermost', 'main_body',
+           'StarBody', 'wall_middle', 'find_star_body', 'fit_star_surface', 'with_note']
 
 # %% ../../nbs/6_surface/06f_star.ipynb #998d3fd8
 from collections.abc import Callable
@@ -274,6 +274,12 @@ VOXELS_A_CELL, MIN_CELLS = 4, 100           # cells for so many voxels, but not 
 IMPOSSIBLE_SDS = 4.                         # a cell further from the first fit than this is of something else
 
 
+WALL_PERCENTILE = 90                        # of the distances of voxels from the surface: half the wall of labels
+
+
+MIN_WHOLE = .5                              # of the cells must have a whole wall; else the cut ones count as well
+
+
 START = np.array([1., np.log(.5), -.5])     # logarithms of size (voxels), decay and a voxel's variance
 
 
@@ -317,17 +323,39 @@ def fit_displacement(cells:Displacements, # or Cells
                         centre, spread, inflation)
 
 
+def _inside(points, shape):
+    "Mark the points (n,3) that lie inside the volume; all of them where there is none."
+    if shape is None:
+        return np.full(len(points), True)
+    return ((points > -.5) & (points < np.array(shape) - .5)).all(1)
+
+
+def whole_walls(star:StarShape, # fitted to the points
+                points:np.ndarray, # (n,3) voxels
+                cells:Displacements, # of the points
+                shape:tuple, # (Z,Y,X) of the volume
+                )->np.ndarray: # (m,) bool, one a cell
+    "Mark the cells in which the volume does not end within the wall: the mean of half a wall lies off its middle."
+    half = np.percentile(np.abs(star.distance(points)), WALL_PERCENTILE)
+    inner, outer = (star.ellipsoid.at(cells.directions, cells.displacement + side*half) for side in (-1, 1))
+    whole = _inside(inner, shape) & _inside(outer, shape)
+    return whole if whole.mean() > MIN_WHOLE else np.full(len(whole), True)
+
+
 def clean_cells(points:np.ndarray, # (n,3) pruned voxels
                 settings:SurfaceSettings, # how surfaces are fitted
                 ellipsoid:Ellipsoid, # the displacements are measured from it
+                cut_by:tuple|None=None, # (Z,Y,X) of a volume that may cut the body; None: it does not
                 )->Cells: # one row a cell
-    "Average displacements cell by cell, without those that a first fit finds impossible."
+    "Average displacements cell by cell, without those that a first fit finds impossible and those that are cut."
     n_cells = int(np.clip(len(points)//VOXELS_A_CELL, MIN_CELLS, settings.n_directions))
     cells = bin_displacements(ellipsoid, points, n_cells)
     process = fit_displacement(cells, cells.counts, ellipsoid.radius, settings)
     scatter = process.noise/cells.counts
     mean, possible = process.moments(cells.directions)
     good = np.abs(cells.displacement - mean) < IMPOSSIBLE_SDS*np.sqrt(scatter + possible)
+    if cut_by is not None:
+        good &= whole_walls(StarShape(ellipsoid, process), points, cells, cut_by)
     variance = scatter + label_noise(ellipsoid, cells.directions, settings, n_cells)
     return Cells(cells.directions[good], cells.displacement[good], variance[good], process.theta)
 
@@ -336,10 +364,11 @@ def fit_star(points:np.ndarray, # (n,3) pruned voxels
              settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
              ellipsoid:Ellipsoid|None=None, # None = fitted to the points
              seed:int=0, # of the ellipsoid's choice of points, where they are many
+             cut_by:tuple|None=None, # (Z,Y,X) of a volume that may cut the body; None: it does not
              )->StarShape: # the fitted body
     "Fit a robust ellipsoid, then the displacement from it. Raises ValueError where no ellipsoid is defined."
     ellipsoid = ellipsoid or fit_ellipsoid(points, seed=seed)
-    cells = clean_cells(points, settings, ellipsoid)
+    cells = clean_cells(points, settings, ellipsoid, cut_by)
     voxel = np.exp(cells.theta[-1])
     process = fit_displacement(cells, voxel/cells.variance, ellipsoid.radius, settings, cells.theta,
                                cells.theta[[-1, -1]], settings.variance_inflation)
@@ -388,8 +417,6 @@ class StarMeasures:
     whole_samples:np.ndarray # (n,2) of posterior samples
     inside_samples:np.ndarray # (n,2)
 
-
-
 # %% ../../nbs/6_surface/06f_star.ipynb #36ff4622
 def measure_star(star:StarShape, # the fitted body
                  shape:tuple, # (Z,Y,X) of the volume
@@ -418,9 +445,10 @@ ROUND_PENALTY = 1000.           # pull towards the sphere that leaves nothing of
 def fit_round_star(points:np.ndarray, # (n,3) pruned voxels
                    settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
                    seed:int=0, # as in `fit_star`
+                   cut_by:tuple|None=None, # the same
                    )->StarShape: # the fitted body
     "Fit the displacement from a sphere instead of an ellipsoid. Raises ValueError where none is defined."
-    return fit_star(points, settings, fit_ellipsoid(points, shape_penalty=ROUND_PENALTY, seed=seed), seed)
+    return fit_star(points, settings, fit_ellipsoid(points, shape_penalty=ROUND_PENALTY, seed=seed), seed, cut_by)
 
 
 def _with_diameter(surface, measures):
@@ -434,7 +462,7 @@ def _with_diameter(surface, measures):
 def _with_outside(surface, measures, points, shape, settings, seed):
     "Add what lies beyond the volume, as two fits see it; nothing where there is no second fit."
     try:
-        second = measure_star(fit_round_star(points, settings, seed), shape, settings, seed)
+        second = measure_star(fit_round_star(points, settings, seed, shape), shape, settings, seed)
     except ValueError:
         return surface
     far, far_samples = measures.whole - measures.inside, measures.whole_samples - measures.inside_samples
@@ -574,6 +602,7 @@ def wall_middle(star:StarShape, # fitted to all of the points
                 points:np.ndarray, # (n,3) voxels
                 bilayer_vox:float, # distance of the two leaflets at most
                 n_directions:int=LAYER_CELLS, # cells of the sphere
+                cut_by:tuple|None=None, # (Z,Y,X) of a volume that may cut the wall; None: it does not
                 )->np.ndarray|None: # (m,3) places between the leaflets; None where there is no bilayer of two lines
     "Look for two leaflets that are labelled as lines of their own, at one distance everywhere, and for their middle."
     directions, height = star.ellipsoid.directions(points), star.distance(points)
@@ -592,12 +621,14 @@ def wall_middle(star:StarShape, # fitted to all of the points
     moved = [(own, np.full(len(own), m)) for own, m, good in zip(cells, middle, even) if good]
     chosen, shift = (np.concatenate(part) for part in zip(*moved))
     surface = star.ellipsoid.signed_distance(points[chosen]) - height[chosen]      # its displacement there
-    return star.ellipsoid.at(directions[chosen], surface + shift)
+    inner, middle, outer = (star.ellipsoid.at(directions[chosen], surface + shift + side*usual) for side in (-1, 0, 1))
+    whole = _inside(inner, cut_by) & _inside(outer, cut_by)
+    return middle[whole] if whole.mean() > MIN_WHOLE else middle
 
 # %% ../../nbs/6_surface/06f_star.ipynb #327594f0
 def _between_leaflets(star, points, shape, settings, seed):
     "The body that runs between the two leaflets of a bilayer, or None."
-    middle = wall_middle(star, points, settings.bilayer_vox) if settings.bilayer_vox else None
+    middle = wall_middle(star, points, settings.bilayer_vox, cut_by=shape) if settings.bilayer_vox else None
     if middle is None:
         return None
     for fit in (fit_star, fit_round_star):
@@ -630,12 +661,8 @@ def _second_try(star, points, shape, settings, seed, why_not):
     return StarBody(star, points[own], note)
 
 # %% ../../nbs/6_surface/06f_star.ipynb #791ecd53
-def find_star_body(points:np.ndarray, # (n,3) pruned voxels of one membrane
-                   shape:tuple, # (Z,Y,X) of the volume
-                   settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
-                   seed:int=0, # as in `fit_star`
-                   )->StarBody: # or the reason why there is none
-    "Look for a closed star-shaped body in the voxels of one membrane."
+def _any_star_body(points, shape, settings, seed):
+    "A closed star-shaped body as all of the voxels show it, or the reason why there is none."
     if lies_in_plane(points):
         return StarBody(None, points, reason='its voxels lie in a plane')
     try:
@@ -648,6 +675,18 @@ def find_star_body(points:np.ndarray, # (n,3) pruned voxels of one membrane
         return StarBody(None, points, reason=f'no closed body fits: {error}')
     why_not = why_not_closed(star, points, shape, settings)
     return _second_try(star, points, shape, settings, seed, why_not) if why_not else StarBody(star, points)
+
+
+def find_star_body(points:np.ndarray, # (n,3) pruned voxels of one membrane
+                   shape:tuple, # (Z,Y,X) of the volume
+                   settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
+                   seed:int=0, # as in `fit_star`
+                   )->StarBody: # or the reason why there is none
+    "Look for a closed star-shaped body in the voxels of one membrane; a wall that the volume cuts does not count."
+    body = _any_star_body(points, shape, settings, seed)
+    if body.star is None or outside_volume(body.star.mesh(ROUGH_EDGE_VOX).vertices, shape) <= MIN_OUTSIDE_VOX:
+        return body
+    return replace(body, star=fit_star(body.points, settings, body.star.ellipsoid, seed, shape))
 
 
 def fit_star_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane

@@ -15,7 +15,8 @@ from cryoseg.result.records import Edit, Fragment, Link, Membrane, refused_surfa
 from cryoseg.result.tables import read_rows, write_rows
 from cryoseg.run import workflow
 from cryoseg.run.settings import RunSettings, with_values
-from cryoseg.run.stages import fit_surfaces, mrc_type_of_ids
+from cryoseg.run.fits import fit_surfaces
+from cryoseg.run.stages import mrc_type_of_ids
 from cryoseg.run.workflow import STAGES, Stage, run_labels, run_membranes, run_tomogram, store_edits
 from cryoseg.segment.weights import default_weights
 

@@ -6,7 +6,7 @@ import cryoseg.surface.fit
 from cryoseg.base.files import VolumeError
 from cryoseg.base.geometry import fibonacci_sphere, fit_ellipsoid, icosphere
 from cryoseg.result.records import Surface, refused_surface
-from cryoseg.run.stages import fit_surfaces
+from cryoseg.run.fits import fit_surfaces
 from cryoseg.surface.checks import NotClosed
 from cryoseg.surface.fit import fit_auto, fit_surface, held_out_errors
 from cryoseg.surface.settings import SURFACE_METHODS, SurfaceSettings

@@ -262,3 +262,21 @@ def test_one_line_and_a_filled_wall_have_no_middle():
     half_of_it = np.vstack([leaflets()[leaflets()[:, 1] < 30], line[line[:, 1] >= 30]])
     star = fit_star(half_of_it)
     assert wall_middle(star, half_of_it, 14.) is None
+
+
+@pytest.mark.parametrize('leaflets', [False, True])
+def test_a_wall_that_the_volume_cuts_pulls_nothing_in(leaflets):
+    "A thick wall of labels, cut at a slant: the mean of what is left of it lies inside; it must not count."
+    shape, centre, radius = (80, 90, 60), np.array([40., 45., 12.]), 30.
+    places = np.stack(np.indices(shape), -1).reshape(-1, 3).astype(float)
+    off = np.linalg.norm(places - centre, axis=1) - radius
+    wall = np.abs(np.abs(off) - 4) < 1.2 if leaflets else np.abs(off) < 4
+    settings = SurfaceSettings(bilayer_vox=9., systematic_sigma_vox=0.)
+    surface = fit_star_surface(places[wall], shape, settings)
+    error = np.linalg.norm(surface.vertices_vox - centre, axis=1) - radius          # a thick shell has more voxels on its outer side: .3
+    edge = surface.vertices_vox[:, 2] < 2
+    assert surface.status == 'truncated' and abs(error[edge].mean() - error[~edge].mean()) < .2 and np.abs(error).max() < .7
+    if not leaflets:
+        pulled = fit_star(places[wall], settings).displacement(fit_ellipsoid(places[wall]).directions(surface.vertices_vox[edge])).mean
+        kept = fit_star(places[wall], settings, cut_by=shape).displacement(fit_ellipsoid(places[wall]).directions(surface.vertices_vox[edge])).mean
+        assert (kept - pulled).mean() > .3
