@@ -2,9 +2,9 @@
 method, and whether the probability of a link is how often such a link is right.
 
 Forty images a set (seeds 0..39) are scored. All true links count, also those of pieces that the walker did not find.
-The other seeds: 1000..1119 fitted the weights of the log odds, 1200..1319 the calibration, 3000..3119 show how good it is;
-no image serves twice. `WEIGHTS` (connect/settings), `CALIBRATION_SLOPE` and `CALIBRATION_OFFSET` (connect/link) are the
-numbers that this program prints, rounded.
+The other seeds: 1000..1119 fitted the weights of the log odds, 1200..1319 those of the context (and chose `min_probability`), 3000..3119
+show how often links are right; no image serves twice. `WEIGHTS` (connect/settings) and `CONTEXT_WEIGHTS` (connect/context) are the numbers
+that this program prints, rounded.
 """
 import json
 import timeit
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
-from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
+from cryoseg.connect.context import CONTEXT, context_features
 from cryoseg.connect.settings import LINKERS, LinkSettings, TraceSettings
-from cryoseg.connect.link import (FEATURES, fit_log_odds, fragment_ends, jump_features, link_ends, link_fragments,
-                                  link_probability)
+from cryoseg.connect.link import FEATURES, fit_log_odds, fragment_ends, jump_features, link_ends, link_fragments
 from cryoseg.connect.trace import trace_slice, walk_mask
 from _tables import RESULTS, arguments, finish, print_table
 from _sets import SETS, easy, f1, link_counts, true_ends
 
 SEEDS = range(40)
 WEIGHT_SEEDS = range(1000, 1120)
-CALIBRATION_SEEDS = range(1200, 1320)
+CONTEXT_SEEDS = range(1200, 1320)
+THRESHOLDS = 0., .5, .65, .75, .85                              # of the probability of a link that is taken
 RELIABILITY_SEEDS = range(3000, 3120)
 EDGES = (0, .02, .05, .1, .2, .4, .6, .8, .9, .95, .98, 1)      # of the bins of probability
 DRAWS = 400                                                     # resamplings of the images, for standard errors
@@ -75,8 +75,27 @@ def link_rows(name, make):
             links = link_fragments(lines, settings=LinkSettings(method=method)).links
             seconds += timeit.default_timer() - start
             counts.append(link_counts([link_ends(link) for link in links if link.taken], ends, on, truth))
-        tp, fp, fn = np.sum(counts, axis=0)
-        rows.append(dict(set=name, method=method, precision=float(tp/(tp + fp)), recall=float(tp/(tp + fn)), f1=float(f1(counts)), ms_an_image=1000*seconds/len(slices)))
+        rows.append(dict(set=name, method=method, **precision_and_recall(counts), f1=float(f1(counts)), ms_an_image=1000*seconds/len(slices)))
+    return rows
+
+
+def precision_and_recall(counts):
+    "Of summed true and false positives and false negatives."
+    tp, fp, fn = np.sum(counts, axis=0)
+    return dict(precision=float(tp/(tp + fp)), recall=float(tp/(tp + fn)))
+
+
+def threshold_rows(name, make, seeds=SEEDS):
+    "Precision and recall where links below a probability are taken back; how many of the wrong ones leave from an end that the walker made up."
+    slices, rows = [traced(make, seed) for seed in seeds], []
+    for least in THRESHOLDS:
+        counts, wrong, made_up = [], 0, 0
+        for lines, at, on, truth in slices:
+            taken = [link_ends(link) for link in link_fragments(lines, settings=LinkSettings(min_probability=least)).links if link.taken]
+            counts.append(link_counts(taken, at, on, truth))
+            wrong += int(counts[-1][1])
+            made_up += sum(min(at[i], at[j]) < 0 for i, j in taken)
+        rows.append(dict(set=name, least_probability=least, **precision_and_recall(counts), wrong=wrong, of_no_true_end=made_up))
     return rows
 
 
@@ -105,10 +124,35 @@ def fit_weights():
     return [dict(feature=name, weight=float(w)) for name, w in zip(FEATURES, weights)]
 
 
+def fit_context():
+    "The weights of the context, a row a feature: candidates of slices in which Q-learning has chosen and nothing was taken back."
+    features, right = [], []
+    for make in SETS.values():
+        for seed in CONTEXT_SEEDS:
+            lines, at, on, truth = traced(make, seed)
+            links = link_fragments(lines, settings=LinkSettings(min_probability=0.)).links
+            if not links: continue
+            pairs, taken = np.array([link_ends(link) for link in links]), np.array([link.taken for link in links])
+            log_odds, distance = np.array([-link.cost for link in links]), np.array([link.distance_A/10 for link in links])
+            marks = [mark(at, on, truth, pair) for pair in pairs.tolist()]
+            known = np.array([m is not None for m in marks])
+            features.append(context_features(lines, pairs, log_odds, taken, distance)[known])
+            right += [m for m in marks if m is not None]
+    return [dict(feature=name, weight=float(w)) for name, w in zip(CONTEXT, fit_log_odds(np.vstack(features), np.array(right)))]
+
+
+def mark(at, on, truth, pair):
+    "Whether a candidate is right; None where it joins two parts of one piece, which counts neither way."
+    i, j = pair
+    if at[i] >= 0 and at[j] >= 0 and tuple(sorted((at[i], at[j]))) in truth: return True
+    return None if i//2 != j//2 and on[i//2] >= 0 and on[i//2] == on[j//2] else False
+
+
 @dataclass(frozen=True)
 class Marked:
     "Listed candidates of several images."
-    log_odds: np.ndarray        # (m,)
+    probability: np.ndarray     # (m,) with all the others in place
+    log_odds: np.ndarray        # (m,) by itself
     right: np.ndarray           # (m,) bool
     image: np.ndarray           # (m,) number of the image
 
@@ -116,7 +160,7 @@ class Marked:
         "The candidates of some images, with repeats."
         rows = [np.flatnonzero(self.image == k) for k in range(self.image.max() + 1)]
         chosen = np.concatenate([rows[k] for k in images])
-        return Marked(self.log_odds[chosen], self.right[chosen], self.image[chosen])
+        return Marked(self.probability[chosen], self.log_odds[chosen], self.right[chosen], self.image[chosen])
 
 
 def marked_links(make, seeds):
@@ -125,31 +169,17 @@ def marked_links(make, seeds):
     for number, seed in enumerate(seeds):
         lines, at, on, truth = traced(make, seed)
         for link in link_fragments(lines).links:
-            i, j = link_ends(link)
-            right = at[i] >= 0 and at[j] >= 0 and tuple(sorted((at[i], at[j]))) in truth
-            if not right and i//2 != j//2 and on[i//2] >= 0 and on[i//2] == on[j//2]: continue
-            rows.append((-link.cost, right, number))
-    log_odds, right, image = zip(*rows)
-    return Marked(np.array(log_odds), np.array(right, bool), np.array(image))
+            right = mark(at, on, truth, link_ends(link))
+            if right is not None: rows.append((link.probability, -link.cost, right, number))
+    probability, log_odds, right, image = zip(*rows)
+    return Marked(np.array(probability), np.array(log_odds), np.array(right, bool), np.array(image))
 
 
 def together(parts):
     "The candidates of several sets as one."
     first = np.cumsum([0] + [p.image.max() + 1 for p in parts])
-    return Marked(np.concatenate([p.log_odds for p in parts]), np.concatenate([p.right for p in parts]),
+    return Marked(*(np.concatenate([getattr(p, name) for p in parts]) for name in ('probability', 'log_odds', 'right')),
                   np.concatenate([p.image + k for p, k in zip(parts, first)]))
-
-
-def fit_calibration(marked):
-    "Slope and offset of Platt's line: maximum likelihood."
-    x, y = marked.log_odds, marked.right.astype(float)
-
-    def loss(line):
-        z = line[0]*x + line[1]
-        error = 1/(1 + np.exp(-z)) - y
-        return np.logaddexp(0, z).sum() - (y*z).sum(), np.array([(error*x).sum(), error.sum()])
-
-    return minimize(loss, np.array([1., 0.]), jac=True).x
 
 
 def plain(log_odds):
@@ -175,15 +205,15 @@ def frequencies(p, right):
 
 
 def reliability_rows(marked):
-    "A row a bin, of the calibrated probability and of the log odds as they are; standard errors from resampled images."
+    "A row a bin, of the probability and of the log odds of a jump by itself; standard errors from resampled images."
     rng, n_images = np.random.default_rng(0), marked.image.max() + 1
-    columns = {}
-    for suffix, probability in (('', link_probability), ('_uncalibrated', plain)):
-        columns[suffix] = frequencies(probability(marked.log_odds), marked.right), []
+    columns, ways = {}, (('', lambda m: m.probability), ('_alone', lambda m: plain(m.log_odds)))
+    for suffix, probability in ways:
+        columns[suffix] = frequencies(probability(marked), marked.right), []
     for _ in range(DRAWS):
         drawn = marked.of(rng.integers(0, n_images, n_images))
-        for suffix, probability in (('', link_probability), ('_uncalibrated', plain)):
-            columns[suffix][1].append([row[2] for row in frequencies(probability(drawn.log_odds), drawn.right)])
+        for suffix, probability in ways:
+            columns[suffix][1].append([row[2] for row in frequencies(probability(drawn), drawn.right)])
     rows = []
     for k, (low, high) in enumerate(zip(EDGES, EDGES[1:])):
         row = {'from': low, 'to': high}
@@ -197,20 +227,17 @@ def reliability_rows(marked):
 
 def calibration_row(name, marked):
     "How far what is said is from what is right, in one set."
-    p, before = link_probability(marked.log_odds), plain(marked.log_odds)
+    p, before = marked.probability, plain(marked.log_odds)
     brier = lambda p: float(((p - marked.right)**2).mean())
     return dict(set=name, candidates=len(p), right=int(marked.right.sum()), mean_probability=float(p.mean()), fraction_right=float(marked.right.mean()),
-                ece=calibration_error(p, marked.right), ece_uncalibrated=calibration_error(before, marked.right), brier=brier(p), brier_uncalibrated=brier(before))
+                ece=calibration_error(p, marked.right), ece_alone=calibration_error(before, marked.right), brier=brier(p), brier_alone=brier(before))
 
 
 def calibration_tables():
-    "The fitted line, the calibration error of each set, and the reliability of all sets together."
-    slope, offset = fit_calibration(together([marked_links(make, CALIBRATION_SEEDS) for make in SETS.values()]))
+    "The calibration error of each set, and the reliability of all sets together."
     fresh = {name: marked_links(make, RELIABILITY_SEEDS) for name, make in SETS.items()}
     fresh['all'] = together(list(fresh.values()))
-    return {'line': [dict(slope=float(slope), offset=float(offset))],
-            'calibration': [calibration_row(name, marked) for name, marked in fresh.items()],
-            'reliability': reliability_rows(fresh['all'])}
+    return {'calibration': [calibration_row(name, marked) for name, marked in fresh.items()], 'reliability': reliability_rows(fresh['all'])}
 
 
 def stored_table(title):
@@ -224,7 +251,8 @@ def main():
     trace_slice(easy(0)[0])                             # compiled before anything is timed
     tables = [('the walker against the skeleton', [walker_row(*item) for item in SETS.items()]),
               ('links', [row for item in SETS.items() for row in link_rows(*item)]),
-              ('weights', fit_weights()), *calibration_tables().items()]
+              ('links that are likely enough', [row for item in SETS.items() for row in threshold_rows(*item)]),
+              ('weights', fit_weights()), ('weights of the context', fit_context()), *calibration_tables().items()]
     for title, rows in tables: print_table(title, rows)
     finish(tables, args.json)
 

@@ -16,7 +16,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'result': 'settings records tables meshes lock resources folder',
     'phantom': 'settings bodies imaging phantom',
     'segment': 'settings padding outliers contrast noise motifs normalise weights unet scenes hard slabs train engines directions predict match',
-    'connect': 'settings trace link merge pieces concentric stack split joins candidates reasons instances edits membranes labels',
+    'connect': 'settings trace context link merge pieces concentric stack split joins candidates reasons instances edits membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature middle thickness label_error distances proteins evaluate groups',
     'show': 'slices scene picture widgets layers pages found doubts overview points imod multiscale report export napari manners correct',

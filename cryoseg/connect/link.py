@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['PARABOLA_POINTS', 'FEATURES', 'UNIT_A', 'SHORT', 'MIN_RING_PX', 'SPARE_STEPS', 'NEAR_PX', 'N_NEAREST', 'RIDGE',
-           'NO_GOAL', 'MARGIN_LOG_ODDS', 'CALIBRATION_SLOPE', 'CALIBRATION_OFFSET', 'LAPSE', 'LOG_ODDS_LIMITS',
-           'MIN_REACH_PX', 'Ends', 'fragment_ends', 'Candidates', 'jump_features', 'fit_log_odds', 'Jumps',
-           'list_jumps', 'Learned', 'Route', 'learn_q_table', 'follow_policy', 'link_by_qlearning', 'link_by_matching',
-           'link_greedily', 'link_probability', 'Linking', 'link_ends', 'link_fragments']
+           'NO_GOAL', 'MARGIN_LOG_ODDS', 'LOG_ODDS_LIMITS', 'MIN_REACH_PX', 'Ends', 'fragment_ends', 'Candidates',
+           'jump_features', 'fit_log_odds', 'Jumps', 'list_jumps', 'Learned', 'Route', 'learn_q_table', 'follow_policy',
+           'link_by_qlearning', 'link_by_matching', 'link_greedily', 'Linking', 'link_ends', 'link_fragments']
 
 # %% ../../nbs/5_connect/05b_link.ipynb #b8646dae
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from scipy.spatial import cKDTree
 
 from ..base.compiled import compiled
 from ..base.geometry import connected_groups
+from .context import context_features
+from .context import link_probability
 from .settings import LINKERS
 from .settings import LinkSettings
 from .trace import NEAR_ZERO
@@ -523,19 +524,6 @@ def link_greedily(n_ends:int, # twice the number of fragments
             free[pairs[k]] = False
     return taken
 
-# %% ../../nbs/5_connect/05b_link.ipynb #699d1d06
-# Platt's line for candidates that are listed: fitted by `python benchmarks/linking.py`, benchmark sets, seeds 1200 to 1319
-CALIBRATION_SLOPE = 1.745
-CALIBRATION_OFFSET = -.107
-LAPSE = .001                    # however sure: one in a thousand is the other way; no more has been counted
-
-
-def link_probability(log_odds:np.ndarray, # (m,) of links, as the weights give them
-                     )->np.ndarray: # (m,) from 0 to 1
-    "Say how often links of such log odds are right."
-    z = CALIBRATION_SLOPE*np.asarray(log_odds) + CALIBRATION_OFFSET
-    return LAPSE + (1 - 2*LAPSE)/(1 + np.exp(-z))
-
 # %% ../../nbs/5_connect/05b_link.ipynb #17c37e51
 LOG_ODDS_LIMITS = -20., 8.      # beyond these a jump is impossible, or as good as sure
 MIN_REACH_PX = 6                # so many points of a fragment at least say where it is heading
@@ -554,7 +542,24 @@ def link_ends(link:Link, # between fragments of a slice
     return 2*link.fragment_a + link.end_a - 3, 2*link.fragment_b + link.end_b - 3
 
 
-def _link_record(number, candidates, k, log_odds, taken, middle_A, pixel_size_A, rule):
+class _Seen(NamedTuple):
+    "Candidates, looked at with all the others in place."
+    probability:np.ndarray # (m,)
+    taken:np.ndarray # (m,) bool
+
+
+def _doubted(fragments, candidates, log_odds, taken, settings):
+    "Take links back that are not likely enough, as long as there are any."
+    while True:
+        features = context_features(fragments, candidates.pairs, log_odds, taken, candidates.distance)
+        probability = link_probability(features)
+        doubtful = taken & (probability < settings.min_probability)
+        if not doubtful.any():
+            return _Seen(probability, taken)
+        taken = taken & ~doubtful
+
+
+def _link_record(number, candidates, k, log_odds, seen, middle_A, pixel_size_A, rule):
     "The record of candidate k."
     i, j = map(int, candidates.pairs[k])
     distance_A = float(candidates.distance[k]*pixel_size_A)
@@ -564,8 +569,8 @@ def _link_record(number, candidates, k, log_odds, taken, middle_A, pixel_size_A,
                 x_A=float(middle_A[1]), y_A=float(middle_A[0]), z_A=None, distance_A=distance_A,
                 angle_a_deg=angle_a, angle_b_deg=angle_b,
                 curvature_difference_per_A=float(candidates.bend_difference[k]/pixel_size_A),
-                cost=float(-log_odds[k]), probability=float(link_probability(log_odds[k])),
-                taken=bool(taken[k]), rule=rule, reason=reason)
+                cost=float(-log_odds[k]), probability=float(seen.probability[k]), taken=bool(seen.taken[k]),
+                rule=rule, reason=reason)
 
 # %% ../../nbs/5_connect/05b_link.ipynb #7a6c2fcf
 def link_fragments(fragments:list, # of FragmentLine
@@ -585,8 +590,9 @@ def link_fragments(fragments:list, # of FragmentLine
     candidates = candidates.chosen(listed)
     log_odds = log_odds[listed]
     taken = link(len(ends.position), candidates.pairs, log_odds, settings, seed)
+    seen = _doubted(fragments, candidates, log_odds, taken, settings)
     middle_A = ends.position[candidates.pairs].mean(1)*pixel_size_A
-    links = [_link_record(k + 1, candidates, k, log_odds, taken, middle_A[k], pixel_size_A, settings.method)
+    links = [_link_record(k + 1, candidates, k, log_odds, seen, middle_A[k], pixel_size_A, settings.method)
              for k in range(len(log_odds))]
-    joined = candidates.pairs[taken]//2
+    joined = candidates.pairs[seen.taken]//2
     return Linking(tuple(links), connected_groups(len(fragments), joined))

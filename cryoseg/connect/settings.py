@@ -49,6 +49,8 @@ class LinkSettings:
     weights:tuple = setting(WEIGHTS, 'What each feature of a jump adds to its log odds.', length=len(WEIGHTS))
     min_log_odds:float = setting(-1., 'A single link must be at least as likely as these log odds.')
     min_log_odds_in_ring:float = setting(-3., 'The same for a link of a ring whose links are likely on average.')
+    min_probability:float = setting(.75, 'Links less likely than this, with all others in place, are not taken.',
+                                    low=0, high=1)
     max_reward:float = setting(1., 'The log odds of a sure jump count no more than this as a reward.')
     reward_shift:float = setting(0., 'Added to every reward on the way to a ring; '
                                      'at -8 all rewards are negative, as in the paper.')
