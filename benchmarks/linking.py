@@ -94,7 +94,7 @@ def threshold_rows(name, make, seeds=SEEDS):
             taken = [link_ends(link) for link in link_fragments(lines, settings=LinkSettings(min_probability=least)).links if link.taken]
             counts.append(link_counts(taken, at, on, truth))
             wrong += int(counts[-1][1])
-            made_up += sum(min(at[i], at[j]) < 0 for i, j in taken)
+            made_up += sum(int(min(at[i], at[j]) < 0) for i, j in taken)
         rows.append(dict(set=name, least_probability=least, **precision_and_recall(counts), wrong=wrong, of_no_true_end=made_up))
     return rows
 
