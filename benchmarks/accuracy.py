@@ -22,7 +22,7 @@ from cryoseg.surface.fit import fit_surface
 from cryoseg.surface.select import select_points
 from cryoseg.segment.engines import open_engine
 from cryoseg.base.formats import read_volume
-from cryoseg.run.fits import fit_surfaces
+from cryoseg.result.meshes import fit_file, read_fit
 from cryoseg.run.workflow import run_tomogram
 from _tables import POLNET_SPHERES, arguments, finish, print_table, read_slices
 
@@ -43,8 +43,8 @@ def polnet_rows(data, snr):
     with tempfile.TemporaryDirectory() as folder:
         run = run_tomogram(data / 'polnet' / f'liposomes_snr{snr}.mrc', Path(folder))
         run.membranes, run.labels       # read while the folder is there
+        surfaces = {row.id: read_fit(fit_file(run.folder, row.id)) for row in run.table if fit_file(run.folder, row.id).exists()}
     truth = np.load(data / 'polnet' / 'liposomes_truth.npz')['labels']
-    surfaces = {s.id: s for s in fit_surfaces(run.membranes)}
     middle, normal_z = distances_to_spheres(run.membranes.shape)
     visible = (np.abs(middle) < .75) & (normal_z <= VISIBLE)
     found = run.labels == 1
