@@ -141,7 +141,8 @@ def refit_membrane(task:RefitTask)->Refitted: # measured
         if surface is not None:
             surface = replace(surface, label_offset_vox=error.offset_A/size, label_offset_sd_vox=error.offset_sd_A/size)
             return Refitted(measure_one(surface, own, seed), error, own)
-    return Refitted(measure_one(fit_one(points, shape, settings, id, seed), settings, seed), None, settings)
+    surface = fit_again(points, shape, settings, task.first, seed) or fit_one(points, shape, settings, id, seed)
+    return Refitted(measure_one(surface, settings, seed), None, settings)
 
 # %% ../../nbs/2_run/02i_fits.ipynb #35ba7376
 class CorrectedVoxels:

@@ -105,7 +105,8 @@ def fit_again(points:np.ndarray, # (n,3) voxels of the same membrane, corrected
         if first.status == 'open':
             again = open_surface(points, shape, settings, first.id)
         else:
-            again = _call_method(points, shape, replace(settings, method=first.method), first.id, seed)
+            method = first.method if settings.method == 'auto' else settings.method
+            again = _call_method(points, shape, replace(settings, method=method), first.id, seed)
     except (ValueError, np.linalg.LinAlgError):
         return None
     if again.status != first.status and not {again.status, first.status} <= set(CLOSED):

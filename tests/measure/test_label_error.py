@@ -137,6 +137,17 @@ def test_processes_give_the_same(monkeypatch):
     assert told[-1][0] == told[-1][1]
 
 
+def test_a_method_of_a_user_is_corrected_too():
+    "Whatever it writes into its surfaces."
+    from cryoseg.surface.settings import SURFACE_METHODS
+    from cryoseg.surface.star import fit_star_surface
+    mine = lambda *args, **names: replace(fit_star_surface(*args, **names), method='a name of mine')
+    SURFACE_METHODS.add('mine', mine, 'a method of a user')
+    try: found = fit_surfaces(labels_off(.8)*np.uint16(1), SurfaceSettings(method='mine'), densities=Densities(vesicle().tomogram.data, SIZE_A))[0]
+    finally: SURFACE_METHODS.remove('mine')
+    assert found.method == 'a name of mine' and found.label_offset_vox == pytest.approx(.8, abs=.35)
+
+
 def test_the_same_kind_of_surface_or_none():
     voxels = np.argwhere(labels_off(0.)).astype(float)
     first = fit_surface(voxels, SETTINGS.shape)
