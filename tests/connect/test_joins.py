@@ -77,6 +77,7 @@ def test_the_order_of_pieces_changes_nothing(outer, inner):
     assert {frozenset(order[n] for n in j.pair) for j in again} == {frozenset((0, 3)), frozenset((1, 2))}
 
 
+@pytest.mark.long
 def test_two_processes_find_the_same_joins(outer, inner):
     "A body in two halves and one in three: the search goes on after a join, and every pair is compared elsewhere."
     voxels, most = outer[1].voxels, outer[1].voxels[:, 0] < 50

@@ -49,7 +49,7 @@ def test_the_joined_leaflets_say_so():
     assert 3 < found.table[0].label_thickness_A/8. < 6 and found.table[0].body_fraction > .9
 
 
-@pytest.mark.parametrize('gap, wall', [(3, 1), (3, 2), (4, 2), (4, 3), (5, 3), (6, 2), (6, 3)])
+@pytest.mark.parametrize('gap, wall', [(3, 1), *(pytest.param(*some, marks=pytest.mark.long) for some in ((3, 2), (4, 2), (5, 3), (6, 2))), (4, 3), (6, 3)])
 def test_five_close_sheets_are_told_apart(gap, wall):
     found = find_membranes(stack(5, gap, wall), 10.)
     assert len(found.table) == 5 and found.dropped == ()

@@ -57,6 +57,7 @@ def test_libraries_agree():
     assert len(np.unique(np.stack([ours[mask], other[mask]]), axis=1).T) == ours.max() == other.max()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('merge', [merge_union_find, merge_breadth_first])
 def test_limits(merge):
     for shape in ((0, 0), (4, 5), (3, 4, 5), (1, 1, 6)):

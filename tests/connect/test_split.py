@@ -168,6 +168,7 @@ def test_every_voxel_is_accounted_for(touching):
     assert np.linalg.norm(found.contacts[0].middle - (35, 40, 73)) < 12
 
 
+@pytest.mark.long
 def test_two_processes_find_the_same_pieces(touching):
     mask = touching[1] > 0
     n_shells = mask.sum()

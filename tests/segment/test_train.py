@@ -259,6 +259,7 @@ def test_the_script_writes_weights_and_their_history(stub_material, tmp_path):
     with pytest.raises(SystemExit, match='no .* to go on from'): script.main(['-o', str(tmp_path / 'none.safetensors'), '--resume'])
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_another_training_is_refused(stub_material, tmp_path):
     import train_weights as script
     trainer = script.Trainer(tmp_path / 'a.safetensors', TINY, 3, 1, minutes=1e-9, say=print).start()
