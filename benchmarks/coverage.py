@@ -3,8 +3,8 @@
 Phantoms of `measures.py` (5, 7 and 10 Å a voxel, contrast to noise 0.7 to 2.5) and the two volumes of PolNet are labelled by the net; each
 membrane is fitted twice: with the fixed errors of labels, as before, and with its labels corrected by the densities. Errors are distances of
 vertices from the true body, weighted by area. `--first 0 --count 9` are the phantoms on which the constants of `measure.label_error` were
-chosen; the default ones chose nothing. PolNet chose nothing either; it is left out where it is not at hand. Surfaces that are nowhere near a
-body (40 Å on average) are counted, not measured. Ten minutes on two cores.
+chosen; the default ones chose nothing. PolNet was looked at while they were chosen; it is left out where it is not at hand. Surfaces that are
+nowhere near a body (40 Å on average) are counted, not measured. Ten minutes on two cores.
 """
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ import numpy as np
 from cryoseg.base.formats import read_volume
 from cryoseg.base.mesh import vertex_areas, vertex_normals
 from cryoseg.base.pool import shared_map
+from cryoseg.phantom.bodies import Body
 from cryoseg.phantom.phantom import simulate_phantom
 from cryoseg.surface.settings import SurfaceSettings
 from _chain import fit_chain, label_chain
@@ -22,13 +23,6 @@ from measures import ON_BODY_A, settings_of
 WAYS = {'fixed errors': SurfaceSettings(use_densities=False), 'corrected by the densities': SurfaceSettings()}
 EDGE_VOX = 3.                   # vertices nearer to a side of the volume are a group of their own
 FLAT, LEANING = .5, .25         # of the square of the normal's component along the beam: 45° and 60° from it
-
-
-class Ball:
-    "A true sphere, as a body of a phantom."
-    def __init__(self, centre, radius): self.centre, self.radius = np.array(centre, float), radius
-
-    def signed_distance(self, points): return np.linalg.norm(points - self.centre, axis=1) - self.radius
 
 
 def places_of(surface, bodies, shape, size):
@@ -61,7 +55,7 @@ def of_phantom(seed):
 def of_polnet(path):
     "One volume of PolNet."
     volume = read_volume(path)
-    return compare(replace(volume, data=np.asarray(volume.data, np.float32)), [Ball(*sphere) for sphere in POLNET_SPHERES.values()])
+    return compare(replace(volume, data=np.asarray(volume.data, np.float32)), [Body(0, 'sphere', centre, (radius,)*3) for centre, radius in POLNET_SPHERES.values()])
 
 
 def rows_of(name, way, found):

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['EDGE_TOLERANCE', 'KEPT_SPHERES', 'LEAST_LENGTH', 'LEAST_IMAGE', 'FLAT', 'WIDTHS', 'MAX_START_RADIUS',
            'MAX_EVALUATIONS', 'ROUGH', 'FINE', 'MIN_NEIGHBOURS', 'LEAST_TURN', 'CURVATURE_RIDGE', 'LEAST_RIDGE',
-           'MIN_PATCH_POINTS', 'MIN_SLAB', 'fibonacci_sphere', 'some_of', 'Sphere', 'fit_sphere', 'gap_of_boxes',
-           'TriangleMesh', 'icosphere', 'CellMeans', 'average_in_cells', 'farthest_points', 'prune_sparse', 'Ellipsoid',
-           'fit_ellipsoid', 'CellGrid', 'LocalPlanes', 'local_planes', 'neighbour_means', 'orient_normals',
-           'SheetProjection', 'Patches', 'project_to_sheet', 'spherical_harmonics', 'harmonic_degrees',
-           'connected_groups']
+           'MIN_PATCH_POINTS', 'MIN_SLAB', 'fibonacci_sphere', 'points_along', 'some_of', 'Sphere', 'fit_sphere',
+           'gap_of_boxes', 'TriangleMesh', 'icosphere', 'CellMeans', 'average_in_cells', 'farthest_points',
+           'prune_sparse', 'Ellipsoid', 'fit_ellipsoid', 'CellGrid', 'LocalPlanes', 'local_planes', 'neighbour_means',
+           'orient_normals', 'SheetProjection', 'Patches', 'project_to_sheet', 'spherical_harmonics',
+           'harmonic_degrees', 'connected_groups']
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #4059f523
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -38,6 +39,16 @@ def fibonacci_sphere(n:int, # how many
     turn = np.pi*(1 + 5**.5)*i
     ring = np.sqrt(1 - height**2)
     return np.column_stack([height, ring*np.cos(turn), ring*np.sin(turn)])
+
+
+def points_along(line:np.ndarray, # (n,d) points in their order
+                 at:Callable, # its length -> (m,) lengths at which points are wanted
+                 )->np.ndarray: # (m,d), on straight lines between the points
+    "Lay points along a line."
+    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    walked = np.r_[0, np.cumsum(steps)]
+    wanted = at(walked[-1])
+    return np.column_stack([np.interp(wanted, walked, column) for column in line.T])
 
 
 def some_of(points:np.ndarray, # (n,...)

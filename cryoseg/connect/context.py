@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
+from ..base.geometry import points_along
+
 # %% ../../nbs/5_connect/05a2_context.ipynb #4002c38a
 class Chain(NamedTuple):
     "Fragments in the order in which a line runs through them."
@@ -57,10 +59,7 @@ def off_full_turn(points:np.ndarray, # (n,2) along a closed curve, y,x
                   )->float: # radians
     "Measure how far a closed curve is from turning once."
     line = np.vstack([points, points[:1]])
-    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
-    walked = np.r_[0, np.cumsum(steps)]
-    at = np.linspace(0, walked[-1], STEPS, endpoint=False)
-    y, x = (np.interp(at, walked, column) for column in line.T)
+    y, x = points_along(line, lambda length: np.linspace(0, length, STEPS, endpoint=False)).T
     angle = np.arctan2(np.roll(y, -1) - y, np.roll(x, -1) - x)
     turn = np.roll(angle, -1) - angle
     turn = (turn + np.pi) % (2*np.pi) - np.pi

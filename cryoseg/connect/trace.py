@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from ..base.compiled import compiled
 from ..base.files import VolumeError
+from ..base.geometry import points_along
 from .settings import TraceSettings
 
 # %% ../../nbs/5_connect/05a_trace.ipynb #c1ac5457
@@ -378,11 +379,7 @@ def resample(points:np.ndarray, # (n,2) pixels
     "Lay points evenly along a line."
     if closed:
         points = np.vstack([points, points[:1]])
-    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    along = np.r_[0, np.cumsum(steps)]
-    n = max(int(round(along[-1])) + 1, 2)
-    wanted = np.linspace(0, along[-1], n)
-    even = np.stack([np.interp(wanted, along, c) for c in points.T], 1)
+    even = points_along(points, lambda length: np.linspace(0, length, max(int(round(length)) + 1, 2)))
     return even[:-1] if closed else even
 
 

@@ -6,7 +6,8 @@
 __all__ = ['SIGMAS_A', 'LENGTHS_A', 'USUAL_SIGMA_A', 'SIGMA_LOG_SD', 'USUAL_LENGTH_A', 'LENGTH_LOG_SD', 'OFFSET_SD_A',
            'SLOPE_SD_A', 'OWN_SIGMA_A', 'LEAN_SIGMA_A', 'PLACES', 'MOST_PLACES', 'LEAST_PLACES', 'OUTLIER_SDS',
            'OUTLIER_A', 'FARTHEST_OFF_A', 'SHARED_SIGMA_A', 'FLAT_SIGMA_A', 'FLAT_LENGTH_A', 'SIDE_VOX', 'LabelError',
-           'estimate_label_error', 'label_error_task', 'label_error_of', 'corrected_points', 'settings_of_error']
+           'estimate_label_error', 'Places', 'label_error_task', 'seen_places', 'label_error_of', 'corrected_points',
+           'settings_of_error']
 
 # %% ../../nbs/7_measure/07b2_label_error.ipynb #6c07a991
 import math
@@ -22,13 +23,9 @@ from ..result.records import Surface
 from ..surface.settings import SurfaceSettings
 from .settings import ThicknessSettings
 from .thickness import COARSEST_A
-from .thickness import BIN_VOX
 from .thickness import Neighbours
 from .thickness import ThicknessTask
-from .thickness import fit_patches
-from .thickness import likeness_by_distance
-from .thickness import patch_values
-from .thickness import reliable_patches
+from .thickness import measure_patches
 from .thickness import thickness_task
 
 # %% ../../nbs/7_measure/07b2_label_error.ipynb #38fbeac6
@@ -107,6 +104,14 @@ OUTLIER_SDS, OUTLIER_A = 4., 4. # a place so far off the median of the others ha
 FARTHEST_OFF_A = 30.            # a surface farther off on average runs along something else
 
 
+class Places(NamedTuple):
+    "Where a surface has seen the middle of its bilayer."
+    points_A:np.ndarray # (n,3)
+    normals:np.ndarray # (n,3) unit, outwards
+    outwards_A:np.ndarray # (n,) how far the surface lies outwards of it
+    sd_A:np.ndarray # (n,) of that
+
+
 def label_error_task(surface:Surface, # with a mesh
                      data:np.ndarray, # (Z,Y,X) densities, membranes dark
                      neighbours:Neighbours, # other membranes and proteins
@@ -116,29 +121,29 @@ def label_error_task(surface:Surface, # with a mesh
     return thickness_task(surface, data, neighbours, voxel_size_A, PLACES)
 
 
-def _offsets(task):
-    "Where the bilayer is seen: points (n,3), Å, normals (n,3), how far the surface lies outwards, its sd (n,), Å."
+def seen_places(task:ThicknessTask, # the profiles of a surface
+                )->Places|None: # None where there are none
+    "Find the places at which both leaflets are clear."
     profiles, size = task.profiles, task.voxel_size_A
-    patches = fit_patches(profiles, size, PLACES, MOST_PLACES) if size <= COARSEST_A else []
-    if not patches:
-        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros(0)
-    n_bins = math.ceil(2*PLACES.patch_radius_A/size/BIN_VOX) + 1
-    likeness = likeness_by_distance(patches, profiles.points, n_bins)
-    values = patch_values(patches, profiles.points, likeness, size, PLACES)
-    good = reliable_patches(values, size, PLACES)
+    measured = measure_patches(profiles, size, PLACES, MOST_PLACES) if size <= COARSEST_A else None
+    if measured is None:
+        return None
+    patches, _, values, good = measured
     nodes = np.array([patch.node for patch in patches])[good]
-    return size*profiles.points[nodes], profiles.normals[nodes], -size*values.middle[good], size*values.middle_sd[good]
+    outwards, sd = -size*values.middle[good], size*values.middle_sd[good]
+    return Places(size*profiles.points[nodes], profiles.normals[nodes], outwards, sd)
 
 
 def label_error_of(task:ThicknessTask, # the profiles of a surface
                    )->LabelError|None: # None where too little of the bilayer is seen
     "Estimate how far the labels of a membrane are off, from the densities across its surface."
-    points, normals, outwards, sd = _offsets(task)
-    if len(outwards) < LEAST_PLACES:
+    places = seen_places(task)
+    if places is None or len(places.outwards_A) < LEAST_PLACES:
         return None
-    away = np.abs(outwards - np.median(outwards))
+    away = np.abs(places.outwards_A - np.median(places.outwards_A))
     near = away <= max(OUTLIER_SDS*MAD_TO_SD*np.median(away), OUTLIER_A)
-    found = estimate_label_error(points[near], normals[near, 0], outwards[near], sd[near])
+    points, normals, outwards, sd = (value[near] for value in places)
+    found = estimate_label_error(points, normals[:, 0], outwards, sd)
     return found if near.sum() >= LEAST_PLACES and abs(found.offset_A) <= FARTHEST_OFF_A else None
 
 # %% ../../nbs/7_measure/07b2_label_error.ipynb #824816dd

@@ -10,8 +10,8 @@ __all__ = ['CORE_OF_THICKNESS', 'GRID_THICKNESS_A', 'GRID_LEAFLET_A', 'GRID_MIDD
            'MIN_PROFILES', 'BETWEEN_KINDS_A', 'OUTLIER_SDS', 'OUTLIER_A', 'MIN_RELIABLE', 'MIN_SIGNAL', 'COARSEST_A',
            'LOST', 'Bilayer', 'bilayer_density', 'start_fits', 'BilayerFit', 'fit_bilayer', 'Profiles', 'Neighbours',
            'sample_profiles', 'Patch', 'likeness_by_distance', 'fit_patches', 'PatchValues', 'patch_values',
-           'reliable_patches', 'unknown_thickness', 'ThicknessTask', 'thickness_task', 'thickness_of',
-           'measure_thickness']
+           'reliable_patches', 'unknown_thickness', 'MeasuredPatches', 'measure_patches', 'ThicknessTask',
+           'thickness_task', 'thickness_of', 'measure_thickness']
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #df66ebac
 import math
@@ -541,6 +541,29 @@ def _at_vertices(vertices, profiles, patches, values, radius):
     return Thickness(spread(values.thickness), spread(values.sd), spread(values.reliability, 0.), spread(values.middle))
 
 # %% ../../nbs/7_measure/07b_thickness.ipynb #d6fb3cb9
+class MeasuredPatches(NamedTuple):
+    "The patches of a surface, and what they say."
+    patches:list # of Patch, n of them
+    likeness:np.ndarray # as `likeness_by_distance` returns it
+    values:PatchValues
+    good:np.ndarray # (n,) bool: those that count
+
+
+def measure_patches(profiles:Profiles, # of a surface
+                    voxel_size_A:float, # Å
+                    settings:ThicknessSettings=ThicknessSettings(), # patches and limits
+                    most:int|None=None, # as in `fit_patches`
+                    )->MeasuredPatches|None: # None where there are no patches
+    "Fit the patches of a surface, and say which of them count."
+    patches = fit_patches(profiles, voxel_size_A, settings, most)
+    if not patches:
+        return None
+    n_bins = math.ceil(2*settings.patch_radius_A/voxel_size_A/BIN_VOX) + 1
+    likeness = likeness_by_distance(patches, profiles.points, n_bins)
+    values = patch_values(patches, profiles.points, likeness, voxel_size_A, settings)
+    return MeasuredPatches(patches, likeness, values, reliable_patches(values, voxel_size_A, settings))
+
+
 class ThicknessTask(NamedTuple):
     "What the thickness of a surface is computed from."
     profiles:Profiles
@@ -585,14 +608,11 @@ def thickness_of(task:ThicknessTask, # the profiles of a surface
     if voxel_size_A > COARSEST_A:
         words = f'voxels of {voxel_size_A:g} Å are too coarse to tell two leaflets apart ({COARSEST_A:g} Å at most)'
         return unknown_thickness(len(vertices), words)
-    patches = fit_patches(profiles, voxel_size_A, settings)
-    if not patches:
+    measured = measure_patches(profiles, voxel_size_A, settings)
+    if measured is None:
         return unknown_thickness(len(vertices), _why_not(profiles, 0, 0))
-    radius = settings.patch_radius_A/voxel_size_A
-    likeness = likeness_by_distance(patches, profiles.points, math.ceil(2*radius/BIN_VOX) + 1)
-    values = patch_values(patches, profiles.points, likeness, voxel_size_A, settings)
-    found = _at_vertices(vertices, profiles, patches, values, radius)
-    good = reliable_patches(values, voxel_size_A, settings)
+    patches, likeness, values, good = measured
+    found = _at_vertices(vertices, profiles, patches, values, settings.patch_radius_A/voxel_size_A)
     if good.sum() < max(MIN_RELIABLE, settings.min_reliable*len(patches)):
         return replace(found, reason=_why_not(profiles, len(patches), int(good.sum())))
     chosen = [patch for patch, ok in zip(patches, good) if ok]

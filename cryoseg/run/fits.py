@@ -9,6 +9,7 @@ __all__ = ['WORTH_SHARING', 'fit_one', 'measure_one', 'measure_surfaces', 'FitTa
 # %% ../../nbs/2_run/02i_fits.ipynb #7d482a40
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +67,6 @@ class FitTask(NamedTuple):
     shape:tuple # (Z,Y,X) of the volume
     settings:SurfaceSettings # of the run
     seed:int # of all random choices
-    measure:bool=True # its curvature; False: it will be fitted again
 
 
 class Fitted(NamedTuple):
@@ -81,8 +81,6 @@ def fit_membrane(task:FitTask)->Fitted: # without the model behind the surface
     from cryoseg.surface.select import prune_points
     kept = task.voxels[prune_points(task.voxels.astype(float))]
     surface = fit_one(kept.astype(float), task.shape, task.settings, task.id, task.seed)
-    if not task.measure:
-        return Fitted(task.id, kept, replace(surface, model=None))
     return Fitted(task.id, kept, measure_one(surface, task.settings, task.seed))
 
 
@@ -112,10 +110,9 @@ class RefitTask(NamedTuple):
 
 
 class Refitted(NamedTuple):
-    "A membrane that was fitted again."
-    surface:Surface # without the model behind it
-    error:tuple|None # LabelError; None where it stays as it was
-    settings:SurfaceSettings # with which it was fitted
+    "A membrane that was fitted again, or that stays as it was."
+    surface:Surface|None=None # without the model behind it
+    error:tuple|None=None # LabelError
 
 
 def _label_error(profiles):
@@ -127,22 +124,20 @@ def _label_error(profiles):
         return None
 
 
-def refit_membrane(task:RefitTask)->Refitted: # measured
+def refit_membrane(task:RefitTask)->Refitted: # measured; of nothing where it stays as it was
     "Correct the labels of a membrane by the densities, fit it again, and measure it."
     from cryoseg.measure.label_error import corrected_points
     from cryoseg.measure.label_error import settings_of_error
     from cryoseg.surface.fit import fit_again
-    id, voxels, shape, settings, seed, _ = task.fit
-    points, size, error = voxels.astype(float), task.profiles.voxel_size_A, _label_error(task.profiles)
-    if error is not None:
-        own = settings_of_error(error, size, settings)
-        moved = corrected_points(points, task.first, error, shape, size)
-        surface = fit_again(moved, shape, own, task.first, seed)
-        if surface is not None:
-            surface = replace(surface, label_offset_vox=error.offset_A/size, label_offset_sd_vox=error.offset_sd_A/size)
-            return Refitted(measure_one(surface, own, seed), error, own)
-    surface = fit_again(points, shape, settings, task.first, seed) or fit_one(points, shape, settings, id, seed)
-    return Refitted(measure_one(surface, settings, seed), None, settings)
+    error = _label_error(task.profiles)
+    if error is None:
+        return Refitted()
+    _, voxels, shape, settings, seed = task.fit
+    size = task.profiles.voxel_size_A
+    own = settings_of_error(error, size, settings)
+    moved = corrected_points(voxels.astype(float), task.first, error, shape, size)
+    surface = fit_again(moved, shape, own, task.first, seed)
+    return Refitted() if surface is None else Refitted(measure_one(surface, own, seed), error)
 
 # %% ../../nbs/2_run/02i_fits.ipynb #35ba7376
 class CorrectedVoxels:
@@ -162,7 +157,7 @@ class CorrectedVoxels:
             return points
         return corrected_points(points, self.surfaces[id], self.errors[id], self.shape, self.voxel_size_A)
 
-
+# %% ../../nbs/2_run/02i_fits.ipynb #c1dad5e5
 def _first_fits(tasks, by_id, workers, pool, shelf, tell):
     "Fit each membrane to its labels; in `by_id` only the voxels that were fitted are left."
     surfaces = []
@@ -175,48 +170,57 @@ def _first_fits(tasks, by_id, workers, pool, shelf, tell):
     return surfaces
 
 
-def _second_fits(surfaces, by_id, membranes, task, densities, workers, pool, shelf, tell):
-    "Fit each membrane again; the surfaces, and by id the errors of labels that were found and the settings."
+def _refit_tasks(surfaces, by_id, membranes, task, densities):
+    "The membranes that have a mesh, to be fitted again."
     from cryoseg.measure.label_error import label_error_task
     from cryoseg.measure.thickness import Neighbours
-    neighbours, size = Neighbours(membranes, densities.labels), densities.voxel_size_A
+    neighbours = Neighbours(membranes, densities.labels)
+    for s in surfaces:
+        first = replace(s, curvature=None, spread=None)         # they are not needed, and are large
+        profiles = label_error_task(first, densities.data, neighbours, densities.voxel_size_A)
+        yield RefitTask(task._replace(id=s.id, voxels=by_id[s.id]), first, profiles)
+
+
+def _second_fits(surfaces, by_id, membranes, task, densities, workers, pool, shelf, tell):
+    "Fit each membrane again; in `surfaces` those that were corrected, and by id the errors of their labels."
     drawn = [k for k, s in enumerate(surfaces) if len(s.faces)]
-    own = [task._replace(id=surfaces[k].id, voxels=by_id[surfaces[k].id]) for k in drawn]
-    tasks = (RefitTask(fit, surfaces[k], label_error_task(surfaces[k], densities.data, neighbours, size))
-             for k, fit in zip(drawn, own))
-    found, errors, settings = list(surfaces), {}, {}
-    for k, again in zip(drawn, _share(refit_membrane, tasks, [len(fit.voxels) for fit in own], workers, pool)):
-        found[k] = shelf.surface(again.surface)
-        settings[surfaces[k].id] = again.settings
-        if again.error is not None:
-            errors[surfaces[k].id] = again.error
+    some = [surfaces[k] for k in drawn]
+    tasks, counts = _refit_tasks(some, by_id, membranes, task, densities), [len(by_id[s.id]) for s in some]
+    found, errors = list(surfaces), {}
+    for k, (surface, error) in zip(drawn, _share(refit_membrane, tasks, counts, workers, pool)):
+        if surface is not None:
+            found[k] = shelf.surface(surface)
+            errors[surface.id] = error
         tell()
-    return found, errors, settings
+    for _ in surfaces[len(drawn):]:
+        tell()                              # those without a mesh
+    return found, errors
 
-
+# %% ../../nbs/2_run/02i_fits.ipynb #bacb54d4
 def _counter(progress, total):
     "A function that tells of one more thing done."
-    done = 0
+    done = count(1)
+    return lambda: progress and progress(next(done), total)
 
-    def tell():
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, total)
 
-    return tell
+def _with_offset(surface, error, voxel_size_A):
+    "Write into a surface how far its labels were off, where that is known."
+    if error is None:
+        return surface
+    offset, sd = error.offset_A/voxel_size_A, error.offset_sd_A/voxel_size_A
+    return replace(surface, label_offset_vox=offset, label_offset_sd_vox=sd)
 
-# %% ../../nbs/2_run/02i_fits.ipynb #c1dad5e5
-def _finish(settings, own, errors, seed, shelf, size):
-    "What is done with a surface that was fitted with its partner."
+
+def _fit_together(surfaces, points, task, shelf, errors, voxel_size_A):
+    "Fit double membranes together, with the errors that were found for their labels."
+    from cryoseg.measure.label_error import settings_of_error
+    from cryoseg.surface.nested import refit_nested
+    own = {id: settings_of_error(error, voxel_size_A, task.settings) for id, error in errors.items()}
+
     def finish(surface):
-        error = errors.get(surface.id)
-        if error is not None:
-            offset, sd = error.offset_A/size, error.offset_sd_A/size
-            surface = replace(surface, label_offset_vox=offset, label_offset_sd_vox=sd)
-        return shelf.surface(measure_one(surface, own.get(surface.id, settings), seed))
+        return shelf.surface(measure_one(surface, own.get(surface.id, task.settings), task.seed))
 
-    return finish
+    return refit_nested(surfaces, points, task.shape, task.settings, task.seed, finish, own)
 
 
 def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
@@ -229,21 +233,18 @@ def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  )->list: # of Surface, one an id
     "Select the voxels of each membrane (§6.1) and fit its surface (§6.2); double membranes are fitted together."
     from cryoseg.surface.fit import Shelf
-    from cryoseg.surface.nested import refit_nested
     from cryoseg.surface.select import membrane_voxels
     membranes = voxels_of(membranes)
     by_id, shelf = membrane_voxels(membranes), Shelf()
     corrects = densities is not None and settings.use_densities and settings.method != 'paper'
     tell = _counter(progress, len(by_id)*(1 + corrects))
-    some = FitTask(0, None, membranes.shape, settings, seed, measure=not corrects)
+    some = FitTask(0, None, membranes.shape, settings, seed)
     tasks = [some._replace(id=id, voxels=voxels) for id, voxels in by_id.items()]
     surfaces = _first_fits(tasks, by_id, workers, pool, shelf, tell)
-    points, errors, own, size = by_id, {}, {}, 1.
-    if corrects:
-        surfaces, errors, own = _second_fits(surfaces, by_id, membranes, some, densities, workers, pool, shelf, tell)
-        size = densities.voxel_size_A
-        points = CorrectedVoxels(by_id, {s.id: s for s in surfaces}, errors, membranes.shape, size)
-    if progress:
-        progress(1, 1)                      # membranes without a surface are not fitted again
-    finish = _finish(settings, own, errors, seed, shelf, size)
-    return refit_nested(surfaces, points, membranes.shape, settings, seed, finish, own)
+    if not corrects:
+        return _fit_together(surfaces, by_id, some, shelf, {}, None)
+    size = densities.voxel_size_A
+    surfaces, errors = _second_fits(surfaces, by_id, membranes, some, densities, workers, pool, shelf, tell)
+    points = CorrectedVoxels(by_id, {s.id: s for s in surfaces}, errors, membranes.shape, size)
+    surfaces = _fit_together(surfaces, points, some, shelf, errors, size)
+    return [_with_offset(s, errors.get(s.id), size) for s in surfaces]

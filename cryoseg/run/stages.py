@@ -6,7 +6,8 @@
 __all__ = ['EDITS', 'CREW', 'MAX_UINT16', 'MAX_DROPPED', 'alone', 'read_edits', 'Job', 'precision_of', 'segment_stage',
            'mrc_type_of_ids', 'write_connection', 'why_none', 'left_out', 'connect_stage', 'wants_contours',
            'places_of', 'anchors_of', 'contour_stage', 'voxels_to_fit', 'membrane_mask', 'write_surfaces',
-           'known_membranes', 'settings_in_voxels', 'known_densities', 'surface_stage']
+           'known_membranes', 'settings_in_voxels', 'protein_labels', 'has_densities', 'known_densities',
+           'surface_stage']
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #aa31f6c0
 import os
@@ -355,12 +356,19 @@ def settings_in_voxels(job:Job)->SurfaceSettings: # of the run
     return replace(settings, bilayer_vox=job.settings.connect.bilayer_A/size_A)
 
 
-def known_densities(job:Job)->Densities|None: # None where there is no tomogram, or no voxel size
+def protein_labels(job:Job)->np.ndarray|None: # (Z,Y,X); None where label 2 may mean something else
+    "The labels in which 2 is protein: those of the net."
+    return job.labels() if job.kind == 'tomogram' else None
+
+
+def has_densities(job:Job)->bool: # False where there is no tomogram, and where its voxel size is not known
+    "Whether there are densities across the membranes of a volume."
+    return job.densities is not None and job.size_known and len(job.volume.data) > 1
+
+
+def known_densities(job:Job)->Densities|None: # None where there are none
     "The densities that say how far labels are off."
-    if job.densities is None or not job.size_known or len(job.volume.data) == 1:
-        return None
-    proteins = job.labels() if job.kind == 'tomogram' else None     # elsewhere label 2 may mean something else
-    return Densities(job.densities.data, job.size_A, proteins)
+    return Densities(job.densities.data, job.size_A, protein_labels(job)) if has_densities(job) else None
 
 # %% ../../nbs/2_run/02a5_stages.ipynb #8eecb2d2
 def surface_stage(job:Job, # the run in the making

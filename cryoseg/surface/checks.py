@@ -7,7 +7,7 @@ __all__ = ['MIN_SLICES_VOX', 'MIN_WIDTH_VOX', 'PLANE_THICKNESS_VOX', 'MAX_OVERRE
            'MESH_PARTS', 'MIN_CENTRE_DEPTH', 'MIN_GAP_VOX', 'GAP_SPACINGS', 'GAP_PARTS', 'VISIBLE_NORMAL_Z',
            'PLANE_RADIUS_VOX', 'PLANE_VOXELS', 'MIN_FLATNESS', 'MIN_NEIGHBOURS', 'MIN_PLANES', 'MIN_COSINE',
            'MIN_ALONG', 'TINY_AREA', 'ROUGH_LEAN', 'HALF_DISC_MEAN', 'NotClosed', 'join_reasons', 'cloud_extents',
-           'why_no_surface', 'lies_in_plane', 'why_flat', 'near_surface', 'check_edge', 'why_not_star',
+           'why_no_surface', 'lies_in_plane', 'why_flat', 'near_surface', 'check_edge', 'why_not_star', 'inside_volume',
            'visible_vertices', 'covered_vertices', 'outside_volume', 'largest_patch', 'fraction_along',
            'why_not_covered', 'why_not_closed', 'one_sidedness']
 
@@ -134,14 +134,20 @@ GAP_PARTS = 12                  # or within radius/12: on a large body small hol
 VISIBLE_NORMAL_Z = np.cos(np.pi/4)  # |z| of a normal up to which a membrane is visible: at least 45° from the beam
 
 
+def inside_volume(points:np.ndarray, # (n,3) voxels
+                  shape:tuple, # (Z,Y,X) of the volume; it reaches from -1/2 to N-1/2 along each axis
+                  )->np.ndarray: # (n,) bool
+    "Mark the points that lie in the volume."
+    return ((points > -.5) & (points < np.array(shape) - .5)).all(1)
+
+
 def visible_vertices(vertices:np.ndarray, # (n,3) of a mesh, voxels
                      normals:np.ndarray, # (n,3) unit
                      shape:tuple, # (Z,Y,X) of the volume
                      max_normal_z:float=VISIBLE_NORMAL_Z, # |z| of a normal up to which the membrane is visible
                      )->np.ndarray: # (n,) bool
     "Mark the vertices inside the volume at which a membrane would have been seen."
-    inside = ((vertices > -.5) & (vertices < np.array(shape) - .5)).all(1)
-    return inside & (np.abs(normals[:, 0]) <= max_normal_z)
+    return inside_volume(vertices, shape) & (np.abs(normals[:, 0]) <= max_normal_z)
 
 
 def covered_vertices(vertices:np.ndarray, # (n,3) of a mesh, voxels

@@ -23,7 +23,7 @@ from scipy.ndimage import distance_transform_edt, find_objects
 from scipy.spatial import cKDTree
 
 from ..base.scratch import by_slabs
-from ..base.geometry import average_in_cells, prune_sparse
+from ..base.geometry import average_in_cells, points_along, prune_sparse
 from ..result.records import Contour
 from .settings import ContourSettings
 from .ellipse import EllipseFit, fit_ellipse
@@ -242,11 +242,8 @@ def resample(points:np.ndarray, # (n,2); the last repeats the first where the cu
              step:float=STEP_PX, # the distance of neighbours, the unit of the points
              )->np.ndarray: # (m,2), the last not repeated
     "Lay points at equal distances along a curve."
-    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    along = np.r_[0, np.cumsum(steps)]
-    n = int(np.clip(along[-1]/step, *VERTICES))
-    at = np.linspace(0, along[-1], n, endpoint=not np.allclose(points[0], points[-1]))
-    return np.column_stack([np.interp(at, along, c) for c in points.T])
+    is_open = not np.allclose(points[0], points[-1])
+    return points_along(points, lambda length: np.linspace(0, length, int(np.clip(length/step, *VERTICES)), is_open))
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #67b48bd4
 def cut_open(extrapolated:np.ndarray, # (n,) bool, along a curve
@@ -425,8 +422,6 @@ class Section:
         if self.ellipse is None:
             raise ValueError(self.no_ellipse)
         return _ellipse_curve(self.ellipse, settings, seed)
-
-
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #c4195822
 def close_section(section:Section, # pixels made ready

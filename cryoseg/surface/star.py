@@ -48,6 +48,7 @@ from .gp import FeatureProcess
 from .gp import fit_features
 from .checks import NotClosed
 from .checks import cloud_extents
+from .checks import inside_volume
 from .checks import join_reasons
 from .checks import lies_in_plane
 from .checks import outside_volume
@@ -323,22 +324,15 @@ def fit_displacement(cells:Displacements, # or Cells
                         centre, spread, inflation)
 
 
-def _inside(points, shape):
-    "Mark the points (n,3) that lie inside the volume; all of them where there is none."
-    if shape is None:
-        return np.full(len(points), True)
-    return ((points > -.5) & (points < np.array(shape) - .5)).all(1)
-
-
-def whole_walls(star:StarShape, # fitted to the points
-                points:np.ndarray, # (n,3) voxels
-                cells:Displacements, # of the points
+def whole_walls(ellipsoid:Ellipsoid, # from which the wall is measured
+                directions:np.ndarray, # (m,3) unit
+                middle:np.ndarray, # (m,) displacement of the middle of the wall there, voxels
+                half:float, # of its thickness, voxels
                 shape:tuple, # (Z,Y,X) of the volume
-                )->np.ndarray: # (m,) bool, one a cell
-    "Mark the cells in which the volume does not end within the wall: the mean of half a wall lies off its middle."
-    half = np.percentile(np.abs(star.distance(points)), WALL_PERCENTILE)
-    inner, outer = (star.ellipsoid.at(cells.directions, cells.displacement + side*half) for side in (-1, 1))
-    whole = _inside(inner, shape) & _inside(outer, shape)
+                )->np.ndarray: # (m,) bool; all of them where few walls are whole
+    "Mark the directions in which the volume does not end within the wall: the mean of half a wall lies off its middle."
+    inner, outer = (ellipsoid.at(directions, middle + side*half) for side in (-1, 1))
+    whole = inside_volume(inner, shape) & inside_volume(outer, shape)
     return whole if whole.mean() > MIN_WHOLE else np.full(len(whole), True)
 
 
@@ -355,7 +349,8 @@ def clean_cells(points:np.ndarray, # (n,3) pruned voxels
     mean, possible = process.moments(cells.directions)
     good = np.abs(cells.displacement - mean) < IMPOSSIBLE_SDS*np.sqrt(scatter + possible)
     if cut_by is not None:
-        good &= whole_walls(StarShape(ellipsoid, process), points, cells, cut_by)
+        half = np.percentile(np.abs(StarShape(ellipsoid, process).distance(points)), WALL_PERCENTILE)
+        good &= whole_walls(ellipsoid, cells.directions, cells.displacement, half, cut_by)
     variance = scatter + label_noise(ellipsoid, cells.directions, settings, n_cells)
     return Cells(cells.directions[good], cells.displacement[good], variance[good], process.theta)
 
@@ -621,9 +616,10 @@ def wall_middle(star:StarShape, # fitted to all of the points
     moved = [(own, np.full(len(own), m)) for own, m, good in zip(cells, middle, even) if good]
     chosen, shift = (np.concatenate(part) for part in zip(*moved))
     surface = star.ellipsoid.signed_distance(points[chosen]) - height[chosen]      # its displacement there
-    inner, middle, outer = (star.ellipsoid.at(directions[chosen], surface + shift + side*usual) for side in (-1, 0, 1))
-    whole = _inside(inner, cut_by) & _inside(outer, cut_by)
-    return middle[whole] if whole.mean() > MIN_WHOLE else middle
+    places = star.ellipsoid.at(directions[chosen], surface + shift)
+    if cut_by is None:
+        return places
+    return places[whole_walls(star.ellipsoid, directions[chosen], surface + shift, usual, cut_by)]
 
 # %% ../../nbs/6_surface/06f_star.ipynb #327594f0
 def _between_leaflets(star, points, shape, settings, seed):
