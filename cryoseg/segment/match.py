@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['SURE', 'SURE_BACKGROUND', 'CLEAR_BACKGROUND', 'CLEARANCE', 'WINDOW_PX', 'MAX_WINDOWS', 'CLEAN', 'MIN_MEMBRANE_PX',
-           'THICKNESS_PX', 'FILLED', 'DARKEST', 'STRENGTH', 'CLEAR_STRETCH', 'MIN_STRENGTH', 'MAX_STRENGTH',
-           'BLOB_STRENGTH', 'VARIATION_CELLS', 'PAINT_BLUR_PX', 'REGION_LABELS', 'MASK_LABELS', 'MAX_BOXES',
-           'FIRST_SEED', 'SEEDS_OF_A_TRAINING', 'THICKNESS_RANGE', 'HELD_OUT', 'HALF_BATCH', 'GENERAL_SLABS',
-           'MATCH_TRAINING', 'MIN_STEPS_FOR_TWO', 'SCORED_SLICES', 'COMPARE_EVERY', 'AGREEMENT_LOSS', 'SureLabels',
-           'sure_labels', 'background_windows', 'by_hand', 'Appearance', 'membrane_thickness', 'mean_profile',
-           'measure_appearance', 'membrane_strength', 'paint_scene', 'read_regions', 'ChosenSlices', 'choose_slices',
+           'NEAR_PX', 'FAR_SHARE', 'THICKNESS_PX', 'FILLED', 'DARKEST', 'STRETCH_PX', 'STRETCHES', 'STRENGTH',
+           'CLEAR_STRETCH', 'MIN_STRENGTH', 'MAX_STRENGTH', 'BLOB_STRENGTH', 'VARIATION_CELLS', 'PAINT_BLUR_PX',
+           'FIRST_SEED', 'SEEDS_OF_A_TRAINING', 'THICKNESS_RANGE', 'REGION_LABELS', 'MASK_LABELS', 'MAX_BOXES',
+           'HELD_OUT', 'HALF_BATCH', 'GENERAL_SLABS', 'MATCH_TRAINING', 'MIN_STEPS_FOR_TWO', 'SCORED_SLICES',
+           'COMPARE_EVERY', 'AGREEMENT_LOSS', 'SureLabels', 'sure_labels', 'background_windows', 'in_noise_units',
+           'by_hand', 'Appearance', 'membrane_thickness', 'local_depths', 'mean_profile', 'measure_appearance',
+           'membrane_strength', 'paint_scene', 'paint_scenes', 'read_regions', 'ChosenSlices', 'choose_slices',
            'flip_agreement', 'Matched', 'train_on_tomogram']
 
 # %% ../../nbs/4_segment/04i_match.ipynb #a8c2136b
@@ -34,7 +35,8 @@ from ..result.records import REGION_CLASSES
 from .settings import GeneralSettings
 from .settings import SceneSettings
 from .settings import TrainSettings
-from .noise import IGNORE, Profile, ProfileShape
+from .noise import IGNORE, TINY, Profile, ProfileShape
+from .noise import blur
 from .noise import describe_profile, membrane_profile
 from .noise import coloured_noise, noise_spectrum_2d, noise_variation
 from .motifs import IntensityModel
@@ -52,6 +54,7 @@ from .unet import to_batch
 from .scenes import draw_scene
 from .scenes import in_parallel
 from .train import GeneralSet
+from .train import ImageSet
 from .train import Sample
 from .train import draw_crop
 from .engines import TorchEngine
@@ -73,6 +76,8 @@ WINDOW_PX = 32                  # side of the windows in which noise is measured
 MAX_WINDOWS = 24                # of a slice
 CLEAN = .9                      # fraction of a window that must be background
 MIN_MEMBRANE_PX = 200           # fewer pixels say too little
+NEAR_PX = 8.                    # standard deviation of the Gaussian that weighs the background round a place
+FAR_SHARE = .001                # weight of all background of a slice, where there is none near
 THICKNESS_PX = 2., 8.           # what a measured thickness is held to
 FILLED = .02                    # of a marked region must be found, or its darkest part is taken
 DARKEST = .2                    # fraction of a marked region
@@ -115,6 +120,23 @@ def background_windows(image:np.ndarray, # (Y,X) intensities
     return np.stack([image[boxes[k]] for k in chosen])
 
 
+def in_noise_units(image:np.ndarray, # (Y,X) intensities
+                   labels:np.ndarray, # (Y,X), 0 = background; some must be
+                   )->np.ndarray: # (Y,X) float32, in standard deviations of the background near each place
+    """Take off the mean of the background near each place, and divide by its standard deviation there.
+
+    A cell is quiet here and crowded there: a membrane stands out against what is beside it, not against the mean of
+    the slice."""
+    background = (labels == 0).astype(np.float32)
+    image = image - (image * background).sum() / background.sum()
+    weight = blur(background, NEAR_PX) + FAR_SHARE
+    detail = image - blur(image * background, NEAR_PX) / weight
+    square = detail * detail * background
+    far = FAR_SHARE * square.sum() / background.sum()
+    variance = (blur(square, NEAR_PX) + far) / weight
+    return (detail / np.sqrt(variance + TINY)).astype(np.float32)
+
+
 def by_hand(marked:np.ndarray, # (Y,X) 0, 1, 2 or IGNORE
             probability:np.ndarray, # (Y,X) of membrane, by the net
             image:np.ndarray, # (Y,X) intensities
@@ -137,17 +159,24 @@ def by_hand(marked:np.ndarray, # (Y,X) 0, 1, 2 or IGNORE
 # %% ../../nbs/4_segment/04i_match.ipynb #749600fc
 @dataclass(frozen=True)
 class Appearance:
-    "What one tomogram looks like, measured. Lengths in pixels of the net."
+    """What one tomogram looks like, measured. Lengths in pixels of the net.
+
+    Intensities are in standard deviations of the background near each place (`in_noise_units`)."""
     intensities: IntensityModel # of background, membrane and protein
     spectrum: np.ndarray        # (n,n) power of the background noise
     variation: float            # of the strength of the noise from place to place
     profile: Profile            # across a membrane
     thickness_px: float         # of membranes
+    strengths: np.ndarray       # (3,) tenth, half and nine tenths of the stretches of membrane are fainter; 1 = median
 
     @property
     def shape(self)->ProfileShape: # of the profile
         "One dark line or two leaflets, and the fringe beside them."
         return describe_profile(self.profile)
+
+
+STRETCH_PX = 5.                 # standard deviation of the Gaussian that a stretch of membrane is averaged with
+STRETCHES = .1, .5, .9          # quantiles that say how much membranes fade
 
 
 def membrane_thickness(masks:list, # of (Y,X) bool
@@ -156,6 +185,16 @@ def membrane_thickness(masks:list, # of (Y,X) bool
     area = sum(float(mask.sum()) for mask in masks)
     length = sum(int(skeletonize(mask).sum()) for mask in masks)
     return area / max(length, 1)
+
+
+def local_depths(image:np.ndarray, # (Y,X) intensities, the background near 0
+                 membrane:np.ndarray, # (Y,X) certainty of membrane
+                 )->np.ndarray: # (n,) one a pixel of the middle lines
+    "How dark the membranes are from place to place: the mean over all their width and a stretch of some pixels."
+    mask = membrane > .5
+    area = mask.astype(np.float32)
+    depth = -blur(image * area, STRETCH_PX) / np.maximum(blur(area, STRETCH_PX), TINY)
+    return depth[skeletonize(mask)]
 
 
 def mean_profile(slices:np.ndarray, # (N,Y,X) intensities
@@ -177,37 +216,69 @@ def mean_profile(slices:np.ndarray, # (N,Y,X) intensities
     return Profile(profiles[0].offset_px, value, sum(cuts))
 
 # %% ../../nbs/4_segment/04i_match.ipynb #402f81a9
+class _Looked(NamedTuple):
+    "What one slice says of its tomogram."
+    image: np.ndarray           # (Y,X) float32 in noise units
+    labels: np.ndarray          # (Y,X) uint8: 0, 1, 2 or IGNORE
+    membrane: np.ndarray        # (Y,X) certainty of membrane
+    windows: np.ndarray         # (N,n,n) of background, in noise units
+    raw_windows: np.ndarray     # (N,n,n) the same as intensities
+
+
+def _look_at(image, net, marked, window):
+    "Measure one slice; None where it has no background."
+    labels, p = sure_labels(image, net)
+    membrane = p * (p > .5)
+    if marked is not None:
+        sure_background = labels == 0
+        labels = by_hand(marked, p, image)
+        membrane = labels == 1
+        if not (labels == 0).any():         # nobody marked background in this slice
+            labels[sure_background & (labels == IGNORE)] = 0
+    if not (labels == 0).any():
+        return None
+    image = np.asarray(image, np.float32)
+    units = in_noise_units(image, labels)
+    side = min(window, *image.shape)
+    return _Looked(units, labels, membrane, *[background_windows(a, labels, side) for a in (units, image)])
+
+
+def _alike(windows):
+    "Windows (N,n,n) of mean 0 and standard deviation 1, so that the loudest ones do not say everything."
+    centred = windows - windows.mean((1, 2), keepdims=True)
+    return centred / (centred.std((1, 2), keepdims=True) + TINY)
+
+
 def measure_appearance(slices:np.ndarray, # (N,Y,X) intensities
                        net:UNet, # in evaluation mode
                        marked:np.ndarray|None=None, # (N,Y,X) 0, 1, 2 or IGNORE, by hand; None = what the net is sure of
                        window:int=WINDOW_PX, # side of the background windows, pixels
                        )->Appearance: # intensities, noise, profile, thickness
     "Measure what a tomogram looks like. Raises VolumeError where too little membrane or background is found."
-    labels = np.full(slices.shape, IGNORE, np.uint8)
-    masks, windows = [], []
-    for k, image in enumerate(slices):
-        labels[k], p = sure_labels(image, net)
-        if marked is not None:
-            labels[k] = by_hand(marked[k], p, image)
-        masks.append(labels[k] == 1 if marked is not None else p * (p > .5))
-        windows.append(background_windows(image, labels[k], min(window, *image.shape)))
-    n_membrane = int((labels == 1).sum())
+    marks = [None] * len(slices) if marked is None else marked
+    looked = [_look_at(image, net, marks_of_one, window) for image, marks_of_one in zip(slices, marks)]
+    looked = [one for one in looked if one is not None]
+    n_membrane = sum(int((one.labels == 1).sum()) for one in looked)
     if n_membrane < MIN_MEMBRANE_PX:
         raise VolumeError(f'only {n_membrane} pixels in {len(slices)} slices are surely membrane, too few to learn '
                           'from; choose slices with clear membranes (--z-range), a coarser --bin, or mark some '
                           '(--regions)')
-    model = fit_intensities(slices, labels)
-    noise = np.concatenate(windows)
+    images = np.stack([one.image for one in looked])
+    model = fit_intensities(images, np.stack([one.labels for one in looked]))
+    masks = [one.membrane for one in looked]
     thickness = membrane_thickness([mask > .5 for mask in masks])
-    profile = mean_profile(slices, masks, model.background.mean)
-    held = float(np.clip(thickness, *THICKNESS_PX))
-    return Appearance(model, noise_spectrum_2d(noise), noise_variation(noise), profile, held)
+    profile = mean_profile(images, masks, model.background.mean)
+    spectrum = noise_spectrum_2d(_alike(np.concatenate([one.windows for one in looked])))
+    variation = noise_variation(np.concatenate([one.raw_windows for one in looked]))
+    depths = np.concatenate([local_depths(one.image, one.membrane) for one in looked])
+    strengths = np.quantile(depths, STRETCHES) / max(float(np.median(depths)), TINY)
+    return Appearance(model, spectrum, variation, profile, float(np.clip(thickness, *THICKNESS_PX)), strengths)
 
 # %% ../../nbs/4_segment/04i_match.ipynb #03d02909
-STRENGTH = .6, 1.1              # of a scene's membranes, against those that were measured: the net was sure of those
-CLEAR_STRETCH = .8              # the measured profile is that of clear stretches: of this quantile of the drawn ones
+STRENGTH = .6, 1.3              # of a scene's membranes, against those that were measured: the net was sure of those
+CLEAR_STRETCH = .5              # the measured profile is that of this quantile of the drawn stretches
 MIN_STRENGTH = .1               # keeps scenes of faint membranes alone from being amplified
-MAX_STRENGTH = 1.2              # of any stretch
+MAX_STRENGTH = 1.6              # of any stretch
 BLOB_STRENGTH = .7              # dark blobs are at most so dark as membranes
 VARIATION_CELLS = 5, 5          # nodes of the slow variation of the noise's strength
 PAINT_BLUR_PX = .5              # edges of the drawing are not sharper than a pixel
@@ -246,6 +317,31 @@ def paint_scene(layers:np.ndarray, # (7,Y,X) of `draw_scene`
     uneven = cv2.resize(nodes, image.shape[::-1], interpolation=cv2.INTER_CUBIC)
     noise = coloured_noise(membrane.shape, rng, appearance.spectrum) * np.exp(uneven)
     return model.background.mean + cv2.GaussianBlur(image, (0, 0), PAINT_BLUR_PX) + model.background.sd * noise
+
+# %% ../../nbs/4_segment/04i_match.ipynb #5e1f0a15
+FIRST_SEED = 10 ** 8            # scenes for matching share no seed with those of the shipped net
+SEEDS_OF_A_TRAINING = 10 ** 4
+THICKNESS_RANGE = .8, 1.25      # scenes hold membranes of the measured thickness times these
+
+
+def _scenes_to_paint(appearances, first, n, workers):
+    "Scenes whose membranes are as thick as those of the tomograms."
+    thickness = float(np.mean([appearance.thickness_px for appearance in appearances]))
+    low, high = THICKNESS_RANGE
+    settings = SceneSettings(thickness=(low * thickness, high * thickness), leaflets=0.)
+    return in_parallel(partial(draw_scene, settings), range(first, first + n), workers)
+
+
+def paint_scenes(appearance:Appearance, # of a tomogram
+                 n:int, # scenes
+                 seed:int=0, # of shapes and noise
+                 workers:int=1, # processes that draw
+                 )->ImageSet: # (Y,X) float32 intensities, not prepared, and their labels
+    "Paint scenes as the training does, to look at or to measure again."
+    rng = np.random.default_rng(seed)
+    scenes = _scenes_to_paint([appearance], FIRST_SEED + seed * SEEDS_OF_A_TRAINING, n, workers)
+    images = [paint_scene(layers, labels, appearance, rng) for layers, labels in scenes]
+    return ImageSet(images, [labels for _, labels in scenes])
 
 # %% ../../nbs/4_segment/04i_match.ipynb #1403cf89
 REGION_LABELS = {name: label for label, name in enumerate(REGION_CLASSES)}
@@ -384,9 +480,6 @@ def flip_agreement(net:UNet, # in evaluation mode
     return both / either if either else 1.
 
 # %% ../../nbs/4_segment/04i_match.ipynb #27b7f762
-FIRST_SEED = 10 ** 8            # scenes for matching share no seed with those of the shipped net
-SEEDS_OF_A_TRAINING = 10 ** 4
-THICKNESS_RANGE = .8, 1.25      # scenes hold membranes of the measured thickness times these
 HELD_OUT = 16                   # painted scenes that score and are not trained on
 HALF_BATCH = 8                  # general scenes in a batch, and as many painted ones
 GENERAL_SLABS = 4               # simulated volumes among the general scenes
@@ -414,14 +507,6 @@ class Matched:
         "Gaussians of background, membrane and protein."
         return self.appearance.intensities
 
-
-def _painted_scenes(appearances, first, n, workers):
-    "Scenes whose membranes are as thick as those of the tomograms."
-    thickness = float(np.mean([appearance.thickness_px for appearance in appearances]))
-    low, high = THICKNESS_RANGE
-    settings = SceneSettings(thickness=(low * thickness, high * thickness), leaflets=0.)
-    return in_parallel(partial(draw_scene, settings), range(first, first + n), workers)
-
 # %% ../../nbs/4_segment/04i_match.ipynb #1633d944
 class _Material:
     "What one training draws: general images, and scenes painted as the tomograms look."
@@ -430,7 +515,7 @@ class _Material:
         self.rng = np.random.default_rng(seed)
         self.groups = groups
         self.appearances = self.measure(net)
-        self.scenes = _painted_scenes(self.appearances, first, n_scenes, workers)
+        self.scenes = _scenes_to_paint(self.appearances, first, n_scenes, workers)
         self.general = GeneralSet(GeneralSettings(n_scenes=n_scenes // 2, n_slabs=GENERAL_SLABS), first, workers)
 
     def measure(self, net):

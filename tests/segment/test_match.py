@@ -12,7 +12,7 @@ from cryoseg.segment.padding import find_padding
 from cryoseg.base.formats import write_volume
 from cryoseg.base.volume import Volume
 from cryoseg.segment import match as room
-from cryoseg.segment.match import (HELD_OUT, IGNORE, Appearance, background_windows, by_hand, choose_slices, flip_agreement, mean_profile,
+from cryoseg.segment.match import (HELD_OUT, IGNORE, Appearance, background_windows, by_hand, choose_slices, flip_agreement, in_noise_units, local_depths, mean_profile,
                                    measure_appearance, membrane_strength, membrane_thickness, paint_scene, read_regions, sure_labels,
                                    train_on_tomogram)
 from cryoseg.segment.motifs import IntensityModel
@@ -41,7 +41,7 @@ def appearance(depth=-3., variation=0.):
     "An appearance with white noise of sd 1 and a profile of a dark line."
     offset = np.linspace(-8, 8, 33)
     profile = Profile(offset, depth * np.exp(-offset ** 2 / 8), 100)
-    return Appearance(IntensityModel(), np.ones((16, 16)), variation, profile, 4.)
+    return Appearance(IntensityModel(), np.ones((16, 16)), variation, profile, 4., np.ones(3))
 
 
 @pytest.fixture
@@ -116,11 +116,50 @@ def test_what_was_put_in_is_measured(answer):
     marked[:, :, 40:56] = IGNORE
     marked[:, :, 46:51] = 1
     found = measure_appearance(slices, None, marked)
-    assert found.intensities.background.mean == pytest.approx(5, abs=.1) and found.intensities.background.sd == pytest.approx(2, abs=.1)
-    assert found.intensities.membrane.mean == pytest.approx(5 - 12, abs=.3)
+    assert found.intensities.background.mean == pytest.approx(0, abs=.05) and found.intensities.background.sd == pytest.approx(1, abs=.05)
+    assert found.intensities.membrane.mean == pytest.approx(-6, abs=.3)
     assert 4 < found.thickness_px <= 8 and found.variation < .15
-    assert found.profile.value.min() < -8
+    assert -7 < found.profile.value.min() < -4 and found.strengths == pytest.approx([1, 1, 1], abs=.2)
     with pytest.raises(VolumeError, match='too few'): measure_appearance(slices, None, np.zeros(slices.shape, np.uint8))
+
+
+def uneven(side=192, depth=4., quiet=1., loud=5., slope=.1, seed=0):
+    "Bands (middle at a quarter of the side) in quiet noise at the left, loud noise at the right, on a slope; and the quiet band's mask."
+    noise = np.random.default_rng(seed).normal(size=(side, side)) * np.where(np.arange(side) < side // 2, quiet, loud)
+    mask = np.zeros((side, side), bool)
+    mask[:, side // 4 - 2:side // 4 + 3] = True
+    return (noise - depth * mask + slope * np.arange(side)[:, None]).astype(np.float32), mask
+
+
+def test_a_membrane_stands_out_against_what_is_beside_it(answer):
+    made = [uneven(seed=s) for s in range(3)]
+    slices = np.stack([image for image, _ in made])
+    mask = made[0][1]
+    answer(lambda image: np.stack([~mask, mask, np.zeros(mask.shape)]).astype(np.float32))
+    found = measure_appearance(slices, None)
+    assert found.intensities.cnr == pytest.approx(4, rel=.1)                # with one mean and one deviation for all: 0.6
+    far = in_noise_units(slices[0], np.where(mask, 1, 0))[:, 150:]
+    assert far.std() == pytest.approx(1, rel=.1)
+    assert found.variation > .5                                             # and it is told that noise is uneven
+
+
+def test_slices_without_background_say_nothing(answer):
+    image, mask = band()
+    answer(lambda image: np.stack([0 * mask, mask, ~mask]).astype(np.float32))
+    with pytest.raises(VolumeError, match='too few'): measure_appearance(image[None], None)
+    marked = np.full((2, *mask.shape), IGNORE, np.uint8)
+    marked[:, mask] = 1
+    marked[0, :, :20] = 0                                                   # the second slice has neither, by hand or by the net
+    assert measure_appearance(np.stack([image] * 2), None, marked).intensities.cnr == pytest.approx(4, rel=.1)
+
+
+def test_fading_is_measured():
+    image, mask = band(half=2, depth=4., side=128)
+    image[64:, mask[0]] += 2                                                # half of it half as dark
+    depths = local_depths(image, mask)
+    low, high = np.quantile(depths, [.1, .9])
+    assert low == pytest.approx(2, abs=.5) and high == pytest.approx(4, abs=.5)
+    assert len(local_depths(image, 0 * mask)) == 0
 
 
 # painting
@@ -149,7 +188,7 @@ def test_faint_stretches_stay_faint():
     membrane[:, 19:22] = 1
     membrane[25:, 19:22] = .2
     strength = membrane_strength(membrane, middle, np.random.default_rng(0))
-    assert strength[35, 20] == pytest.approx(.2 * strength[10, 20], rel=.05) and .6 <= strength[10, 20] <= 1.15
+    assert strength[35, 20] == pytest.approx(.2 * strength[10, 20], rel=.05) and .6 <= strength[10, 20] <= 1.35
     layers, labels = np.zeros((7, 40, 40), np.float16), np.zeros((40, 40), np.uint8)
     layers[0], labels[:, 18:23] = membrane, 1
     deep, flat = (np.mean([paint_scene(layers, labels, appearance(d), np.random.default_rng(s)) for s in range(30)], 0)[:, 20] for d in (-3., 0.))
