@@ -23,6 +23,8 @@ from cryoseg.surface.select import select_points
 from cryoseg.segment.engines import open_engine
 from cryoseg.base.formats import read_volume
 from cryoseg.result.meshes import fit_file, read_fit
+from cryoseg.result.settings import InputSettings
+from cryoseg.run.settings import RunSettings
 from cryoseg.run.workflow import run_tomogram
 from _tables import POLNET_SPHERES, arguments, finish, print_table, read_slices
 
@@ -38,20 +40,29 @@ def sphere_points(centre, radius, shape, n=4000):
     return p[(np.abs(z) <= VISIBLE) & (p >= 0).all(1) & (p <= np.array(shape) - 1).all(1)]
 
 
-def polnet_rows(data, snr):
+def spheres(bin):
+    "Centre and radius of each true vesicle in voxels of `bin` times the edge: middles of voxels, not their corners, are counted."
+    return {name: ((np.array(centre) - (bin - 1) / 2) / bin, radius / bin) for name, (centre, radius) in POLNET_SPHERES.items()}
+
+
+HALF_WALL = 2.5     # of a true vesicle, voxels of 10 Å: half the distance of its leaflets, and half a voxel
+
+
+def polnet_rows(data, snr, bin=1):
     "One row a true vesicle: the ids on it and the distances of its surface, voxels, where visible."
     with tempfile.TemporaryDirectory() as folder:
-        run = run_tomogram(data / 'polnet' / f'liposomes_snr{snr}.mrc', Path(folder))
+        run = run_tomogram(data / 'polnet' / f'liposomes_snr{snr}.mrc', Path(folder), RunSettings(input=InputSettings(bin=bin)))
         run.membranes, run.labels       # read while the folder is there
         surfaces = {row.id: read_fit(fit_file(run.folder, row.id)) for row in run.table if fit_file(run.folder, row.id).exists()}
-    truth = np.load(data / 'polnet' / 'liposomes_truth.npz')['labels']
-    middle, normal_z = distances_to_spheres(run.membranes.shape)
+    truth = np.load(data / 'polnet' / 'liposomes_truth.npz')['labels'][bin // 2::bin, bin // 2::bin, bin // 2::bin]
+    truth = truth[tuple(slice(n) for n in run.membranes.shape)]
+    middle, normal_z = distances_to_spheres(run.membranes.shape, spheres(bin))
     visible = (np.abs(middle) < .75) & (normal_z <= VISIBLE)
     found = run.labels == 1
-    voxels = dict(precision=float((np.abs(middle)[found] <= 2.5 + 1.5).mean()), recall=float((distance_transform_edt(~found)[visible] <= 1.5).mean()))
+    voxels = dict(precision=float((np.abs(middle)[found] <= HALF_WALL / bin + 1.5).mean()), recall=float((distance_transform_edt(~found)[visible] <= 1.5).mean()))
     rows, used = [], set()
-    for name, (centre, radius) in POLNET_SPHERES.items():
-        near = [i for i, s in surfaces.items() if len(s.vertices_vox) and np.median(np.abs(np.linalg.norm(s.vertices_vox - centre, axis=1) - radius)) < 6]
+    for name, (centre, radius) in spheres(bin).items():
+        near = [i for i, s in surfaces.items() if len(s.vertices_vox) and np.median(np.abs(np.linalg.norm(s.vertices_vox - centre, axis=1) - radius)) < 6 / bin]
         used |= set(near)
         row = dict(snr=snr, vesicle=name, ids=len(near), status=surfaces[near[0]].status if near else 'not found', to_truth_vox=None, from_truth_vox=None)
         if near:
@@ -65,14 +76,14 @@ def polnet_rows(data, snr):
     extra = [i for i in surfaces if i not in used and len(surfaces[i].vertices_vox)]
     on_ribosome = sum((ribosomes[tuple(np.clip(surfaces[i].vertices_vox.round().astype(int), 0, np.array(truth.shape) - 1).T)] < 3).mean() > .3 for i in extra)
     rows.append(dict(snr=snr, vesicle='(other surfaces)', ids=len(extra), status=f'{on_ribosome} on ribosomes', to_truth_vox=None, from_truth_vox=None))
-    return rows, dict(snr=snr, **voxels)
+    return rows, dict(snr=snr, voxel_size_A=10 * bin, **voxels)
 
 
-def distances_to_spheres(shape):
+def distances_to_spheres(shape, true):
     "Signed distance of each voxel to the nearest true sphere, and |z| of that sphere's normal."
     grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing='ij'), -1).astype(np.float32)
     best, normal_z = np.full(shape, 1e9, np.float32), np.ones(shape, np.float32)
-    for centre, radius in POLNET_SPHERES.values():
+    for centre, radius in true.values():
         q = np.linalg.norm(grid - np.array(centre, np.float32), axis=-1)
         nearer = np.abs(q - radius) < np.abs(best)
         best[nearer], normal_z[nearer] = (q - radius)[nearer], (np.abs(grid[..., 0] - centre[0]) / np.maximum(q, 1e-6))[nearer]
@@ -113,10 +124,10 @@ def main():
     warnings.simplefilter('ignore')     # the voxel size of the slices is not known
     if not args.data.is_dir(): raise SystemExit(f'no data at {args.data}; give --data DIR')
     tables, voxels = [], []
-    for snr in ('1.0', '0.3'):
-        rows, row = polnet_rows(args.data, snr)
+    for bin, snr in ((1, '1.0'), (1, '0.3'), (2, '1.0'), (2, '0.3')):
+        rows, row = polnet_rows(args.data, snr, bin)
         voxels.append(row)
-        tables.append((f'PolNet liposomes, SNR {snr}: surfaces against the true spheres, mean distance where visible, voxels of 10 Å', rows))
+        tables.append((f'PolNet liposomes, SNR {snr}: surfaces against the true spheres, mean distance where visible, voxels of {10 * bin} Å', rows))
         print_table(*tables[-1])
     tables.append(('PolNet liposomes: membrane voxels, tolerance 1.5 voxels; recall where visible', voxels))
     print_table(*tables[-1])
