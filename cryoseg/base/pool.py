@@ -6,10 +6,12 @@
 __all__ = ['FOLLOW_S', 'LATE_S', 'LOOK_S', 'in_order', 'worker_processes', 'shared_map', 'do_by_file', 'FileTask', 'ByFile']
 
 # %% ../../nbs/9_base/09a9_pool.ipynb #48e93379
+import copy
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -62,10 +64,48 @@ def _begin(pid):
     threading.Thread(target=_end_with, args=(psutil.Process(pid),), daemon=True).start()
 
 
+def _is_guarded(main):
+    "Whether a worker may run the main script again: it holds `if __name__ == '__main__':`, or is a module."
+    path = getattr(main, '__file__', None)
+    if path is None or getattr(main, '__spec__', None) is not None:
+        return True
+    try:
+        return b'__main__' in Path(path).read_bytes()
+    except OSError:                     # typed at a prompt, or sent through a pipe
+        return False
+
+
+@contextmanager
+def _main_left_out():
+    "Workers that start in this block do not run a main script again that would begin all its work anew."
+    main = sys.modules['__main__']
+    if _is_guarded(main):
+        yield
+        return
+    path = main.__file__
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = path
+
+
+_START = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
+
+
+class _Worker(multiprocessing.get_context(_START).Process):
+    "A process that leaves out an unguarded main script."
+    def start(self):
+        "Start it."
+        with _main_left_out():
+            super().start()
+
+
 def _context():
     "How processes are started: never by a fork of this one, whose threads may hold locks."
-    methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context('forkserver' if 'forkserver' in methods else 'spawn')
+    own = copy.copy(multiprocessing.get_context(_START))
+    own.Process = _Worker
+    return own
 
 # %% ../../nbs/9_base/09a9_pool.ipynb #f22f5747
 @contextmanager

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['TINY', 'IDENTITY', 'BEAM', 'BOX_WIDTH', 'SIGMAS_OF_LEAFLETS', 'CORE_OF_SEPARATION', 'N_BUMPS', 'BUMP_DEGREES',
            'MAX_BUMP_SIGMAS', 'CHECK_POINTS', 'PLACE_TRIES', 'MIN_INSIDE', 'HALF_VOXEL', 'MIN_INNER_IN_THICKNESSES',
-           'STALK_RUNGS', 'STALK_RADIUS', 'LARGE_LOBE', 'SMALL_LOBE', 'N_KNOBS', 'KNOB', 'FOOT_POINTS',
+           'STALK_RUNGS', 'STALK_RADIUS', 'LARGE_LOBE', 'SMALL_LOBE', 'N_KNOBS', 'KNOB', 'FINE_POINTS', 'FOOT_POINTS',
            'FEET_PER_PROTEIN', 'SPOTS_PER_PARTICLE', 'MIN_ANGLE_TO_BEAM', 'StarRadius', 'dots', 'lengths',
            'star_radius', 'Quadrature', 'SurfacePoints', 'BodyMesh', 'sphere_quadrature', 'Body', 'bilayer_profile',
-           'random_body', 'place_bodies', 'Particle', 'place_particles', 'visible']
+           'random_body', 'place_bodies', 'Particle', 'filament', 'place_particles', 'visible']
 
 # %% ../../nbs/1_phantom/01a_bodies.ipynb #f751110d
 import math
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy.interpolate import make_interp_spline
 from scipy.special import legendre_p
 
 from ..base.files import VolumeError
@@ -374,8 +375,8 @@ def place_bodies(rng:np.random.Generator, # gives shapes and places
 # %% ../../nbs/1_phantom/01a_bodies.ipynb #611cdc74
 @dataclass(frozen=True)
 class Particle:
-    "A protein, ribosome or gold bead: a union of balls. Coordinates are z,y,x in voxels."
-    kind: str                     # protein, ribosome or gold
+    "A protein, ribosome, gold bead or filament: a union of balls. Coordinates are z,y,x in voxels."
+    kind: str                     # protein, ribosome, gold or filament
     centre_vox: tuple             # (3,) of the head, or of the whole
     radius_vox: float             # of a ball round that centre that holds it (a protein's stalk left out)
     balls: tuple                  # of (z, y, x, radius)
@@ -388,6 +389,7 @@ STALK_RADIUS = 1.                               # voxels: a thinner one would no
 LARGE_LOBE, SMALL_LOBE = (-.13, .37), (.25, .25)   # of a ribosome: place on its axis and radius, in diameters
 N_KNOBS = 5                                     # small lobes round a ribosome
 KNOB = (.30, .16)                               # their distance from its centre and radius, in diameters
+FINE_POINTS = 1000                              # along a filament, to measure its length
 
 # %% ../../nbs/1_phantom/01a_bodies.ipynb #8de5c470
 def _ball(centre, radius):
@@ -420,6 +422,22 @@ def _ribosome(rng, centre, diameter_vox):
 def _gold(centre, diameter_vox):
     "A single ball."
     return Particle('gold', tuple(centre.tolist()), diameter_vox/2, (_ball(centre, diameter_vox/2),))
+
+
+def filament(corners:np.ndarray, # (n,3) z,y,x of a few points that it runs through, voxels
+             diameter_vox:float, # actin: 70 Å
+             )->Particle: # its balls stand half a radius apart
+    "Lay a smooth filament through some points, in a straight line between two."
+    corners = np.asarray(corners, float)
+    curve = make_interp_spline(np.arange(len(corners)), corners, k=min(3, len(corners) - 1))
+    radius = diameter_vox/2
+    fine = curve(np.linspace(0, len(corners) - 1, FINE_POINTS))
+    along = np.r_[0, np.cumsum(lengths(np.diff(fine, axis=0)))]
+    steps = np.linspace(0, along[-1], math.ceil(2*along[-1]/radius) + 1)
+    points = np.stack([np.interp(steps, along, axis) for axis in fine.T], 1)
+    middle = (points.min(0) + points.max(0))/2
+    reach = float(lengths(points - middle).max() + radius)
+    return Particle('filament', tuple(middle.tolist()), reach, tuple(_ball(point, radius) for point in points))
 
 # %% ../../nbs/1_phantom/01a_bodies.ipynb #c6895ed2
 FOOT_POINTS = 500              # points of a membrane where a protein may stand

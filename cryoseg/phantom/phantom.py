@@ -6,7 +6,8 @@
 __all__ = ['PROBE_POINTS', 'SLACK', 'HALF_FILLED', 'SOFT_RIM_VOX', 'RIM_REACH', 'MARGIN_POINTS', 'PARTICLE_RIM', 'MIN_MARGIN',
            'OPTICS_MARGIN', 'DISTRACTORS', 'MIN_VERTICES', 'AREA_PER_VERTEX', 'MAX_TRUTH_BYTES', 'TRUTH_FILES',
            'OUTCOME', 'HOLE_RADII', 'SHELL_MARGIN', 'OFF_GRID', 'scene_margin', 'Painted', 'paint', 'particle_mask',
-           'Phantom', 'simulate_phantom', 'write_phantom', 'read_phantom_truth', 'BrokenShells', 'broken_shells']
+           'Phantom', 'simulate_scene', 'simulate_phantom', 'write_phantom', 'read_phantom_truth', 'BrokenShells',
+           'broken_shells']
 
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #478928e4
 import math
@@ -182,7 +183,7 @@ def paint(settings:PhantomSettings, # shape, thickness and densities
     return scene
 
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #f2633b5b
-DISTRACTORS = 'ribosome', 'gold'     # kinds that are dark and not membrane
+DISTRACTORS = 'ribosome', 'gold', 'filament'     # kinds that are dark and not membrane
 
 
 def particle_mask(shape:tuple, # (Z,Y,X)
@@ -216,7 +217,7 @@ class Phantom:
 
     @property
     def distractors(self)->np.ndarray: # (Z,Y,X) bool
-        "Voxels of ribosomes and gold beads: label 0 though dark."
+        "Voxels of ribosomes, gold beads and filaments: label 0 though dark."
         return particle_mask(self.labels.shape, self.particles)
 
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #6ae35a5b
@@ -253,16 +254,8 @@ def _signal_to_noise(signal, noise, sigma):
     return float(signal.var()/(sigma**2*noise.var())) if sigma else math.inf
 
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #90bd5cdd
-def simulate_phantom(settings:PhantomSettings=DEMO, # what is simulated
-                     seed:int=0, # decides everything else
-                     )->Phantom: # the tomogram and its truth
-    """Simulate a tomogram with its truth; the same settings and seed give the same phantom.
-
-    Raises VolumeError where vesicles or particles find no room, or the contrast cannot be reached.
-    """
-    rng = np.random.default_rng(seed)
-    bodies = place_bodies(rng, settings)
-    particles = place_particles(rng, settings, bodies)
+def _image(bodies, particles, settings, seed, rng):
+    "The phantom of a scene; `rng` gives the noise."
     margin = scene_margin(settings, bodies, particles)
     scene = paint(settings, bodies, particles, margin)
     labels, instances = _cut(scene, margin, settings.shape)
@@ -274,6 +267,28 @@ def simulate_phantom(settings:PhantomSettings=DEMO, # what is simulated
     reached = contrast_to_noise(tomogram, membrane, background) if membrane.any() else math.nan
     return Phantom(Volume(tomogram, settings.voxel_size_A), labels, instances, bodies, particles, settings,
                    int(seed), sigma, reached, _signal_to_noise(signal, noise, sigma))
+
+
+def simulate_scene(bodies:tuple[Body, ...], # membranes, laid out by hand
+                   particles:tuple[Particle, ...]=(), # proteins, ribosomes, gold beads, filaments
+                   settings:PhantomSettings=DEMO, # shape, densities and imaging; how many of each thing is not used
+                   seed:int=0, # of the noise
+                   )->Phantom: # the tomogram and its truth
+    "Image a scene that was laid out by hand. Raises VolumeError where the contrast cannot be reached."
+    return _image(tuple(bodies), tuple(particles), settings, seed, np.random.default_rng(seed))
+
+
+def simulate_phantom(settings:PhantomSettings=DEMO, # what is simulated
+                     seed:int=0, # decides everything else
+                     )->Phantom: # the tomogram and its truth
+    """Simulate a tomogram with its truth; the same settings and seed give the same phantom.
+
+    Raises VolumeError where vesicles or particles find no room, or the contrast cannot be reached.
+    """
+    rng = np.random.default_rng(seed)
+    bodies = place_bodies(rng, settings)
+    particles = place_particles(rng, settings, bodies)
+    return _image(bodies, particles, settings, seed, rng)
 
 # %% ../../nbs/1_phantom/01c_phantom.ipynb #3ad23370
 MIN_VERTICES = 642          # of a truth mesh: an icosahedron split three times

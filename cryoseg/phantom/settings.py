@@ -52,6 +52,7 @@ class PhantomSettings:
     n_gold: int = setting(0, 'how many gold beads; background too, with strong streaks', low=0, high=100_000)
     gold_diameter_A: float = setting(100., 'diameter of a gold bead', unit='Å', above=0)
     gold_density: float = setting(-8., 'density of a gold bead')
+    filament_density: float = setting(-.6, 'density of a filament; only scenes laid out by hand hold some')
     tilt_deg: float = setting(60., 'the specimen is tilted about y by up to this angle', unit='degrees', above=0,
                               option='--tilt')
     tilt_step_deg: float = setting(2., 'angle between two tilt images', unit='degrees', above=0)

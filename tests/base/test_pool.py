@@ -87,3 +87,26 @@ def full_disk(_):
 def test_an_error_of_a_worker_keeps_its_words():
     with pytest.raises(CannotWrite, match='disk full') as error, worker_processes(1) as pool: pool.submit(full_disk, 0).result()
     assert error.value.reason == 'disk full'
+
+
+UNGUARDED = '''
+from cryoseg.base.pool import shared_map
+print('begun', flush=True)
+with shared_map(2) as share: print(*share(abs, [-3, 2, -1]))
+'''
+
+
+@pytest.mark.parametrize('how', ['file', 'pipe'])
+def test_a_script_without_a_guard_is_not_run_again_by_workers(tmp_path, how):
+    script = tmp_path/'unguarded.py'
+    script.write_text(UNGUARDED)
+    told = subprocess.run([sys.executable, *([script] if how == 'file' else ['-'])], input=UNGUARDED if how == 'pipe' else None,
+                          capture_output=True, text=True, timeout=120)
+    assert told.stdout.split('\n')[:2] == ['begun', '3 2 1'] and told.returncode == 0, told.stderr
+
+
+def test_what_a_guarded_script_defines_is_known_to_its_workers(tmp_path):
+    script = tmp_path/'guarded.py'
+    script.write_text(UNGUARDED.replace('print(\'begun\', flush=True)', 'def twice(n): return 2*n').replace('with', "if __name__ == '__main__':\n  with").replace('abs', 'twice'))
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert told.stdout.split('\n')[0] == '-6 4 -2', told.stderr
