@@ -14,7 +14,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'base': 'files register options limits scratch pool text spreadsheets chunks compiled distance counts volume colours mrc tiff arrays zarr amira formats '
             'spacing geometry mesh slivers nearest metrics',
     'result': 'settings records tables meshes lock resources folder',
-    'phantom': 'settings bodies imaging phantom',
+    'phantom': 'settings bodies imaging phantom example',
     'segment': 'settings padding outliers contrast noise motifs normalise weights unet scenes hard slabs train engines directions predict match',
     'connect': 'settings trace context link merge pieces concentric stack split joins candidates reasons instances edits membranes labels',
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
