@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WORTH_SHARING', 'fit_one', 'measure_one', 'measure_surfaces', 'FitTask', 'Fitted', 'fit_membrane', 'Densities',
-           'RefitTask', 'Refitted', 'refit_membrane', 'CorrectedVoxels', 'fit_surfaces']
+           'RefitTask', 'Refitted', 'refit_membrane', 'widened', 'CorrectedVoxels', 'fit_surfaces']
 
 # %% ../../nbs/2_run/02i_fits.ipynb #7d482a40
 from collections.abc import Callable
@@ -140,6 +140,27 @@ def refit_membrane(task:RefitTask)->Refitted: # measured; of nothing where it st
     return Refitted() if surface is None else Refitted(measure_one(surface, own, seed), error)
 
 # %% ../../nbs/2_run/02i_fits.ipynb #35ba7376
+def widened(surface:Surface, # fitted to corrected voxels
+            first:Surface, # fitted to the labels
+            offset_vox:float, # by which its labels lay too far out
+            )->Surface: # with larger errors of diameter and mean curvature, where the volume cuts it
+    """Count as an error what two fits of a cut body disagree about beyond the correction.
+
+    What lies outside the volume is continued from the part inside, so a small change there may be a large one of the
+    whole body."""
+    known = np.isfinite([surface.diameter_vox or np.nan, first.diameter_vox or np.nan]).all()
+    if surface.status != 'truncated' or first.status != 'truncated' or not known:
+        return surface
+    unexplained = surface.diameter_vox - first.diameter_vox + 2*offset_vox
+    surface = replace(surface, diameter_sd_vox=float(np.hypot(surface.diameter_sd_vox, unexplained)))
+    if surface.curvature is None or first.curvature is None:
+        return surface
+    now, before = surface.curvature.average_per_vox, first.curvature.average_per_vox
+    unexplained = now - before*(1 + 2*offset_vox/first.diameter_vox)
+    sd = float(np.hypot(surface.curvature.average_sd_per_vox, unexplained))
+    return replace(surface, curvature=replace(surface.curvature, average_sd_per_vox=sd))
+
+
 class CorrectedVoxels:
     "The voxels of each membrane, corrected when they are asked for."
 
@@ -189,7 +210,8 @@ def _second_fits(surfaces, by_id, membranes, task, densities, workers, pool, she
     found, errors = list(surfaces), {}
     for k, (surface, error) in zip(drawn, _share(refit_membrane, tasks, counts, workers, pool)):
         if surface is not None:
-            found[k] = shelf.surface(surface)
+            wider = widened(surface, surfaces[k], error.offset_A/densities.voxel_size_A)
+            found[k] = shelf.surface(wider)
             errors[surface.id] = error
         tell()
     for _ in surfaces[len(drawn):]:

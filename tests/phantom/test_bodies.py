@@ -11,7 +11,7 @@ from scipy.special import legendre_p, sph_harm_y
 
 from cryoseg.base.geometry import Ellipsoid, fibonacci_sphere
 from cryoseg.phantom.settings import DEMO, PhantomSettings
-from cryoseg.phantom.bodies import Body, bilayer_profile, dots, lengths, place_bodies, place_particles, random_body
+from cryoseg.phantom.bodies import Body, bilayer_profile, dots, filament, lengths, place_bodies, place_particles, random_body
 from cryoseg.phantom.bodies import sphere_quadrature, star_radius, visible
 from cryoseg.phantom.phantom import paint
 
@@ -179,3 +179,16 @@ def test_visible_area_of_a_sphere():
     "Normals at least 45° from the beam hold cos 45° of a sphere."
     points, normals, area = Body(1, 'sphere', (30., 30., 30.), (20., 20., 20.)).surface(20_000)
     assert area[visible(normals, points, (60, 60, 60))].sum()/area.sum() == pytest.approx(math.cos(math.pi/4), abs=2e-3)
+
+
+def test_a_filament_runs_through_its_corners():
+    corners = np.array([(10., 5., 5.), (12., 20., 30.), (10., 40., 60.)])
+    made = filament(corners, 6.)
+    balls = np.array(made.balls)
+    steps = np.linalg.norm(np.diff(balls[:, :3], axis=0), axis=1)
+    assert made.kind == 'filament' and (balls[:, 3] == 3).all() and steps.max() < 1.6 and np.ptp(steps) < .05
+    assert all(np.linalg.norm(balls[:, :3] - corner, axis=1).min() < 1 for corner in corners)
+    assert (np.linalg.norm(balls[:, :3] - made.centre_vox, axis=1) + 3 <= made.radius_vox + 1e-9).all()
+    straight = np.array(filament(corners[:2], 6.).balls)[:, :3]
+    across = np.cross(straight - corners[0], corners[1] - corners[0])
+    assert np.abs(across).max() < 1e-9
