@@ -578,6 +578,13 @@ class _Asked(NamedTuple):
         why = f'a side of {min(self.data.shape)} voxels shows too little' if thin else 'the voxel size is not known'
         warn_user(f'quality best: {why}, so the net looks along z alone, as with normal')
 
+    def warn_of_coarse_voxels(self):
+        "Say where a membrane is thinner than a voxel."
+        size = self.voxel_size_A
+        if self.settings.scale is None and size is not None and size > COARSEST_A * MAX_SCALE:
+            warn_user(f'voxels of {size:g} Å are larger than a bilayer is thick: the net will hardly see one; if the '
+                      'size is wrong, give --voxel-size; to have the image looked at as it is, --set segment.scale=1')
+
     @property
     def n_slices(self):
         "About which the net is asked, in all directions."
@@ -611,6 +618,7 @@ def label_slices(data:np.ndarray, # (Z,Y,X) intensities, membranes dark
     engine = engine_for(net, settings, workers_of(settings))
     volume = _Asked(data, engine, voxel_size_A, settings, padding)
     volume.warn_of_sides()
+    volume.warn_of_coarse_voxels()
     said = _Steps(progress, volume.n_slices)
     for z, average in enumerate(volume.averages(said)):
         labelled = _labelled(average, settings)
