@@ -374,7 +374,7 @@ def test_an_absurd_voxel_size_does_not_enlarge_without_end():
 def test_voxels_larger_than_a_membrane_is_thick_are_told(net):
     data, measured = noise(2, 40, 40), SegmentSettings(precision='float32', workers=1, flips=1, scale_spread=0., neighbours=0)
     with pytest.warns(VolumeWarning, match='voxels of 100 Å are larger.*--voxel-size.*segment.scale=1'): segment_volume(data, net, 100., measured)
-    for size, settings in ((52., measured), (100., PLAIN)):
+    for size, given_ in ((52., measured), (100., PLAIN)):
         with warnings.catch_warnings():
             warnings.simplefilter('error', VolumeWarning)
-            segment_volume(data, net, size, settings)
+            segment_volume(data, net, size, given_)
