@@ -21,7 +21,7 @@ from scipy.interpolate import make_interp_spline
 from scipy.special import legendre_p
 
 from ..base.files import VolumeError
-from ..base.geometry import fibonacci_sphere, icosphere
+from ..base.geometry import fibonacci_sphere, icosphere, points_along
 from .settings import PhantomSettings
 
 # %% ../../nbs/1_phantom/01a_bodies.ipynb #61ad470a
@@ -427,14 +427,12 @@ def _gold(centre, diameter_vox):
 def filament(corners:np.ndarray, # (n,3) z,y,x of a few points that it runs through, voxels
              diameter_vox:float, # actin: 70 Å
              )->Particle: # its balls stand half a radius apart
-    "Lay a smooth filament through some points, in a straight line between two."
+    "Lay a smooth filament through some points; between two alone it is straight."
     corners = np.asarray(corners, float)
     curve = make_interp_spline(np.arange(len(corners)), corners, k=min(3, len(corners) - 1))
     radius = diameter_vox/2
     fine = curve(np.linspace(0, len(corners) - 1, FINE_POINTS))
-    along = np.r_[0, np.cumsum(lengths(np.diff(fine, axis=0)))]
-    steps = np.linspace(0, along[-1], math.ceil(2*along[-1]/radius) + 1)
-    points = np.stack([np.interp(steps, along, axis) for axis in fine.T], 1)
+    points = points_along(fine, lambda length: np.linspace(0, length, math.ceil(2*length/radius) + 1))
     middle = (points.min(0) + points.max(0))/2
     reach = float(lengths(points - middle).max() + radius)
     return Particle('filament', tuple(middle.tolist()), reach, tuple(_ball(point, radius) for point in points))

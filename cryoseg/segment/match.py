@@ -36,7 +36,7 @@ from .settings import GeneralSettings
 from .settings import SceneSettings
 from .settings import TrainSettings
 from .noise import IGNORE, TINY, Profile, ProfileShape
-from .noise import blur
+from .noise import blur, standardise
 from .noise import describe_profile, membrane_profile
 from .noise import coloured_noise, noise_spectrum_2d, noise_variation
 from .motifs import IntensityModel
@@ -49,6 +49,7 @@ from .outliers import cleaned
 from .unet import UNet
 from .unet import fit_net
 from .unet import predict
+from .normalise import local_mean
 from .normalise import prepare
 from .unet import to_batch
 from .scenes import draw_scene
@@ -192,9 +193,7 @@ def local_depths(image:np.ndarray, # (Y,X) intensities, the background near 0
                  )->np.ndarray: # (n,) one a pixel of the middle lines
     "How dark the membranes are from place to place: the mean over all their width and a stretch of some pixels."
     mask = membrane > .5
-    area = mask.astype(np.float32)
-    depth = -blur(image * area, STRETCH_PX) / np.maximum(blur(area, STRETCH_PX), TINY)
-    return depth[skeletonize(mask)]
+    return -local_mean(image, mask, STRETCH_PX)[skeletonize(mask)]
 
 
 def mean_profile(slices:np.ndarray, # (N,Y,X) intensities
@@ -243,12 +242,6 @@ def _look_at(image, net, marked, window):
     return _Looked(units, labels, membrane, *[background_windows(a, labels, side) for a in (units, image)])
 
 
-def _alike(windows):
-    "Windows (N,n,n) of mean 0 and standard deviation 1, so that the loudest ones do not say everything."
-    centred = windows - windows.mean((1, 2), keepdims=True)
-    return centred / (centred.std((1, 2), keepdims=True) + TINY)
-
-
 def measure_appearance(slices:np.ndarray, # (N,Y,X) intensities
                        net:UNet, # in evaluation mode
                        marked:np.ndarray|None=None, # (N,Y,X) 0, 1, 2 or IGNORE, by hand; None = what the net is sure of
@@ -268,7 +261,8 @@ def measure_appearance(slices:np.ndarray, # (N,Y,X) intensities
     masks = [one.membrane for one in looked]
     thickness = membrane_thickness([mask > .5 for mask in masks])
     profile = mean_profile(images, masks, model.background.mean)
-    spectrum = noise_spectrum_2d(_alike(np.concatenate([one.windows for one in looked])))
+    alike = [standardise(window) for one in looked for window in one.windows]   # else the loudest would say it all
+    spectrum = noise_spectrum_2d(alike)
     variation = noise_variation(np.concatenate([one.raw_windows for one in looked]))
     depths = np.concatenate([local_depths(one.image, one.membrane) for one in looked])
     strengths = np.quantile(depths, STRETCHES) / max(float(np.median(depths)), TINY)

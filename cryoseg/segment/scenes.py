@@ -23,24 +23,20 @@ __all__ = ['CURVE_POINTS', 'HARMONICS', 'HARMONIC_DECAY', 'RADIUS_FACTORS', 'DEN
            'SECOND_PX', 'ON_MEMBRANE', 'SURELY', 'OFF_MEMBRANE', 'SPREAD_PART', 'STEP_PART', 'P_DENOISED',
            'DENOISING_PX', 'GRADIENT_KNOTS', 'GAIN', 'OFFSET', 'GREY_QUANTILES', 'GAMMA', 'P_FINGERPRINT',
            'FINGERPRINT_WEIGHT', 'STREAK_LENGTH_PX', 'STREAK_WIDTH_PX', 'STREAK_WEIGHT', 'P_ALONG_X', 'STREAK_PATCH_PX',
-           'STREAK_PATCHINESS', 'MAX_STREAK', 'SEEDS_AT_ONCE', 'closed_curve', 'open_curve', 'offset_curve',
-           'both_sides', 'fading', 'faint_stretches', 'draw_curve', 'Pen', 'Stroke', 'draw_membrane', 'draw_proteins',
-           'CrowdKind', 'draw_vesicles', 'draw_distractors', 'draw_dirt', 'Scene', 'finish_scene', 'draw_scene',
-           'add_densities', 'membrane_contrast', 'distort_intensities', 'render_scene', 'in_parallel']
+           'STREAK_PATCHINESS', 'MAX_STREAK', 'closed_curve', 'open_curve', 'offset_curve', 'both_sides', 'fading',
+           'faint_stretches', 'draw_curve', 'Pen', 'Stroke', 'draw_membrane', 'draw_proteins', 'CrowdKind',
+           'draw_vesicles', 'draw_distractors', 'draw_dirt', 'Scene', 'finish_scene', 'draw_scene', 'add_densities',
+           'membrane_contrast', 'distort_intensities', 'render_scene', 'in_parallel']
 
 # %% ../../nbs/4_segment/04e_scenes.ipynb #2b39a6bb
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import parent_process
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from ..base.pool import shared_map
 from ..phantom.imaging import contrast_transfer, filter_image, rfft_frequencies
 from .settings import SceneSettings
 from .noise import IGNORE, MIN_LEAFLETS_PX, blur, fingerprint, mixed_noise, standardise
@@ -763,25 +759,10 @@ def render_scene(layers:np.ndarray, # (7,Y,X) as drawn by `draw_scene`
     return distort_intensities(image, rng).astype(np.float32)
 
 # %% ../../nbs/4_segment/04e_scenes.ipynb #0af0e3d1
-SEEDS_AT_ONCE = 4          # handed to a worker
-
-
-def _live_with_parent():
-    "Leave Ctrl-C to the parent, and end when it has ended: a worker whose parent was killed would wait for ever."
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def wait():
-        parent_process().join()
-        os._exit(1)
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def in_parallel(function:Callable, # called with a seed; must be importable by a worker
                 seeds:Iterable, # one for each result
                 workers:int=1, # processes
                 )->list: # the results, in the order of the seeds
-    "Call `function(seed)` for each seed in `workers` processes."
-    if workers <= 1:
-        return [function(seed) for seed in seeds]
-    with ProcessPoolExecutor(workers, initializer=_live_with_parent) as pool:
-        return list(pool.map(function, seeds, chunksize=SEEDS_AT_ONCE))
+    "Call `function(seed)` for each seed in `workers` processes. Raises VolumeError where one of them is killed."
+    with shared_map(workers) as share:
+        return list(share(function, seeds))
