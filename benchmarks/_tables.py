@@ -54,6 +54,12 @@ def markdown_tables(name, *titles):
     return '\n\n'.join(text)
 
 
+def read_table(name, title):
+    "Rows of the table whose title starts with `title`, as the last run of a benchmark wrote them."
+    tables = json.loads((RESULTS / f'{name}.json').read_text(encoding='utf-8'))['numbers']['tables']
+    return next(t['rows'] for t in tables if t['title'].startswith(title))
+
+
 def finish(tables, path):
     "Write the tables, a list of (title, rows), as JSON where a path is given."
     if path: path.write_text(json.dumps(dict(tables=[dict(title=title, rows=rows) for title, rows in tables]), indent=1) + '\n', encoding='utf-8')
