@@ -6,6 +6,7 @@ The notebooks in nbs/ are the source. `run` stores the outputs that are committe
 import argparse
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,10 +70,26 @@ def clean_outputs(nb):
         cell.outputs = kept
 
 
+def solutions(nb):
+    "The code of the solutions to its exercises, hidden in <details>, in their order."
+    text = '\n\n'.join(cell.source for cell in nb.cells if cell.cell_type == 'markdown')
+    hidden = re.findall(r'<details>\s*<summary>Solution</summary>(.*?)</details>', text, re.DOTALL)
+    return [code for answer in hidden for code in re.findall(r'```python\n(.*?)```', answer, re.DOTALL)]
+
+
+def run_cell(shell, path, cell):
+    "Run one cell; stop with its source and the end of the traceback where it fails."
+    shell.cell(cell)
+    if not shell.exc: return
+    lines = ''.join(traceback.format_exception(shell.exc)[-6:])
+    raise SystemExit(f'{path.name}: a cell failed\n--- cell\n{cell.source}\n--- error\n{lines}')
+
+
 def run_here(path, slow=False, store=True):
-    "Run the notebook `path` in this process with nbdev's skips (and the slow cells where `slow`); `store` its outputs."
+    """Run the notebook `path` in this process with nbdev's skips (and the slow cells where `slow`), after it the
+    solutions to its exercises; `store` the outputs of its cells."""
     sys.path.insert(0, str(ROOT))
-    from execnb.nbio import read_nb, write_nb
+    from execnb.nbio import mk_cell, read_nb, write_nb
     from execnb.shell import CaptureShell
     from nbdev.clean import _nbdev_clean
     from nbdev.config import get_config
@@ -90,10 +107,8 @@ def run_here(path, slow=False, store=True):
         directives = getattr(marked, 'directives_', None) or {}
         if cell.cell_type != 'code' or skips & set(directives) or directives.get('eval:', [''])[0].lower() == 'false': continue
         cell.outputs = []
-        shell.cell(cell)
-        if shell.exc:
-            lines = ''.join(traceback.format_exception(shell.exc)[-6:])
-            raise SystemExit(f'{path.name}: a cell failed\n--- cell\n{cell.source}\n--- error\n{lines}')
+        run_cell(shell, path, cell)
+    for code in solutions(nb): run_cell(shell, path, mk_cell(code))
     if not store: return
     clean_outputs(nb)
     nb.metadata = dict(kernelspec=dict(display_name='python3', language='python', name='python3'))
@@ -203,7 +218,6 @@ def filtered(path):
 
 def readme(folder=ROOT):
     "Make README.md (and the pictures it shows, in nbs/images) from nbs/index.ipynb."
-    import re
     import nbconvert
     os.chdir(ROOT)
     text, resources = nbconvert.MarkdownExporter().from_notebook_node(filtered(NBS / 'index.ipynb'))
