@@ -360,7 +360,7 @@ def _willmore(values, moves, weights, areas, nearest):
     variance = linear + square
     return estimate_between(fitted, fitted + np.trace(weighted), np.sqrt(max(variance, 0)))
 
-
+# %% ../../nbs/7_measure/07a_curvature.ipynb #fe3eed47
 def _unknown_sd(values, areas):
     "Curvature without standard deviations, as of a mesh alone."
     nothing = np.full(len(areas), np.nan)
@@ -372,7 +372,7 @@ def _unknown_sd(values, areas):
     willmore = float(bending.sum())                     # nan where a part is not known
     return Curvature(values.mean, nothing, values.gaussian, nothing, average, willmore=willmore)
 
-
+# %% ../../nbs/7_measure/07a_curvature.ipynb #316779fa
 def process_curvature(process:GaussianProcess, # its zero set is meshed
                       vertices:np.ndarray, # (n,3) z,y,x, voxels
                       faces:np.ndarray, # (m,3)

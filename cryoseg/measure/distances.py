@@ -75,7 +75,7 @@ class Gap(NamedTuple):
     beyond:np.ndarray # (m,) bool: the vertex lies on the inner side of the other membrane
     flat:np.ndarray # (m,) bool: one of the two membranes lies flat there, where the missing wedge hides it
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #6ccd9bec
 def _unit(vectors, length):
     return vectors/np.maximum(length, LEAST_VOX)[:, None]
 
@@ -128,7 +128,7 @@ class Pair(NamedTuple):
     contact_area:Estimate
     flat:float # probability that the nearest place is one where a membrane lies flat
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #bebf531b
 def _between(fitted, samples):
     "An estimate from its value for the mean surfaces and its values (k,) for samples, if there are any."
     if samples is None:
@@ -145,7 +145,7 @@ def _both(gaps):
     samples = np.hstack([gap.samples for gap in gaps])
     return samples.mean(0), areas, samples
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #1687a27e
 def _nearest_places(distance, samples):
     "The place (k,) where each sample, drawn halfway to the mean, is least; without samples that of the mean."
     if samples is None:
@@ -177,7 +177,7 @@ def _weighted_median(values, weights):
     rows = np.arange(len(values))
     return np.where(total[:, -1] > 0, values[rows, order[rows, middle]], np.nan)
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #273a9ef6
 def _median(distance, areas, samples, reach_vox, selection_vox):
     "The median distance, and the area, of what is within reach."
     area = float(areas @ (distance <= reach_vox))
@@ -193,7 +193,7 @@ def _median(distance, areas, samples, reach_vox, selection_vox):
     told = _between(median(distance[None, some])[0], found)
     return told._replace(sd=float(np.hypot(told.sd, selection_vox))), area
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #35134576
 def _relation(a, b, from_a, from_b):
     "How two membranes lie to each other."
     a_beyond, b_beyond = (np.average(gap.beyond, weights=gap.areas) for gap in (from_a, from_b))
@@ -203,7 +203,7 @@ def _relation(a, b, from_a, from_b):
         return 'crossing'
     return next((name for beyond, name in within if beyond >= 1 - CROSSING), 'apart')
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #cb4250b3
 def measure_pair(a:Sheet, # of the smaller id
                  b:Sheet, # of the larger id
                  from_a:Gap, # to b
@@ -231,7 +231,7 @@ class Distances(NamedTuple):
 SELECTION_SIGMA_A = 2.          # of the median: chosen on seeds 0-11 of measures.py
 MARGIN_A = 30.                  # beyond the reach: surfaces may be nearer than their meshes
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #ed2eb283
 class _Nearest:
     "The nearest other membrane at each vertex, so far."
 
@@ -253,7 +253,7 @@ class _Nearest:
         known = self.told <= reach
         return Proximity(*(np.where(known, x, np.nan) for x in (self.told, self.sd)), np.where(known, self.id, 0))
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #3f53f148
 def _near_pairs(sheets, reach):
     "Positions of pairs whose boxes are within reach of each other."
     for i, a in enumerate(sheets):
@@ -262,7 +262,7 @@ def _near_pairs(sheets, reach):
             if (a.low - reach < b.high).all() and (b.low - reach < a.high).all():
                 yield i, j
 
-
+# %% ../../nbs/7_measure/07c_distances.ipynb #b4f5bfb8
 def measure_distances(surfaces:list, # of Surface
                       voxel_size_A:float, # Å
                       settings:DistanceSettings=DistanceSettings(), # reach and contact

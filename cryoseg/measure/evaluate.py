@@ -34,6 +34,8 @@ from ..connect.labels import PROBABILITY
 from ..connect.labels import read_ids
 from ..connect.labels import read_labels
 from ..connect.settings import ConnectSettings
+
+# %% ../../nbs/7_measure/07e_evaluate.ipynb #c62f83cb
 from ..base.mesh import vertex_areas
 from ..base.metrics import adapted_rand_error
 from ..base.metrics import coverage
@@ -403,7 +405,7 @@ def wall_thickness(mask:np.ndarray, # (Z,Y,X) bool
     double = 2*max(float(depth[mask].mean()), 1.) - 1
     return double + math.sqrt(double**2 - 1)
 
-
+# %% ../../nbs/7_measure/07e_evaluate.ipynb #2d772cbe
 def score_voxels(found:np.ndarray, # (Z,Y,X) bool
                  true:np.ndarray, # (Z,Y,X) bool
                  )->VoxelScores: # each 0..1
@@ -414,7 +416,7 @@ def score_voxels(found:np.ndarray, # (Z,Y,X) bool
                        _near(found, true) if both else None, _near(true, found) if both else None,
                        wall_thickness(found), wall_thickness(true))
 
-
+# %% ../../nbs/7_measure/07e_evaluate.ipynb #c68df374
 def _count(instances):
     "How many ids there are; None where nothing is numbered."
     return None if instances is None else len(np.unique(instances[instances > 0]))
@@ -474,7 +476,7 @@ def unused_truth(found:Labelling, # a result
         told.append('surfaces are not scored: the result has none (no membranes.csv, or no meshes beside it)')
     return told
 
-
+# %% ../../nbs/7_measure/07e_evaluate.ipynb #e62746e1
 def evaluate(result:str|Path, # a run folder or a label file
              truth:str|Path, # a folder of `cryoseg simulate` or a label file
              labels_are:str='auto', # what the values of the result's label file mean, one of LABELS_ARE

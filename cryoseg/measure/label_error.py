@@ -120,7 +120,7 @@ def label_error_task(surface:Surface, # with a mesh
     "Collect what the error of a membrane's labels is computed from; the volumes are not needed any more."
     return thickness_task(surface, data, neighbours, voxel_size_A, PLACES)
 
-
+# %% ../../nbs/7_measure/07b2_label_error.ipynb #dade6403
 def seen_places(task:ThicknessTask, # the profiles of a surface
                 )->Places|None: # None where there are none
     "Find the places at which both leaflets are clear."
@@ -133,7 +133,7 @@ def seen_places(task:ThicknessTask, # the profiles of a surface
     outwards, sd = -size*values.middle[good], size*values.middle_sd[good]
     return Places(size*profiles.points[nodes], profiles.normals[nodes], outwards, sd)
 
-
+# %% ../../nbs/7_measure/07b2_label_error.ipynb #475b88a9
 def label_error_of(task:ThicknessTask, # the profiles of a surface
                    )->LabelError|None: # None where too little of the bilayer is seen
     "Estimate how far the labels of a membrane are off, from the densities across its surface."

@@ -50,7 +50,7 @@ class Seen(NamedTuple):
     middle:np.ndarray # (p,) of the bilayer, from the surface, voxels, outwards
     sd:np.ndarray # (p,) voxels
 
-
+# %% ../../nbs/7_measure/07b0_middle.ipynb #94f6c9a4
 def _own_patch(spread, seen, radius):
     "The patch (m,) in which each node lies, -1 where it lies in none; only patches of its own side count."
     k = min(4, len(seen.nodes))
@@ -69,7 +69,7 @@ def _gain(moves, of_patch, variance):
     together = (moves*of_patch).mean(0)
     return (together/np.maximum((of_patch**2).mean(0) + variance, LEAST_VOX**2)).clip(0, MOST_GAIN)
 
-
+# %% ../../nbs/7_measure/07b0_middle.ipynb #d6920f44
 def _elsewhere(moves, of_all, seen_mean):
     "Samples where no patch is: moved as far as they go along with the mean of the patches, and less sure than before."
     of_all = of_all[:, None]
@@ -85,7 +85,7 @@ def _drifting(moves, nodes, points):
     mean, sd = moves.mean(0), moves.std(0)
     return mean + (moves - mean)*np.hypot(1, drift/np.maximum(sd, LEAST_VOX))
 
-
+# %% ../../nbs/7_measure/07b0_middle.ipynb #24f31233
 def samples_of_middle(spread:Spread, # of the surface
                       seen:Seen, # one patch at least
                       radius_vox:float, # of the patches

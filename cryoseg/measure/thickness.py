@@ -563,7 +563,7 @@ def measure_patches(profiles:Profiles, # of a surface
     values = patch_values(patches, profiles.points, likeness, voxel_size_A, settings)
     return MeasuredPatches(patches, likeness, values, reliable_patches(values, voxel_size_A, settings))
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #b945c7d5
 class ThicknessTask(NamedTuple):
     "What the thickness of a surface is computed from."
     profiles:Profiles
@@ -589,7 +589,7 @@ def _bilayer_of(task, patches, values, good):
     radius, systematic = (x/task.voxel_size_A for x in (task.settings.patch_radius_A, MIDDLE_SIGMA_A))
     return samples_of_middle(task.spread, seen, radius, systematic, np.random.default_rng(task.seed))
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #85c9cdaf
 def thickness_task(surface:Surface, # with a mesh
                    data:np.ndarray, # (Z,Y,X) densities, membranes dark
                    neighbours:Neighbours, # other membranes and proteins
@@ -600,7 +600,7 @@ def thickness_task(surface:Surface, # with a mesh
     profiles = sample_profiles(surface, data, neighbours, voxel_size_A, settings)
     return ThicknessTask(profiles, surface.vertices_vox, voxel_size_A, settings, surface.spread, surface.id)
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #0610b4de
 def thickness_of(task:ThicknessTask, # the profiles of a surface
                  )->Thickness: # at the vertices, and of the membrane
     "Fit the patches of a surface and average them."

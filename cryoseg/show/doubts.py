@@ -45,7 +45,7 @@ def doubtful(links:list, # of Link
     found = [link for link in links if doubt(link) > 1 - SURE and link.x_A is not None]
     return sorted(found, key=lambda link: -doubt(link))[:MOST_SHOWN]
 
-
+# %% ../../nbs/8_show/08d5_doubts.ipynb #55723ba7
 def doubtful_joins(folder:Path, # of a run
                    )->list: # of Link, the most doubtful first; empty where there is no table, or no fragments
     "Read the joins that a person should look at."
@@ -58,7 +58,7 @@ def half_side(volume:Volume, # of a run: its voxel size
     "Half the side of the picture of a join."
     return max(LEAST_HALF_SIDE_VOX, round(HALF_SIDE_A/volume.voxel_size_A))
 
-
+# %% ../../nbs/8_show/08d5_doubts.ipynb #844545a4
 def window_at(place, # (2,) row, column, pixels
               half:int, # of its side, pixels
               shape:tuple, # of the picture

@@ -44,7 +44,7 @@ def error_column(column:str, # of membranes.csv
     name, unit = re.fullmatch(r'(.*?)(_per_um2|_per_A|_A[23]?)?', column).groups('')
     return f'{name}_sd{unit}'
 
-
+# %% ../../nbs/8_show/08d3_found.ipynb #079ce0da
 def _usual(rows, column):
     "The rows that know a measure, its median, and the median of its error."
     known = [row for row in rows if getattr(row, column) is not None]
@@ -70,7 +70,7 @@ def _thickness_words(rows):
     return (f'The bilayers of {len(known)} of them are {middle} Å thick (the median), '
             f'from {thin.thickness_A:.0f} Å (membrane {thin.id}) to {thick.thickness_A:.0f} Å (membrane {thick.id}).')
 
-
+# %% ../../nbs/8_show/08d3_found.ipynb #694e1dd7
 def _curvature_words(rows, units):
     "How curved the membranes are, and what balls are as curved."
     known, value, error = _usual(rows, 'mean_curvature_per_A')
@@ -83,7 +83,7 @@ def _curvature_words(rows, units):
         return f'The mean curvature of membrane {known[0].id} is {told} {unit}{like}.'
     return f'Their mean curvature is {told} {unit} (the median){like}.'
 
-
+# %% ../../nbs/8_show/08d3_found.ipynb #9237592e
 def _distance_words(pairs, contact_A, units):
     "How near membranes come."
     if not pairs:
@@ -104,7 +104,7 @@ def _distance_words(pairs, contact_A, units):
                      'look at their join.')
     return ' '.join(words)
 
-
+# %% ../../nbs/8_show/08d3_found.ipynb #2c4dcc0b
 def _protein_words(proteins):
     "How many proteins stand on membranes."
     if proteins is None:
@@ -121,7 +121,7 @@ def _protein_words(proteins):
                   'membrane, or too large.')
     return words
 
-
+# %% ../../nbs/8_show/08d3_found.ipynb #d04a019c
 def measures_in_words(rows:list, # of Membrane
                       pairs:list, # of Distance
                       proteins:list|None=None, # of Protein; None where they were not looked for
@@ -331,7 +331,7 @@ def _nearest_cell(row):
     told = with_error(row.nearest_distance_A, row.nearest_distance_sd_A)
     return Cell(f'{told} ({row.nearest_membrane})', row.nearest_distance_A)
 
-
+# %% ../../nbs/8_show/08d3_found.ipynb #56a6e9c1
 def _shape_cells(row, units):
     "The shape and the surroundings of a membrane as a row."
     count = '–' if row.n_proteins is None else f'{row.proteins_outside} + {row.proteins_inside}'

@@ -33,7 +33,7 @@ def volume_html(volume, # Volume
         return f'<p>{escape(line)}</p>'
     return _figure(show_slices(volume, [volume.shape[0]//2], width_in=SIDE_IN), line)
 
-
+# %% ../../nbs/8_show/08f_manners.ipynb #f4cfc6db
 def surface_html(surface, # Surface
                  )->str: # HTML
     "A surface coloured by its error, and what is known of it."
@@ -44,7 +44,7 @@ def surface_html(surface, # Surface
     known = np.isfinite(surface.sigma_vox).all()
     return _figure(show_surfaces([surface], size_in=(SIDE_IN, SIDE_IN), color_by='sigma' if known else 'id'), line)
 
-
+# %% ../../nbs/8_show/08f_manners.ipynb #f19f8629
 def membrane_html(membrane, # Membrane
                   )->str: # HTML
     "All that is known of a membrane, a line each; an error stands beside its value."
@@ -61,7 +61,7 @@ def membrane_html(membrane, # Membrane
         lines.append(f'<tr><th scope="row" style="text-align:left">{escape(name)}</th><td>{escape(text)}</td></tr>')
     return f'<table>{"".join(lines)}</table>'
 
-
+# %% ../../nbs/8_show/08f_manners.ipynb #cbd63e44
 def run_html(run, # Run
              )->str: # HTML
     "The table of membranes of a run."

@@ -61,7 +61,7 @@ def volume_layer(kind:str, # image or labels
         data = np.asarray(data).astype(np.uint32)
     return Layer(kind, data, dict(name=name, **place_of(volume)))
 
-
+# %% ../../nbs/8_show/08e4_napari.ipynb #7ec2a6ef
 def surface_layer(surface:Surface, # with a mesh
                   volume:Volume, # whose voxel size and origin place it
                   )->Layer: # coloured by sigma in Å; where that is not known, as the least certain

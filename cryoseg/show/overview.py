@@ -36,7 +36,7 @@ def _errors(membranes, measure):
     known = [row for row in membranes if getattr(row, measure.column) is not None]
     return np.array([measure.scale*(getattr(row, column, None) or 0.) for row in known])
 
-
+# %% ../../nbs/8_show/08d4_overview.ipynb #63cec11b
 def draw_strips(ax, # matplotlib Axes
                 runs:list, # of Finished, in the order of the strips
                 groups:dict, # name of a run -> its group; empty without groups
@@ -65,7 +65,7 @@ def draw_strips(ax, # matplotlib Axes
         told = [name.replace('$', r'\$') for name in names]
         ax.legend(dots, told, fontsize=8, loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
 
-
+# %% ../../nbs/8_show/08d4_overview.ipynb #2a36773a
 def _alt(measure, runs):
     "What a picture of strips shows, in words: the median of each tomogram."
     unit = f' {measure.unit}' if measure.unit else ''
@@ -119,7 +119,7 @@ def tomograms_html(rows:list, # of Tomogram
     note = pages.render('note', text='Medians over the membranes of each tomogram.')
     return pages.table(TOMOGRAM_HEADS, cells, file='tomograms.csv') + note
 
-
+# %% ../../nbs/8_show/08d4_overview.ipynb #f6b5e5e8
 COMPARISON_HEADS = [Head('measure'), Head('unit'), Head('group'), Head('tomograms'), Head('membranes'), Head('median'),
                     Head('quartiles'), Head('p'), Head('test')]
 

@@ -45,7 +45,7 @@ class Box(NamedTuple):
     color:tuple # red, green, blue in 0..1
     text:str = '' # in it
 
-
+# %% ../../nbs/8_show/08b2_picture.ipynb #e7af4ebb
 MIN_WIDTH_PX, MAX_WIDTH_PX = 560, 1000      # of a picture: small slices are enlarged
 N_COLORS = 3*len(PALETTE)                   # after so many ids the colours begin again
 
@@ -86,7 +86,7 @@ def _write(picture, text, x, y):
     for color, thickness in ((0, 3), (BYTE, 1)):
         cv2.putText(picture, text, (int(x), int(y)), FONT, FONT_SCALE, (color,)*3, thickness, cv2.LINE_AA)
 
-
+# %% ../../nbs/8_show/08b2_picture.ipynb #4241e4fc
 def _draw_line(picture, line, zoom):
     "Draw a line, thin where it was not seen."
     n = len(line.points)
@@ -116,7 +116,7 @@ def _draw_box(picture, box, zoom):
     cv2.rectangle(picture, (x, y), (x2, y2), _bytes(box.color), THICK)
     _write(picture, box.text, min(x, x2) + 4, max(y, y2) - 6)
 
-
+# %% ../../nbs/8_show/08b2_picture.ipynb #09d0f2c7
 DRAW = {Line: _draw_line, Dot: _draw_dot, Box: _draw_box}
 
 
@@ -140,7 +140,7 @@ def slice_picture(image:np.ndarray, # (Y,X) densities
         DRAW[type(mark)](picture, mark, zoom)
     return picture
 
-
+# %% ../../nbs/8_show/08b2_picture.ipynb #47084c0a
 QUICK = cv2.IMWRITE_PNG_COMPRESSION, 1
 
 

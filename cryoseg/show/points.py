@@ -42,7 +42,7 @@ def joined(parts:list, # of Points
     "Put lists of points together."
     return Points(*map(np.concatenate, zip(no_points(), *parts)))
 
-
+# %% ../../nbs/8_show/08e1_points.ipynb #b62571d2
 DENSITY = .75                   # points for each square of the spacing: so far apart they come out on average
 
 
@@ -59,7 +59,7 @@ def points_on(surface:Surface, # with a mesh
     return Points(vertices[chosen], normals, np.full(len(chosen), surface.id),
                   surface.sigma_vox[chosen]*voxel_size_A, np.full(len(chosen), np.nan))
 
-
+# %% ../../nbs/8_show/08e1_points.ipynb #01a816c9
 def points_of(proteins:list, # of Protein
               volume:Volume, # for voxel size and origin
               )->Points: # of those that are attached
@@ -89,7 +89,7 @@ def relion_angles(normals:np.ndarray, # (n,3) unit, z,y,x
     psi = np.degrees(np.arctan2(y, -x))
     return Angles(np.zeros(len(z)), tilt, psi)
 
-
+# %% ../../nbs/8_show/08e1_points.ipynb #a7756cd0
 def _star_text(name, columns):
     "A data block of a STAR file."
     heads = [f'_{column} #{k}' for k, column in enumerate(columns, 1)]

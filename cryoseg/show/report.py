@@ -270,7 +270,7 @@ def _read_record(folder):
         raise VolumeError(f'{path} is damaged (run, settings or stages is no table); run again with --overwrite')
     return values
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #c306c6ef
 def _read_measures(folder, notes):
     "The rows of distances.csv and of proteins.csv; None where there is no such table."
     def rows(name, kind):
@@ -279,7 +279,7 @@ def _read_measures(folder, notes):
 
     return rows('distances.csv', Distance), rows('proteins.csv', Protein)
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #c167f604
 def read_run(folder:str|Path, # what `cryoseg run -o` wrote
              )->RunFiles: # with notes on what is missing or damaged
     "Collect the files of a run. Raises VolumeError without a `run.toml`; all else may be missing."
@@ -735,7 +735,7 @@ def _texts(run):
             Section('help', 'How to read this', pages.render('help')),
             Section('made', 'How it was made', made_html(run.record))]
 
-
+# %% ../../nbs/8_show/08d_report.ipynb #5bb28d97
 def report_html(run:RunFiles, # as `read_run` gives
                 max_faces:int=SCENE_FACES[0], # triangles of the scene; 0 leaves it out
                 progress:Callable|None=None, # called as progress(done, total)

@@ -480,7 +480,7 @@ window.addEventListener('keydown', event => {
 });"""
 _COMPRESSION = 9
 
-
+# %% ../../nbs/8_show/08b_scene.ipynb #f6de7086
 @contextmanager
 def _counted(plot):
     "Number the objects of a plot 1, 2, 3 for a while: k3d takes their addresses in memory, another each time."
