@@ -6,7 +6,7 @@
 __all__ = ['MODES', 'MAX_AVERAGED', 'NEAR_ANCHOR_PX', 'SIDE_COLORS', 'REGION_COLORS', 'SLICE_KEYS', 'FIRST_COLOR', 'LABELLED',
            'EMPTY', 'LABEL_LIMITS', 'LINK_KEYS', 'GAP_PX', 'MEASURED', 'COLOR_PERCENTILES', 'SCENE_FACES',
            'SCENE_HEIGHT_PX', 'MAX_LISTED', 'TITLES', 'Mode', 'mode_named', 'labels_as_image', 'Limits', 'SlicePanel',
-           'SliceDrawing', 'sentence', 'in_order_of_doubt', 'LinkPanel', 'link_words', 'SurfacePanel', 'ReviewPanel',
+           'SliceDrawing', 'sentence', 'in_order_of_doubt', 'link_words', 'LinkPanel', 'SurfacePanel', 'ReviewPanel',
            'review_widget']
 
 # %% ../../nbs/8_show/08g_correct.ipynb #ced4b14d
@@ -140,16 +140,11 @@ def _spoken(words, bad=False):
     return f'<div role="{"alert" if bad else "status"}" style="{color};min-height:1.4em">{escape(words)}</div>'
 
 # %% ../../nbs/8_show/08g_correct.ipynb #b32d38ec
-class SlicePanel:
-    "A slice that can be paged through and clicked on."
+class _SliceControls:
+    "Where a slice is cut, what is laid over it, and what a click on it does."
 
-    def __init__(self,
-                 review, # run.review.Review
-                 changed, # called after each decision
-                 ):
+    def __init__(self, n): # slices across z
         w = import_extra('ipywidgets')
-        self.review, self.changed, self.places, self.membrane = review, changed, [], None
-        n = review.shape[0]
         plain = dict(description_width='initial')
         narrow, wide = (dict(width=f'min({px}px, 96%)', margin='2px 8px 2px 2px') for px in (190, 440))
         self.axis = w.Dropdown(options=list(AXES), value='z', description='cut across', layout=narrow, style=plain)
@@ -165,15 +160,33 @@ class SlicePanel:
         self.label = w.Dropdown(options=list(REGION_COLORS), description='it holds')
         self.message = w.HTML(_spoken(MODES[0].says))
         self.picture = click_picture(SLICE_KEYS, 'Page Up and Page Down turn the slices.')
+        self.extra = w.HBox([])
+        self.widget = w.VBox([w.HBox([self.axis, self.position], layout=dict(flex_flow='row wrap')),
+                              w.HBox([self.over, self.alpha, self.averaged], layout=dict(flex_flow='row wrap')),
+                              self.mode, self.extra, self.message, self.picture])
+
+    def say(self,
+            words:str, # to be read
+            bad:bool=False, # that something is wrong
+            )->None:
+        "Say something under the picture."
+        self.message.value = _spoken(words, bad)
+
+# %% ../../nbs/8_show/08g_correct.ipynb #18e0a0d8
+class SlicePanel(_SliceControls):
+    "A slice that can be paged through and clicked on."
+
+    def __init__(self,
+                 review, # run.review.Review
+                 changed, # called after each decision
+                 ):
+        super().__init__(review.shape[0])
+        self.review, self.changed, self.places, self.membrane = review, changed, [], None
         for control in (self.position, self.averaged, self.over, self.alpha):
             control.observe(self.draw, 'value')
         self.axis.observe(self._turn, 'value')
         self.mode.observe(self._choose, 'value')
         self.picture.observe(self._heard, 'event')
-        self.extra = w.HBox([])
-        self.widget = w.VBox([w.HBox([self.axis, self.position], layout=dict(flex_flow='row wrap')),
-                              w.HBox([self.over, self.alpha, self.averaged], layout=dict(flex_flow='row wrap')),
-                              self.mode, self.extra, self.message, self.picture])
         self.refresh()
 
     def refresh(self)->None:
@@ -200,15 +213,70 @@ class SlicePanel:
         self.say(mode.says)
         self.draw()
 
-    def say(self,
-            words:str, # to be read
-            bad:bool=False, # that something is wrong
-            )->None:
-        "Say something under the picture."
-        self.message.value = _spoken(words, bad)
+# %% ../../nbs/8_show/08g_correct.ipynb #36dbddce
+def _in_slice(zyx, axis, position):
+    "A voxel as y,x of the picture of a slice; None where it lies in another slice."
+    if round(zyx[check_axis(axis)]) != position:
+        return None
+    return tuple(zyx[k] for k in PLANES[axis])
+
+
+def _band(curve, color):
+    "A contour and its band of two sigma to either side, as lines."
+    way = np.gradient(curve.points, axis=0)
+    normal = np.stack([-way[:, 1], way[:, 0]], 1)/np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
+    thin = np.ones(len(curve.points), bool)
+    band = [Line(curve.points + k*curve.sigma[:, None]*normal, color, curve.closed, thin) for k in (-2, 2)]
+    return [*band, Line(curve.points, color, curve.closed, curve.extrapolated)]
+
+
+def _contour_marks(review, z, membrane):
+    "The contour of the chosen membrane in a slice, its band and its anchors."
+    if membrane is None or not (review.membranes[z] == membrane).any():
+        return []
+    curve, color = review.contour(z, membrane), tuple(instance_colors(membrane)[0])
+    anchors = [Dot(y, x, SIDE_COLORS[side], side) for _, y, x, side in review.anchors(z, membrane)]
+    return [*_band(curve, color), *anchors] if len(curve.points) else anchors
+
+
+def _region_marks(review, z):
+    "The regions that were marked in a slice."
+    marks = []
+    for label, box in review.boxes():
+        first, stop = box[0]
+        if first <= z < stop:
+            low, high = box[1:].T.tolist()
+            marks.append(Box(tuple(low), tuple(high), REGION_COLORS[label], label))
+    return marks
+
+# %% ../../nbs/8_show/08g_correct.ipynb #e314b50c
+def _ids_over(review, name, position, axis):
+    "The numbers that are laid over a slice; None for nothing."
+    volume = dict(membranes=review.membranes, fragments=review.fragments).get(name)
+    return None if volume is None else take_slice(np.asarray(volume), position, axis)
+
+
+def _nearest_id(ids, place):
+    "The id nearest to a place y,x of a slice. Raises VolumeError where there is none."
+    pixels = np.argwhere(ids > 0)
+    if not len(pixels):
+        raise VolumeError('no membrane lies in this slice')
+    nearest = cKDTree(pixels).query(np.array(place, float))[1]
+    return int(ids[tuple(pixels[nearest])])
+
+
+def _intensity_words(review):
+    "The intensity model of all regions in words, or what is missing for it."
+    try:
+        model = review.intensities()
+    except VolumeError as error:
+        return f'No intensity model yet: {error}.'
+    background, membrane = model.background, model.membrane
+    return (f'Intensity model: background {background.mean:.3g} ± {background.sd:.2g}, '
+            f'membrane {membrane.mean:.3g} ± {membrane.sd:.2g}, contrast-to-noise ratio {model.cnr:.2g}.')
 
 # %% ../../nbs/8_show/08g_correct.ipynb #5135ff7f
-class SliceDrawing(SlicePanel):
+class _DrawnSlice(SlicePanel):
     "A slice with all that is known of it."
 
     def voxel(self,
@@ -219,75 +287,22 @@ class SliceDrawing(SlicePanel):
         at = dict(zip(PLANES[self.axis.value], (y, x)))
         return tuple(at.get(k, self.position.value) for k in range(3))
 
-    def _in_picture(self, zyx):
-        "A voxel as y,x of the picture; None where it lies in another slice."
-        across = check_axis(self.axis.value)
-        if round(zyx[across]) != self.position.value:
-            return None
-        return tuple(zyx[k] for k in PLANES[self.axis.value])
-
-    def _ids(self):
-        "The numbers that are laid over the slice."
-        volumes = dict(membranes=self.review.membranes, fragments=self.review.fragments)
-        volume = volumes.get(self.over.value)
-        return None if volume is None else take_slice(np.asarray(volume), self.position.value, self.axis.value)
-
     def chosen_membrane(self, zyx)->int: # z,y,x -> id
         "The membrane whose contour is drawn: the one chosen in this slice, else the nearest."
         ids = self.review.membranes[self.position.value]
         if self.membrane is None or not (ids == self.membrane).any():
-            pixels = np.argwhere(ids > 0)
-            if not len(pixels):
-                raise VolumeError('no membrane lies in this slice')
-            nearest = cKDTree(pixels).query(np.array(zyx[1:], float))[1]
-            self.membrane = int(ids[tuple(pixels[nearest])])
+            self.membrane = _nearest_id(ids, zyx[1:])
         return self.membrane
-
-    def anchor_near(self, zyx)->int|None: # z,y,x -> number of the edit
-        "The anchor at a place."
-        if self.membrane is None:
-            return None
-        near = [(np.hypot(y - zyx[1], x - zyx[2]), n) for n, y, x, _ in self.review.anchors(zyx[0], self.membrane)]
-        return min(near)[1] if near and min(near)[0] < NEAR_ANCHOR_PX else None
-
-    def _contour_marks(self):
-        "The contour of the chosen membrane, its band and its anchors."
-        z = self.position.value
-        if self.membrane is None or not (self.review.membranes[z] == self.membrane).any():
-            return []
-        curve, color = self.review.contour(z, self.membrane), tuple(instance_colors(self.membrane)[0])
-        marks = [Dot(y, x, SIDE_COLORS[side], side) for _, y, x, side in self.review.anchors(z, self.membrane)]
-        if not len(curve.points):
-            return marks
-        way = np.gradient(curve.points, axis=0)
-        normal = np.stack([-way[:, 1], way[:, 0]], 1)/np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
-        thin = np.ones(len(curve.points), bool)
-        band = [Line(curve.points + k*curve.sigma[:, None]*normal, color, curve.closed, thin) for k in (-2, 2)]
-        return [*band, Line(curve.points, color, curve.closed, curve.extrapolated), *marks]
 
     def _marks(self):
         "What is drawn over the slice."
-        marks = []
-        for place in self.places:
-            at = self._in_picture(place)
-            if at:
-                marks.append(Dot(*at, FIRST_COLOR, 'first'))
-        if self.axis.value != 'z':
-            return marks
-        if self.mode.value == 'anchor':
-            marks += self._contour_marks()
-        if self.mode.value == 'region':
-            marks += self._region_marks()
-        return marks
-
-    def _region_marks(self):
-        "The regions that were marked in this slice."
-        marks = []
-        for label, box in self.review.boxes():
-            first, stop = box[0]
-            if first <= self.position.value < stop:
-                low, high = box[1:].T.tolist()
-                marks.append(Box(tuple(low), tuple(high), REGION_COLORS[label], label))
+        axis, at = self.axis.value, self.position.value
+        clicked = [_in_slice(place, axis, at) for place in self.places]
+        marks = [Dot(*place, FIRST_COLOR, 'first') for place in clicked if place]
+        if axis == 'z' and self.mode.value == 'anchor':
+            marks += _contour_marks(self.review, at, self.membrane)
+        if axis == 'z' and self.mode.value == 'region':
+            marks += _region_marks(self.review, at)
         return marks
 
     def draw(self,
@@ -296,10 +311,22 @@ class SliceDrawing(SlicePanel):
         "Draw the slice as the controls say."
         at, axis = self.position.value, self.axis.value
         image = take_slice(self.data, at, axis, self.averaged.value)
-        picture = slice_picture(image, self.limits.of(axis), self._ids(), self.alpha.value, self._marks())
+        ids = _ids_over(self.review, self.over.value, at, axis)
+        picture = slice_picture(image, self.limits.of(axis), ids, self.alpha.value, self._marks())
         rows, columns = (AXES[k] for k in PLANES[axis])
         alt = f'slice {axis} = {at} of {self.review.folder.name}, {columns} to the right, {rows} upwards'
         self.picture.show(picture, image.shape, alt)
+
+# %% ../../nbs/8_show/08g_correct.ipynb #4e36ec1a
+class SliceDrawing(_DrawnSlice):
+    "A slice with all that is known of it, which does what is clicked."
+
+    def anchor_near(self, zyx)->int|None: # z,y,x -> number of the edit
+        "The anchor at a place."
+        if self.membrane is None:
+            return None
+        near = [(np.hypot(y - zyx[1], x - zyx[2]), n) for n, y, x, _ in self.review.anchors(zyx[0], self.membrane)]
+        return min(near)[1] if near and min(near)[0] < NEAR_ANCHOR_PX else None
 
     def _heard(self, change):
         "Do what a click, a drag or a key asks for."
@@ -319,23 +346,13 @@ class SliceDrawing(SlicePanel):
             else:
                 self._do(mode, self.places)
 
-    def _intensities(self):
-        "The intensity model of all regions in words, or what is missing for it."
-        try:
-            model = self.review.intensities()
-        except VolumeError as error:
-            return f'No intensity model yet: {error}.'
-        background, membrane = model.background, model.membrane
-        return (f'Intensity model: background {background.mean:.3g} ± {background.sd:.2g}, '
-                f'membrane {membrane.mean:.3g} ± {membrane.sd:.2g}, contrast-to-noise ratio {model.cnr:.2g}.')
-
     def _do(self, mode, places):
         "Do what a mode does with its places."
         self.places = []
         try:
             edit = mode.do(self.review, places, self)
             told = str(self.review.at(places[0])) if edit is None else f'{sentence(edit, self.review.frame)}.'
-            self.say(f'{told} {self._intensities()}' if mode.name == 'region' else told)
+            self.say(f'{told} {_intensity_words(self.review)}' if mode.name == 'region' else told)
         except VolumeError as error:
             edit = None
             self.say(str(error), bad=True)
@@ -368,25 +385,92 @@ def in_order_of_doubt(links:list, # of Link
     shown = [link for link in links if link.rule != 'user' and link.x_A is not None]
     return sorted(shown, key=lambda link: -doubt(link))
 
+# %% ../../nbs/8_show/08g_correct.ipynb #49d4ff4b
+def _fragment_pair(review, link, axis, limits):
+    "A picture of the two fragments of a join, cut across an axis."
+    place = review.frame.to_zyx_vox(np.array((link.x_A, link.y_A, link.z_A)))
+    at = int(np.clip(round(place[check_axis(axis)]), 0, review.shape[check_axis(axis)] - 1))
+    ids = take_slice(np.asarray(review.fragments), at, axis)
+    window = window_at([place[k] for k in PLANES[axis]], half_side(review.frame), ids.shape)
+    ids = ids[window]
+    marked = np.where(ids == link.fragment_a, FIRST, np.where(ids == link.fragment_b, SECOND, 0))
+    known = review.image is not None
+    image = take_slice(review.image.data, at, axis, AVERAGED)[window] if known else labels_as_image(ids)
+    return slice_picture(image, limits.of(axis), marked)
+
+
+def _side_by_side(sides):
+    "Pictures (H,W,3) in one, a white gap between them."
+    height = max(len(side) for side in sides)
+    gap = np.full((height, GAP_PX, 3), 255, np.uint8)
+    padded = [np.pad(side, ((0, height - len(side)), (0, 0), (0, 0)), constant_values=255) for side in sides]
+    return np.hstack([part for side in padded for part in (side, gap)][:-1])
+
+# %% ../../nbs/8_show/08g_correct.ipynb #77eb0324
+def link_words(link:Link, # a candidate
+               )->str: # a sentence
+    "What the program made of a join."
+    done = 'joined' if link.taken else 'not joined'
+    sure = '' if link.probability is None else f'probability {link.probability:.2f} that they belong together'
+    far = '' if link.distance_A is None else f', {link.distance_A:.0f} Å apart'
+    why = '; '.join(filter(None, (link.reason, sure)))
+    return f'The program has {done} fragments {link.fragment_a} and {link.fragment_b}{far} ({why}).'
+
 # %% ../../nbs/8_show/08g_correct.ipynb #67ac9055
-class LinkPanel:
+class _LinkView:
+    "A join as a picture and a question, with buttons to answer it."
+
+    def __init__(self,
+                 review, # run.review.Review
+                 answer, # called with the key that was pressed, or that of the button
+                 ):
+        w = import_extra('ipywidgets')
+        self.review, self.number = review, 0
+        self.picture = click_picture(LINK_KEYS, 'y joins, n keeps apart, s skips, b goes back.')
+        self.text, self.message = w.HTML(), w.HTML(_spoken(''))
+        names = dict(y='Join (y)', n='Keep apart (n)', s='Skip (s)', b='Back (b)')
+        self.buttons = {key: w.Button(description=name, tooltip=f'key {key}') for key, name in names.items()}
+        for key, button in self.buttons.items():
+            button.on_click(lambda _, key=key: answer(key))
+        self.picture.observe(lambda change: answer(change['new'].get('key', '')), 'event')
+        self.widget = w.VBox([self.text, w.HBox(list(self.buttons.values()), layout=dict(flex_flow='row wrap')),
+                              self.message, self.picture])
+
+    @property
+    def link(self)->Link|None: # None where there is none
+        "The join that is shown."
+        return self.links[self.number] if self.links else None
+
+    def draw(self)->None:
+        "Show the join."
+        link = self.link
+        for button in self.buttons.values():
+            button.disabled = link is None
+        self.picture.layout.display = 'none' if link is None else ''
+        if link is None:
+            self.text.value = '<p>No two fragments are left that might be one membrane.</p>'
+            self.picture.alt = 'no join to show'
+            return
+        axes = 'zy' if self.review.shape[0] > 1 else 'z'
+        picture = _side_by_side([_fragment_pair(self.review, link, axis, self.limits) for axis in axes])
+        settled = self.review.settled()
+        done = sum(one.pair in settled for one in self.links)
+        self.text.value = (f'<p>Join {self.number + 1} of {len(self.links)}, {done} decided. '
+                           f'{escape(link_words(link))} Are the two, orange and blue, one membrane?</p>')
+        cuts = 'the slice, and across it with z upwards' if len(axes) > 1 else 'the slice'
+        alt = f'{cuts}: fragments {link.fragment_a} orange, {link.fragment_b} blue'
+        self.picture.show(picture, picture.shape[:2], alt)
+
+# %% ../../nbs/8_show/08g_correct.ipynb #7700baf5
+class LinkPanel(_LinkView):
     "One join after the other."
 
     def __init__(self,
                  review, # run.review.Review
                  changed, # called after each decision
                  ):
-        w = import_extra('ipywidgets')
-        self.review, self.changed, self.number = review, changed, 0
-        self.picture = click_picture(LINK_KEYS, 'y joins, n keeps apart, s skips, b goes back.')
-        self.text, self.message = w.HTML(), w.HTML(_spoken(''))
-        names = dict(y='Join (y)', n='Keep apart (n)', s='Skip (s)', b='Back (b)')
-        self.buttons = {key: w.Button(description=name, tooltip=f'key {key}') for key, name in names.items()}
-        for key, button in self.buttons.items():
-            button.on_click(lambda _, key=key: self.answer(key))
-        self.picture.observe(lambda change: self.answer(change['new'].get('key', '')), 'event')
-        self.widget = w.VBox([self.text, w.HBox(list(self.buttons.values()), layout=dict(flex_flow='row wrap')),
-                              self.message, self.picture])
+        super().__init__(review, self.answer)
+        self.changed = changed
         self.refresh()
 
     def refresh(self)->None:
@@ -397,11 +481,6 @@ class LinkPanel:
         while self.number < len(self.links) - 1 and self.links[self.number].pair in settled:
             self.number += 1
         self.draw()
-
-    @property
-    def link(self)->Link|None: # None where there is none
-        "The join that is shown."
-        return self.links[self.number] if self.links else None
 
     def answer(self,
                key:str, # y, n, s or b
@@ -424,52 +503,6 @@ class LinkPanel:
         if words:
             self.changed()
 
-    def _side(self, axis, place):
-        "A picture of the two fragments, cut across an axis."
-        at = int(np.clip(round(place[check_axis(axis)]), 0, self.review.shape[check_axis(axis)] - 1))
-        ids = take_slice(np.asarray(self.review.fragments), at, axis)
-        window = window_at([place[k] for k in PLANES[axis]], half_side(self.review.frame), ids.shape)
-        ids = ids[window]
-        marked = np.where(ids == self.link.fragment_a, FIRST, np.where(ids == self.link.fragment_b, SECOND, 0))
-        known = self.review.image is not None
-        image = take_slice(self.review.image.data, at, axis, AVERAGED)[window] if known else labels_as_image(ids)
-        return slice_picture(image, self.limits.of(axis), marked)
-
-    def draw(self)->None:
-        "Show the join."
-        link = self.link
-        for button in self.buttons.values():
-            button.disabled = link is None
-        self.picture.layout.display = 'none' if link is None else ''
-        if link is None:
-            self.text.value = '<p>No two fragments are left that might be one membrane.</p>'
-            self.picture.alt = 'no join to show'
-            return
-        place = self.review.frame.to_zyx_vox(np.array((link.x_A, link.y_A, link.z_A)))
-        sides = [self._side('z', place)] + ([self._side('y', place)] if self.review.shape[0] > 1 else [])
-        height = max(len(side) for side in sides)
-        gap = np.full((height, GAP_PX, 3), 255, np.uint8)
-        padded = [np.pad(side, ((0, height - len(side)), (0, 0), (0, 0)), constant_values=255) for side in sides]
-        picture = np.hstack([part for side in padded for part in (side, gap)][:-1])
-        settled = self.review.settled()
-        done = sum(one.pair in settled for one in self.links)
-        text = link_words(link)
-        self.text.value = (f'<p>Join {self.number + 1} of {len(self.links)}, {done} decided. {escape(text)} '
-                           'Are the two, orange and blue, one membrane?</p>')
-        cuts = 'the slice, and across it with z upwards' if len(sides) > 1 else 'the slice'
-        alt = f'{cuts}: fragments {link.fragment_a} orange, {link.fragment_b} blue'
-        self.picture.show(picture, picture.shape[:2], alt)
-
-# %% ../../nbs/8_show/08g_correct.ipynb #77eb0324
-def link_words(link:Link, # a candidate
-               )->str: # a sentence
-    "What the program made of a join."
-    done = 'joined' if link.taken else 'not joined'
-    sure = '' if link.probability is None else f'probability {link.probability:.2f} that they belong together'
-    far = '' if link.distance_A is None else f', {link.distance_A:.0f} Å apart'
-    why = '; '.join(filter(None, (link.reason, sure)))
-    return f'The program has {done} fragments {link.fragment_a} and {link.fragment_b}{far} ({why}).'
-
 # %% ../../nbs/8_show/08g_correct.ipynb #7c5afca1
 MEASURED = {'id': '', 'sigma': 'Å', 'mean_curvature_per_A': '1/Å', 'thickness_A': 'Å', 'distance_A': 'Å'}
 COLOR_PERCENTILES = 2, 98       # of the values: the ends of the colours
@@ -477,18 +510,74 @@ SCENE_FACES = 60_000
 SCENE_HEIGHT_PX = 520
 
 
-class SurfacePanel:
-    "Surfaces coloured by what was measured on them, which tell it where they are clicked."
+def _color_limits(arrays):
+    "The ends of the colours for values at the vertices of some surfaces."
+    values = np.concatenate([v[np.isfinite(v)] for v in arrays] or [np.zeros(0)])
+    return np.percentile(values, COLOR_PERCENTILES).tolist() if len(values) else [0., 1.]
 
-    def __init__(self,
-                 review, # run.review.Review
-                 ):
+
+def _colored_mesh(surface, values, limits, n_faces, scale, clicked):
+    "A surface as k3d takes it, coloured by values at its vertices, or by its id where there are none."
+    k3d = import_extra('k3d')
+    carried = [] if values is None else [np.nan_to_num(values, nan=limits[0])]
+    vertices, faces, *carried = coarsen_mesh(surface.vertices_vox, surface.faces, n_faces, *carried)
+    look = dict(side='double', flat_shading=False, name=f'membrane {surface.id}')
+    if carried:
+        look['attribute'] = carried[0].astype(np.float32)
+        look['color_range'] = limits
+        look['color_map'] = k3d.matplotlib_color_maps.Viridis
+    else:
+        look['color'] = hex_color(instance_colors(surface.id)[0])
+    return k3d.mesh(**xyz_mesh(vertices, faces, scale), **look, click_callback=clicked)
+
+# %% ../../nbs/8_show/08g_correct.ipynb #7713a749
+class _SurfaceView:
+    "A scene of surfaces coloured by what was measured on them."
+
+    def __init__(self, review):
         w = import_extra('ipywidgets')
         self.review = review
         self.color = w.Dropdown(options=list(MEASURED), description='coloured by')
         self.color.observe(self.draw, 'value')
         self.message, self.place = w.HTML(_spoken('')), w.VBox([])
         self.widget = w.VBox([self.color, self.message, self.place])
+
+    def draw(self,
+             _=None, # what has changed
+             )->None:
+        "Draw the scene."
+        if not self.surfaces:
+            self.message.value = _spoken('This run has no surfaces.')
+            return
+        name = self.color.value
+        limits = _color_limits([v[name] for v in self.values.values() if name in v])
+        plot = self._plot(name, limits)
+        unit = f' [{MEASURED[name]}], from {limits[0]:.3g} (dark) to {limits[1]:.3g} (bright)' if MEASURED[name] else ''
+        self.message.value = _spoken(f'coloured by {name}{unit}. Click on a surface to read its values.')
+        self.place.children = [plot]
+
+    def _plot(self, name, limits):
+        "The scene, coloured by a measure."
+        plot = scene([], self.review.image or self.review.frame, height_px=SCENE_HEIGHT_PX)
+        plot.mode = 'callback'
+        n_faces, scale = SCENE_FACES//len(self.surfaces), self.review.frame.voxel_size_A/A_PER_NM
+        for s in self.surfaces:
+            values = self.values[s.id].get(name)
+            plot += _colored_mesh(s, values, limits, n_faces, scale, self._when_clicked(s.id))
+        return plot
+
+    def _when_clicked(self, id):
+        "What k3d calls when a membrane is clicked."
+        return lambda hit: self.picked(id, hit['position'])
+
+# %% ../../nbs/8_show/08g_correct.ipynb #ace60e4a
+class SurfacePanel(_SurfaceView):
+    "Surfaces coloured by what was measured on them, which tell it where they are clicked."
+
+    def __init__(self,
+                 review, # run.review.Review
+                 ):
+        super().__init__(review)
         self.loaded = False
 
     def refresh(self)->None:
@@ -507,49 +596,6 @@ class SurfacePanel:
         self.values = {s.id: vertex_values(surface_file(folder, s.id)) for s in self.surfaces}
         self.trees = {s.id: cKDTree(s.vertices_vox) for s in self.surfaces}
         self.draw()
-
-    def _limits(self, name):
-        "The ends of the colours."
-        known = [v[name] for v in self.values.values() if name in v]
-        values = np.concatenate([v[np.isfinite(v)] for v in known] or [np.zeros(0)])
-        return np.percentile(values, COLOR_PERCENTILES).tolist() if len(values) else [0., 1.]
-
-    def draw(self,
-             _=None, # what has changed
-             )->None:
-        "Draw the scene."
-        if not self.surfaces:
-            self.message.value = _spoken('This run has no surfaces.')
-            return
-        k3d, name = import_extra('k3d'), self.color.value
-        plot = scene([], self.review.image or self.review.frame, height_px=SCENE_HEIGHT_PX)
-        plot.mode = 'callback'
-        size_A = self.review.frame.voxel_size_A
-        limits = self._limits(name)
-        for s in self.surfaces:
-            plot += self._mesh(k3d, s, name, limits, size_A/A_PER_NM)
-        unit = f' [{MEASURED[name]}], from {limits[0]:.3g} (dark) to {limits[1]:.3g} (bright)' if MEASURED[name] else ''
-        self.message.value = _spoken(f'coloured by {name}{unit}. Click on a surface to read its values.')
-        self.place.children = [plot]
-
-    def _mesh(self, k3d, s, name, limits, scale):
-        "A surface as k3d takes it."
-        n_faces = SCENE_FACES//len(self.surfaces)
-        values = self.values[s.id].get(name)
-        carried = [] if values is None else [np.nan_to_num(values, nan=limits[0])]
-        vertices, faces, *carried = coarsen_mesh(s.vertices_vox, s.faces, n_faces, *carried)
-        look = dict(side='double', flat_shading=False, name=f'membrane {s.id}')
-        if carried:
-            look['attribute'] = carried[0].astype(np.float32)
-            look['color_range'] = limits
-            look['color_map'] = k3d.matplotlib_color_maps.Viridis
-        else:
-            look['color'] = hex_color(instance_colors(s.id)[0])
-
-        def clicked(hit):
-            self.picked(s.id, hit['position'])
-
-        return k3d.mesh(**xyz_mesh(vertices, faces, scale), **look, click_callback=clicked)
 
     def picked(self,
                id:int, # of the membrane
@@ -573,12 +619,37 @@ MAX_LISTED = 12                 # decisions, the last ones
 TITLES = 'Slices', 'Joins', 'Surfaces'
 
 
-class ReviewPanel:
-    "The three tabs, the decisions, and the buttons to undo and to apply."
+def _head_html(review):
+    "Which run it is, and how many membranes it has."
+    n = len(review.run.table)
+    return (f'<h3 style="margin:0">{escape(review.folder.resolve().name)}</h3>'
+            f'<p>{n} membrane{"s" if n != 1 else ""}. '
+            'Every decision is in edits.csv at once; Apply reruns what it changes.</p>')
 
-    def __init__(self,
-                 review, # run.review.Review
-                 ):
+
+def _decisions_html(review):
+    "The last decisions, and which stages they change."
+    pending = review.pending
+    names = ', '.join(pending)
+    todo = f'Apply will rerun {names} and all later stages.' if pending else 'Nothing to apply.'
+    last = [sentence(edit, review.frame) for edit in reversed(review.edits[-MAX_LISTED:])]
+    rows = ''.join(f'<li>{escape(words)}</li>' for words in last)
+    more = len(review.edits) - MAX_LISTED
+    tail = f'<p>and {more} before these</p>' if more > 0 else ''
+    return f'<p>{todo}</p><ol reversed start="{len(review.edits)}">{rows}</ol>{tail}'
+
+
+def _done_words(run, doubts):
+    "What an applied review has done again, and what may be wrong with it."
+    done = [name for name, why in run.again.items() if why]
+    words = f'done: {", ".join(done) or "nothing"}. {len(run.table)} membranes.'
+    return ' '.join([words, *(f'{doubt}.' for doubt in doubts)])
+
+# %% ../../nbs/8_show/08g_correct.ipynb #189947dd
+class _ReviewView:
+    "The three tabs, the decisions, and the buttons to undo and to apply, as they are shown."
+
+    def __init__(self, review):
         w = import_extra('ipywidgets')
         self.review = review
         self.slices, self.links = SliceDrawing(review, self.decided), LinkPanel(review, self.decided)
@@ -589,8 +660,6 @@ class ReviewPanel:
         self.undo = w.Button(description='Undo', tooltip='take the last decision back')
         self.apply = w.Button(description='Apply', button_style='primary', tooltip='do the stages that change')
         self.bar = w.IntProgress(0, 0, 1, layout=dict(visibility='hidden'))
-        self.undo.on_click(self._undo)
-        self.apply.on_click(self._apply)
         buttons = w.HBox([self.undo, self.apply, self.bar], layout=dict(flex_flow='row wrap'))
         self.widget = w.VBox([self.head, self.tabs, buttons, self.message, self.list])
         self.decided()
@@ -602,20 +671,20 @@ class ReviewPanel:
 
     def decided(self)->None:
         "Show the decisions, and which stages they change."
-        review = self.review
-        n = len(review.run.table)
-        self.head.value = (f'<h3 style="margin:0">{escape(review.folder.resolve().name)}</h3>'
-                           f'<p>{n} membrane{"s" if n != 1 else ""}. '
-                           'Every decision is in edits.csv at once; Apply reruns what it changes.</p>')
-        pending = review.pending
-        names = ', '.join(pending)
-        todo = f'Apply will rerun {names} and all later stages.' if pending else 'Nothing to apply.'
-        self.apply.disabled, self.undo.disabled = not pending, not review.edits
-        last = [sentence(edit, review.frame) for edit in reversed(review.edits[-MAX_LISTED:])]
-        rows = ''.join(f'<li>{escape(words)}</li>' for words in last)
-        more = len(review.edits) - MAX_LISTED
-        tail = f'<p>and {more} before these</p>' if more > 0 else ''
-        self.list.value = f'<p>{todo}</p><ol reversed start="{len(review.edits)}">{rows}</ol>{tail}'
+        self.head.value = _head_html(self.review)
+        self.apply.disabled, self.undo.disabled = not self.review.pending, not self.review.edits
+        self.list.value = _decisions_html(self.review)
+
+# %% ../../nbs/8_show/08g_correct.ipynb #407e7636
+class ReviewPanel(_ReviewView):
+    "The three tabs, the decisions, and the buttons to undo and to apply."
+
+    def __init__(self,
+                 review, # run.review.Review
+                 ):
+        super().__init__(review)
+        self.undo.on_click(self._undo)
+        self.apply.on_click(self._apply)
 
     def _undo(self, _):
         "Take the last decision back."
@@ -642,10 +711,8 @@ class ReviewPanel:
             with warnings.catch_warnings(record=True) as heard:
                 warnings.simplefilter('always', VolumeWarning)
                 run = self.review.apply(self._progress)
-            done = [name for name, why in run.again.items() if why]
             doubts = [*run.record.unfit, *(str(w.message) for w in heard if issubclass(w.category, VolumeWarning))]
-            words = f'done: {", ".join(done) or "nothing"}. {len(run.table)} membranes.'
-            self.message.value = _spoken(' '.join([words, *(f'{doubt}.' for doubt in doubts)]), bool(doubts))
+            self.message.value = _spoken(_done_words(run, doubts), bool(doubts))
             for panel in (self.slices, self.links, self.surfaces):
                 panel.refresh()
         except (VolumeError, OSError, RuntimeError) as error:

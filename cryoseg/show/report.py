@@ -89,21 +89,13 @@ UNKNOWN_A = 0, 1        # voxel sizes that mean that the header did not say
 
 # %% ../../nbs/8_show/08d_report.ipynb #60d5bab3
 @dataclass
-class RunFiles:
-    "What a report needs of a run, and what was not there."
+class _RunVolumes:
+    "The volumes of a run, and the units that its lengths are in."
     folder:Path
     record:dict # run.toml
     image:Volume|None = None # the input, as the run read it
     labels:Volume|None = None # (Z,Y,X) 1 membrane, 2 protein
     membranes:Volume|None = None # (Z,Y,X) ids
-    surfaces:list = field(default_factory=list) # of Surface
-    rows:list|None = None # of Membrane, as membranes.csv; None without a table
-    distances:list|None = None # of Distance, as distances.csv; None without a table
-    proteins:list|None = None # of Protein, as proteins.csv; None without a table
-    contours:list = field(default_factory=list) # of Contour, of a single image
-    doubts:list = field(default_factory=list) # of Link, the joins that a person should look at
-    evaluation:dict|None = None # of evaluation.json
-    notes:list = field(default_factory=list) # sentences that a reader should see
 
     @property
     def frame(self)->Volume|None: # labels, membranes or image
@@ -127,16 +119,29 @@ class RunFiles:
         return self.frame.voxel_size_A if self.frame is not None and self.size_known else None
 
     @property
-    def drawn(self)->list: # of Surface
-        "The surfaces that have faces."
-        return [s for s in self.surfaces if len(s.faces)]
-
-    @property
     def protein(self)->np.ndarray|None: # (Z,Y,X) bool
         "Where protein is marked."
         if self.labels is None:
             return None
         return by_slabs(lambda slab: slab == PROTEIN, np.asarray(self.labels.data), bool)
+
+# %% ../../nbs/8_show/08d_report.ipynb #971fbbcb
+@dataclass
+class RunFiles(_RunVolumes):
+    "What a report needs of a run, and what was not there."
+    surfaces:list = field(default_factory=list) # of Surface
+    rows:list|None = None # of Membrane, as membranes.csv; None without a table
+    distances:list|None = None # of Distance, as distances.csv; None without a table
+    proteins:list|None = None # of Protein, as proteins.csv; None without a table
+    contours:list = field(default_factory=list) # of Contour, of a single image
+    doubts:list = field(default_factory=list) # of Link, the joins that a person should look at
+    evaluation:dict|None = None # of evaluation.json
+    notes:list = field(default_factory=list) # sentences that a reader should see
+
+    @property
+    def drawn(self)->list: # of Surface
+        "The surfaces that have faces."
+        return [s for s in self.surfaces if len(s.faces)]
 
 # %% ../../nbs/8_show/08d_report.ipynb #7fe9e827
 def _quietly(read, notes):
