@@ -92,7 +92,7 @@ class BodyMesh(NamedTuple):
     vertices: np.ndarray  # (n,3) z,y,x, voxels
     faces: np.ndarray     # (m,3) vertex numbers, outwards in z,y,x
 
-
+# %% ../../nbs/1_phantom/01a_bodies.ipynb #e6164a51
 def sphere_quadrature(n:int=48, # nodes in cos(theta); twice as many in phi
                       )->Quadrature: # 2n² directions and weights
     "Choose nodes and weights that integrate smooth functions over the sphere."
@@ -121,8 +121,8 @@ def _search_feet(body, x, rounds):
 
 # %% ../../nbs/1_phantom/01a_bodies.ipynb #c3cba228
 @dataclass(frozen=True)
-class Body:
-    "One closed membrane: the mid-surface of its bilayer, known exactly. Coordinates are z,y,x in voxels."
+class _Star:
+    "A closed surface that each ray from its centre meets once. Coordinates are z,y,x in voxels."
     id: int                     # its value in the instance labels
     kind: str                   # sphere, ellipsoid or bumpy
     centre_vox: tuple           # (3,) z,y,x
@@ -149,6 +149,18 @@ class Body:
         points = self.centre_vox + radius[:, None]*directions
         return SurfacePoints(points, normals, radius**2/dots(normals, directions))
 
+    def surface(self,
+                n:int=2000, # how many points
+                )->SurfacePoints: # areas in voxels², with the whole area as their sum
+        "Spread points evenly over the directions."
+        points, normals, areas = self.at(fibonacci_sphere(n))
+        return SurfacePoints(points, normals, 4*np.pi/n*areas)
+
+# %% ../../nbs/1_phantom/01a_bodies.ipynb #fed93138
+@dataclass(frozen=True)
+class Body(_Star):
+    "One closed membrane: the mid-surface of its bilayer, known exactly. Coordinates are z,y,x in voxels."
+
     def signed_distance(self,
                         points:np.ndarray, # (..., 3) z,y,x, voxels
                         rounds:int=4, # of the foot-point search
@@ -159,13 +171,6 @@ class Body:
         """
         x = np.asarray(points, float).reshape(-1, 3)
         return _search_feet(self, x, rounds).reshape(np.shape(points)[:-1])
-
-    def surface(self,
-                n:int=2000, # how many points
-                )->SurfacePoints: # areas in voxels², with the whole area as their sum
-        "Spread points evenly over the directions."
-        points, normals, areas = self.at(fibonacci_sphere(n))
-        return SurfacePoints(points, normals, 4*np.pi/n*areas)
 
     def mesh(self,
              n:int=2562, # vertices at least
@@ -234,7 +239,7 @@ def _random_bumps(rng, bumpiness):
     bumps = zip(degrees, heights, axes)
     return tuple((int(degree), float(height), *map(float, axis)) for degree, height, axis in bumps)
 
-
+# %% ../../nbs/1_phantom/01a_bodies.ipynb #c23d83ee
 def random_body(rng:np.random.Generator, # gives the shape
                 kind:str, # sphere, ellipsoid or bumpy
                 radius_vox:float, # mean radius, voxels
@@ -269,7 +274,7 @@ class _Placed(NamedTuple):
         "Distances (n,) of the points from the centre."
         return lengths(self.points - self.body.centre_vox)
 
-
+# %% ../../nbs/1_phantom/01a_bodies.ipynb #d25c69fa
 def _nearest(one, other):
     "The least distance between two bodies, by their points; negative where one is inside the other."
     return min(other.body.signed_distance(one.points).min(), one.body.signed_distance(other.points).min())
@@ -408,7 +413,7 @@ def _protein(foot, normal, membrane, settings):
     balls = [_ball(centre, radius), *(_ball(foot + (face + f*stalk)*normal, STALK_RADIUS) for f in rungs)]
     return Particle('protein', tuple(centre.tolist()), float(radius), tuple(balls), membrane, tuple(normal.tolist()))
 
-
+# %% ../../nbs/1_phantom/01a_bodies.ipynb #acb15f2a
 def _ribosome(rng, centre, diameter_vox):
     "Two lobes of unequal size and small ones on them, turned at random."
     axis, *around = np.linalg.qr(rng.standard_normal((3, 3)))[0]
@@ -423,7 +428,7 @@ def _gold(centre, diameter_vox):
     "A single ball."
     return Particle('gold', tuple(centre.tolist()), diameter_vox/2, (_ball(centre, diameter_vox/2),))
 
-
+# %% ../../nbs/1_phantom/01a_bodies.ipynb #18e2db7b
 def filament(corners:np.ndarray, # (n,3) z,y,x of a few points that it runs through, voxels
              diameter_vox:float, # actin: 70 Å
              )->Particle: # its balls stand half a radius apart

@@ -157,7 +157,7 @@ def rfft_frequencies(shape:tuple, # (Y,X) of an image
     "Compute the length of each spatial frequency of a real image."
     return np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))/pixel_A
 
-
+# %% ../../nbs/1_phantom/01b_imaging.ipynb #5db1a129
 def contrast_transfer(k_per_A:np.ndarray, # spatial frequency, 1/Å, any shape
                       defocus_um:float=3., # underfocus, µm
                       voltage_kV:float=300., # of the microscope
@@ -220,7 +220,7 @@ def _noise_for_cnr(signal, unit_noise, membrane, background, cnr):
                           f'{highest:.2g}; ask for less, or inf for no noise')
     return math.sqrt(variance/unit_noise[background].var(dtype=float))
 
-
+# %% ../../nbs/1_phantom/01b_imaging.ipynb #35f5287b
 def noise_level(signal:np.ndarray, # (Z,Y,X) reconstruction without noise
                 unit_noise:np.ndarray, # (Z,Y,X) reconstruction of tilt images of noise with sd 1
                 membrane:np.ndarray, # (Z,Y,X) bool

@@ -268,7 +268,7 @@ def _image(bodies, particles, settings, seed, rng):
     return Phantom(Volume(tomogram, settings.voxel_size_A), labels, instances, bodies, particles, settings,
                    int(seed), sigma, reached, _signal_to_noise(signal, noise, sigma))
 
-
+# %% ../../nbs/1_phantom/01c_phantom.ipynb #9a18c78a
 def simulate_scene(bodies:tuple[Body, ...], # membranes, laid out by hand
                    particles:tuple[Particle, ...]=(), # proteins, ribosomes, gold beads, filaments
                    settings:PhantomSettings=DEMO, # shape, densities and imaging; how many of each thing is not used
@@ -297,7 +297,7 @@ MAX_TRUTH_BYTES = 8 << 20   # of truth.toml; a thousand bumpy bodies have a quar
 TRUTH_FILES = 'truth.toml', 'truth_labels.mrc', 'truth_membranes.mrc', 'tomogram.mrc'
 OUTCOME = 'seed', 'noise_sd', 'reached_cnr', 'reached_snr'      # of the phantom, beside its settings in truth.toml
 
-
+# %% ../../nbs/1_phantom/01c_phantom.ipynb #4cdd5904
 def _toml(value):
     "A value in TOML's notation; floats to the last bit."
     if isinstance(value, bool):
@@ -346,7 +346,7 @@ def _write_surfaces(phantom, folder):
         with atomic_write(folder/f'membrane_{body.id:04d}.ply') as path:
             mesh.export(path, file_type='ply')
 
-
+# %% ../../nbs/1_phantom/01c_phantom.ipynb #e0aa868e
 def write_phantom(phantom:Phantom, # what to write
                   folder:str|Path, # made where needed
                   )->Path: # the folder
@@ -388,7 +388,7 @@ def _records(kind, rows):
             raise TypeError(f'{wrong[0]} = {shown(getattr(record, wrong[0]))}')
     return found
 
-
+# %% ../../nbs/1_phantom/01c_phantom.ipynb #bd8e4926
 def _read_truth(path):
     "The tables of truth.toml."
     try:

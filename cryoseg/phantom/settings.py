@@ -19,8 +19,8 @@ MAX_BUMPINESS = .15                         # beyond it a ray from the centre ma
 
 # %% ../../nbs/1_phantom/01_settings.ipynb #7eb4cb25
 @dataclass(frozen=True)
-class PhantomSettings:
-    "What is simulated and how it is imaged."
+class _SpecimenSettings:
+    "What is simulated: a volume, the vesicles in it and the particles among them."
     shape: tuple = setting((100, 200, 200), 'size of the tomogram (Z,Y,X)', unit='voxels', option='--shape',
                            metavar='Z,Y,X', each=int, low=MIN_SIDE, length=3)
     voxel_size_A: float = setting(10., 'edge of a voxel', unit='Å', above=0, high=1e6, option='--voxel-size')
@@ -53,6 +53,11 @@ class PhantomSettings:
     gold_diameter_A: float = setting(100., 'diameter of a gold bead', unit='Å', above=0)
     gold_density: float = setting(-8., 'density of a gold bead')
     filament_density: float = setting(-.6, 'density of a filament; only scenes laid out by hand hold some')
+
+# %% ../../nbs/1_phantom/01_settings.ipynb #a5081474
+@dataclass(frozen=True)
+class PhantomSettings(_SpecimenSettings):
+    "What is simulated and how it is imaged."
     tilt_deg: float = setting(60., 'the specimen is tilted about y by up to this angle', unit='degrees', above=0,
                               option='--tilt')
     tilt_step_deg: float = setting(2., 'angle between two tilt images', unit='degrees', above=0)
