@@ -20,7 +20,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature middle thickness label_error distances proteins evaluate groups',
     'show': 'slices scene picture widgets layers pages found doubts overview points imod multiscale report export napari manners correct',
-    'run': 'settings signals console terminal labelling blocks fits stages measures log workflow summary board cluster scale doctor review view options command cli',
+    'run': 'settings signals console terminal labelling blocks fits stages measures log workflow summary board cluster scale doctor review view example options command cli',
 }
 ORDER = [f'{wing}.{room}' for wing, rooms in HOUSE.items() for room in rooms.split()]
 SETTINGS = [room for room in ORDER if room.endswith('.settings')]

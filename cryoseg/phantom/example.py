@@ -22,7 +22,7 @@ from .settings import PhantomSettings
 # %% ../../nbs/1_phantom/01d_example.ipynb #cdd52210
 EXAMPLE_SEED = 4        # of the particles and of the noise
 EXAMPLE_SLICE = 38      # the slice that the chapters show: the middle of most vesicles
-EXAMPLE = PhantomSettings(shape=(80, 192, 192), cnr=.4, protein_stalk_A=0., protein_diameter_A=90.,
+EXAMPLE = PhantomSettings(shape=(80, 192, 192), cnr=.3, protein_stalk_A=0., protein_diameter_A=90.,
                           proteins_per_vesicle=(4, 9), n_ribosomes=5)
 
 
@@ -38,9 +38,9 @@ EXAMPLE_BODIES = (
     Body(2, 'ellipsoid', (40., 52., 58.), (15., 29., 21.), _about_beam(25), role='inner', partner=1),
     Body(3, 'sphere', (38., 138., 46.), (23., 23., 23.)),
     Body(4, 'sphere', (42., 141., 91.), (17.5, 17.5, 17.5)),
-    Body(5, 'bumpy', (38., 66., 142.), (24., 36., 29.), _about_beam(-30), BUMPS),
+    Body(5, 'bumpy', (38., 62., 137.), (24., 36., 29.), _about_beam(-30), BUMPS),
     Body(6, 'ellipsoid', (44., 183., 146.), (26., 30., 27.)),
-    Body(7, 'sphere', (33., 107., 175.), (14., 14., 14.)))
+    Body(7, 'sphere', (34., 109., 172.), (16., 16., 16.)))
 FILAMENT_CORNERS = (38, 99, -4), (38, 105, 45), (38, 111, 95), (38, 118, 140), (38, 137, 196)
 FILAMENT_DIAMETER_VOX = 7.      # 70 Å: actin
 
