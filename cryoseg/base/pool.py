@@ -63,7 +63,7 @@ def _begin(pid):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(psutil.Process(pid),), daemon=True).start()
 
-
+# %% ../../nbs/9_base/09a9_pool.ipynb #3b0167dc
 def _is_guarded(main):
     "Whether a worker may run the main script again: it holds `if __name__ == '__main__':`, or is a module."
     path = getattr(main, '__file__', None)
@@ -89,7 +89,7 @@ def _main_left_out():
     finally:
         main.__file__ = path
 
-
+# %% ../../nbs/9_base/09a9_pool.ipynb #49c324fd
 _START = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
 
 

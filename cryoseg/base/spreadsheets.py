@@ -85,7 +85,7 @@ def _columns(cells, known, where):
         raise VolumeError(f'{where}: the column {twice} stands there twice; delete one')
     return names
 
-
+# %% ../../nbs/9_base/09a5_spreadsheets.ipynb #6f846f16
 class _Head(NamedTuple):
     "What the first row of a table says of the others."
     names: list         # of the known columns, '' for other ones

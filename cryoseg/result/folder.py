@@ -545,7 +545,7 @@ def is_whole(path:Path, # a volume that is there
             return False
     return True
 
-
+# %% ../../nbs/9_result/09j_folder.ipynb #18e11e7d
 def find_input(folder, # of a run
                name, # path of its input, as recorded
                )->Path|None: # None where it is not there any more

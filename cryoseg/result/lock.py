@@ -99,7 +99,7 @@ def read_holder(path:Path, # a lock
     except (OSError, ValueError, AttributeError, RecursionError): # no JSON, no table, no permission
         return Holder()
 
-
+# %% ../../nbs/9_result/09i2_lock.ipynb #2b4702c5
 def _create(path, holder):
     "Make a lock; False where there is one."
     try:
@@ -114,7 +114,7 @@ def _create(path, holder):
         raise
     return True
 
-
+# %% ../../nbs/9_result/09i2_lock.ipynb #90cb81b8
 def seconds_untouched(path:Path, # a file or folder
                       )->float: # by the clock of its file system
     "How long ago a file was last changed; infinite where it is gone. The clock of this machine is not asked."
@@ -293,7 +293,7 @@ def remove_leftovers(folder:Path, # where files are written
         remove_path(path)
     warn_user(f'{folder}: {len(found)} temporary files ({in_words(size)}) of a run that was killed are removed')
 
-
+# %% ../../nbs/9_result/09i2_lock.ipynb #717e20f9
 OLDER = '.older'        # folder for what is replaced, within that of the new results
 SWAP = '.swap.json'     # in it: what is replaced
 
@@ -351,7 +351,7 @@ def _locked(path, place):
     finally:
         _give_back(path, mine)
 
-
+# %% ../../nbs/9_result/09i2_lock.ipynb #e38020b7
 @contextmanager
 def locked_folder(folder:Path|str, # of a run; made where it is not there
                   ):
@@ -368,7 +368,7 @@ def locked_folder(folder:Path|str, # of a run; made where it is not there
             with suppress(OSError): # it holds results
                 folder.rmdir()
 
-
+# %% ../../nbs/9_result/09i2_lock.ipynb #f12f99ea
 @contextmanager
 def locked_file(target:Path|str, # that will be written; its folder is made where it is not there
                 ):

@@ -67,7 +67,7 @@ def write_surface_ply(path, # the file to be
     with atomic_write(path) as part:
         part.write_bytes('\n'.join(header).encode() + b'\n' + vertex.tobytes() + face.tobytes())
 
-
+# %% ../../nbs/9_result/09i_meshes.ipynb #013b11ad
 def _read_ply(path):
     "A mesh of trimesh, and the raw numbers at its vertices; None where there are none."
     import trimesh

@@ -67,8 +67,8 @@ class Link:
 
 # %% ../../nbs/9_result/09g1_records.ipynb #7f785943
 @dataclass(frozen=True)
-class Membrane:
-    "A group of joined fragments and all that was measured of it; a row of membranes.csv."
+class _FittedMembrane:
+    "A group of joined fragments, and the surface that was fitted to it."
     id:int # from 1, the largest first
     n_voxels:int
     status:str = '' # closed, open, truncated or refused
@@ -98,7 +98,12 @@ class Membrane:
     sheet_fraction:float|None = None # of it that is locally a sheet
     body_fraction:float|None = None # of it on the shell of one ellipsoid
     seen_fraction:float|None = None # of the visible shell of that ellipsoid that has voxels
-    given_id:int|None = None # that it had in the labels, where another tool had told the membranes apart
+    given_id:int|None = None # that it had in the labels, where another tool had separated the membranes
+
+# %% ../../nbs/9_result/09g1_records.ipynb #3c93b556
+@dataclass(frozen=True)
+class Membrane(_FittedMembrane):
+    "A group of joined fragments and all that was measured of it; a row of membranes.csv."
     thickness_A:float|None = None # of the bilayer: the distance of its two leaflets
     thickness_sd_A:float|None = None
     thickness_reason:str = '' # why it is not known
@@ -180,7 +185,7 @@ class Edit:
         "The second place."
         return self.x2_A, self.y2_A, self.z2_A
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #2e7cfb71
 @dataclass(frozen=True)
 class Connection:
     "The membranes of a volume, and every decision on the way. Places are Å from the centre of voxel (0,0,0)."
@@ -258,7 +263,7 @@ class Curvature:
                     gaussian_curvature_per_A2=self.gaussian_per_vox2/a**2,
                     gaussian_curvature_sd_per_A2=self.gaussian_sd_per_vox2/a**2)
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #ce5da480
 @dataclass(frozen=True)
 class Thickness:
     "Distance of the two leaflets of a bilayer at every vertex of a surface; nan where it is not known."
@@ -281,7 +286,7 @@ class Thickness:
                     thickness_reliability=self.reliability,
                     bilayer_offset_A=self.offset_vox*voxel_size_A)
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #c4b29591
 @dataclass(frozen=True)
 class Proximity:
     "The nearest other membrane at every vertex of a surface; nan, and id 0, where none is within reach."
@@ -317,7 +322,7 @@ class Spread:
     normals:np.ndarray # (m,3) unit, outwards
     moves_vox:np.ndarray # (k,m) how far each of k samples lies from the mesh there, along the normal outwards
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #d54faefd
 @dataclass(frozen=True)
 class Surface:
     "One fitted membrane. Faces are outwards when coordinates are taken in the order z, y, x."
@@ -353,7 +358,7 @@ class Surface:
         size = f'{len(self.vertices_vox)} vertices, {len(self.faces)} faces'
         return f'Surface {self.id}: {self.status}, {size}' + (f' ({self.reason})' if self.reason else '')
 
-
+# %% ../../nbs/9_result/09g1_records.ipynb #2275bb0c
 def refused_surface(id:int, # of the membrane
                     reason:str, # why there is no surface
                     n_points:int=0, # voxels that were looked at

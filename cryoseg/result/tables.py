@@ -219,7 +219,7 @@ def with_thickness(membrane:Membrane, # as far as it is known
                    thickness_sd_A=converted(found.average_sd_vox, a),
                    thickness_reason=found.reason, bilayer_offset_A=converted(found.average_offset_vox, a))
 
-
+# %% ../../nbs/9_result/09h_tables.ipynb #cc53d228
 def with_distances(membranes:list, # of Membrane
                    pairs:list, # of Distance
                    )->list: # of Membrane, each with its nearest neighbour
@@ -237,7 +237,7 @@ def with_distances(membranes:list, # of Membrane
             nearest_distance_sd_A=pair.distance_sd_A))
     return told
 
-
+# %% ../../nbs/9_result/09h_tables.ipynb #83362208
 def _mean_sigma(surface):
     "The mean of sigma over the area of a surface, voxels: vertices lie closer in some places than in others."
     return float(np.average(surface.sigma_vox, weights=vertex_areas(surface.vertices_vox, surface.faces)))
