@@ -541,7 +541,7 @@ def link_ends(link:Link, # between fragments of a slice
     "Say which two ends a link joins."
     return 2*link.fragment_a + link.end_a - 3, 2*link.fragment_b + link.end_b - 3
 
-
+# %% ../../nbs/5_connect/05b_link.ipynb #e6286f42
 class _Seen(NamedTuple):
     "Candidates, looked at with all the others in place."
     probability:np.ndarray # (m,)

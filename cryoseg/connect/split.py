@@ -576,7 +576,7 @@ def _split_shells(region, scale, seed):
         specks = specks.and_more(parts.specks)
     return _Parts(pieces, body, '; '.join(dict.fromkeys(filter(None, reasons))), specks)
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #ca25f513
 def _regions_of(voxels, scale):
     "The regions of some voxels (n,3), and the specks among them."
     if not len(voxels):
@@ -633,7 +633,7 @@ def _split_layers(region, scale, seed):
         specks = specks.and_more(parts.specks)
     return _Parts(found, body, '; '.join(dict.fromkeys(filter(None, reasons))), specks)
 
-
+# %% ../../nbs/5_connect/05c3_split.ipynb #af35eda2
 def _split_sheet(region, scale, seed):
     "Cut one layer into pieces, at bodies and then at seams."
     s = scale.settings
