@@ -212,17 +212,10 @@ def nearer_along(voxels:np.ndarray, # (n,3) z,y,x of one fragment
     nearest = cKDTree(voxels[reached]).query(voxels)[1]
     return owner[reached][nearest] == sources[1]
 
-# %% ../../nbs/5_connect/05c8_edits.ipynb #00dadad8
-class Decision(NamedTuple):
-    "What was decided about a whole group."
-    keeps:bool # False: it is dropped
-    place_A:tuple # x, y, z where that was said
-    n_fragments:int # that there were then
-
-
+# %% ../../nbs/5_connect/05c8_edits.ipynb #2f1f01d4
 @dataclass
-class Draft:
-    "Fragments and their links while decisions are applied, and what was decided about whole groups."
+class _Fragmented:
+    "Fragments and their links while decisions are applied."
     fragment_ids:np.ndarray # (Z,Y,X) numbers of the fragments
     n_fragments:int
     links:list # of Link
@@ -231,10 +224,6 @@ class Draft:
     ends:dict = field(default_factory=dict) # (fragment, end) -> z,y,x of the ends of lines, voxels
     parents:list = field(default_factory=list) # of each fragment that was divided off, in order: the one it came from
     n_divided:dict = field(default_factory=dict) # fragment -> how often something was divided off
-    decided:dict = field(default_factory=dict) # group -> Decision: kept by hand, or dropped
-    born:dict = field(default_factory=dict) # group that decisions have made -> its place among all these
-    seen:set = field(default_factory=set) # groups that there were before any decision
-    unfit:list = field(default_factory=list) # of str: what was not applied, or not as it was meant
 
     def __post_init__(self):
         self.walls = self.fragment_ids if self.walls is None else self.walls
@@ -263,6 +252,22 @@ class Draft:
         while number > n_before:
             number = self.parents[number - n_first - 1]
         return number
+
+# %% ../../nbs/5_connect/05c8_edits.ipynb #00dadad8
+class Decision(NamedTuple):
+    "What was decided about a whole group."
+    keeps:bool # False: it is dropped
+    place_A:tuple # x, y, z where that was said
+    n_fragments:int # that there were then
+
+
+@dataclass
+class Draft(_Fragmented):
+    "Fragments and their links while decisions are applied, and what was decided about whole groups."
+    decided:dict = field(default_factory=dict) # group -> Decision: kept by hand, or dropped
+    born:dict = field(default_factory=dict) # group that decisions have made -> its place among all these
+    seen:set = field(default_factory=set) # groups that there were before any decision
+    unfit:list = field(default_factory=list) # of str: what was not applied, or not as it was meant
 
     def _hand_down(self, groups):
         "Where a group that was decided about is divided since, the part at the place of that decision keeps it."

@@ -291,7 +291,7 @@ def side_by_side(a:Piece, # a piece
     distance = cKDTree(large.cells).query(small.cells)[0]
     return bool((distance < BESIDE*scale.bilayer).mean() > MIN_BESIDE)
 
-# %% ../../nbs/5_connect/05c4_joins.ipynb #ae870746
+
 def _only_counted(piece):
     "The piece, its voxels counted but their places left out: a body needs no more, and there is less to send."
     return replace(piece, voxels=np.empty((len(piece.voxels), 0), np.int32))
@@ -308,24 +308,48 @@ def _costs_of(asked):
     "What `one_body_cost` says of each pair."
     return [one_body_cost(*pair, asked.scale, asked.seed) for pair in asked.pairs]
 
-# %% ../../nbs/5_connect/05c4_joins.ipynb #527406a0
-class _BodySearch:
-    "Pieces while they are joined on bodies: what each has become, and the cost of each pair."
-    def __init__(self, pieces, numbers, scale, seed, share):
+# %% ../../nbs/5_connect/05c4_joins.ipynb #9d1965f5
+class _Growing:
+    "Pieces while they are joined on bodies: what each has become, and which of them no join may bring together."
+    def __init__(self, pieces, numbers, scale, seed):
         self.pieces = {i: pieces[i] for i in numbers}
         self.counted = {i: _only_counted(pieces[i]) for i in numbers}
         centres = [p.cells.mean(0) for p in pieces]
         self.centres = np.array(centres).reshape(-1, 3)
         self.extents = np.array([p.extent for p in pieces])
         self.members = {i: {i} for i in numbers}
-        self.costs, self.refused = {}, set()
-        self.scale, self.seed, self.share = scale, seed, share
+        self.refused = set()
+        self.scale, self.seed = scale, seed
 
     def near(self, i, others):
         "Those of other pieces that are near enough to have a common body with this one."
         others = np.array(others, int)
         away = np.linalg.norm(self.centres[others] - self.centres[i], axis=1)
         return others[away <= MAX_AWAY*np.maximum(self.extents[others], self.extents[i])].tolist()
+
+    def _pairs(self, i, j):
+        "The pairs of first pieces that a join of two would bring together."
+        return {frozenset((p, q)) for p in self.members[i] for q in self.members[j]}
+
+    def refuse(self, pairs):
+        "No join may bring these together any more."
+        for i, j in pairs:
+            self.refused |= self._pairs(i, j)
+
+    def unite(self, i, j):
+        "Put two pieces together."
+        self.pieces[i] = joined([self.pieces[i], self.pieces.pop(j)], self.scale, self.seed)
+        self.counted[i] = _only_counted(self.pieces[i])
+        del self.counted[j]
+        self.members[i] |= self.members.pop(j)
+        self.centres[i], self.extents[i] = self.pieces[i].cells.mean(0), self.pieces[i].extent
+
+# %% ../../nbs/5_connect/05c4_joins.ipynb #527406a0
+class _BodySearch(_Growing):
+    "The same with the cost of each pair; what a pair would cost may be worked out in several processes."
+    def __init__(self, pieces, numbers, scale, seed, share):
+        super().__init__(pieces, numbers, scale, seed)
+        self.costs, self.share = {}, share
 
     def consider(self, rows, progress=None):
         "Note what pairs would cost, where they are possible at all, row by row."
@@ -347,22 +371,9 @@ class _BodySearch:
         pairs = [(self.counted[i], self.counted[j]) for i, j in row]
         return _Asked(pairs, self.scale, self.seed)
 
-    def _pairs(self, i, j):
-        "The pairs of first pieces that a join of two would bring together."
-        return {frozenset((p, q)) for p in self.members[i] for q in self.members[j]}
-
-    def refuse(self, pairs):
-        "No join may bring these together any more."
-        for i, j in pairs:
-            self.refused |= self._pairs(i, j)
-
     def unite(self, i, j):
         "Put two pieces together, and ask again what fits the whole."
-        self.pieces[i] = joined([self.pieces[i], self.pieces.pop(j)], self.scale, self.seed)
-        self.counted[i] = _only_counted(self.pieces[i])
-        del self.counted[j]
-        self.members[i] |= self.members.pop(j)
-        self.centres[i], self.extents[i] = self.pieces[i].cells.mean(0), self.pieces[i].extent
+        super().unite(i, j)
         self.costs = {pair: cost for pair, cost in self.costs.items() if not {i, j} & set(pair)}
         others = [k for k in self.pieces if k != i]
         pairs = [(i, k) for k in self.near(i, others)]

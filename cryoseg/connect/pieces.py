@@ -40,9 +40,41 @@ UNKNOWN_LINE_PX = 30.           # of a line in a picture: a ring of 8 pixels rad
 UNKNOWN_RADIUS_VOX = 6.         # smaller bodies show no lumen
 SURE_VOX = .5                   # a radius is known to half a voxel
 
+# %% ../../nbs/5_connect/05c2_pieces.ipynb #e1bc8798
+class _Units:
+    "What lengths in voxels mean where the size of a voxel is known, and where it is not."
+    voxel_size_A:float|None # edge of a voxel, Å; None = not known
+
+    @property
+    def known(self)->bool: # the voxel size
+        "Whether lengths can be said in Å."
+        return self.voxel_size_A is not None
+
+    @property
+    def pitch_A(self)->float: # Å
+        "Edge of a voxel by which distances are chosen: a typical one where it is not known."
+        return self.voxel_size_A if self.known else TYPICAL_VOXEL_A
+
+    @property
+    def unit_A(self)->float: # Å, or 1
+        "What a voxel counts in the places of records: 1 where its size is not known."
+        return self.voxel_size_A if self.known else 1.
+
+    def length(self,
+               voxels:float, # a length
+               )->str: # '52 Å', or '5.2 voxels'
+        "Say a length in words."
+        return f'{voxels*self.voxel_size_A:.0f} Å' if self.known else f'{voxels:.1f} voxels'
+
+    def area(self,
+             voxels2:float, # an area
+             )->str: # '94,000 Å²', or '940 voxels²'
+        "Say an area in words."
+        return f'{voxels2*self.voxel_size_A**2:,.0f} Å²' if self.known else f'{voxels2:,.0f} voxels²'
+
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #659ab1ce
 @dataclass(frozen=True)
-class Scale:
+class Scale(_Units):
     """The settings in voxels, for one volume; without a voxel size, limits in voxels instead.
 
     Raises VolumeError where the voxel size is no positive number."""
@@ -77,33 +109,6 @@ class Scale:
                         min_line=UNKNOWN_LINE_PX)
         return dict(min_radius=s.min_radius_A/a, min_piece=max(s.min_fragment_A2/a**2, MIN_PIECE_VOX2),
                     min_area=max(s.min_area_A2/a**2, MIN_AREA_VOX2), min_line=s.min_area_A2**.5/a)
-
-    @property
-    def known(self)->bool: # the voxel size
-        "Whether lengths can be said in Å."
-        return self.voxel_size_A is not None
-
-    @property
-    def pitch_A(self)->float: # Å
-        "Edge of a voxel by which distances are chosen: a typical one where it is not known."
-        return self.voxel_size_A if self.known else TYPICAL_VOXEL_A
-
-    @property
-    def unit_A(self)->float: # Å, or 1
-        "What a voxel counts in the places of records: 1 where its size is not known."
-        return self.voxel_size_A if self.known else 1.
-
-    def length(self,
-               voxels:float, # a length
-               )->str: # '52 Å', or '5.2 voxels'
-        "Say a length in words."
-        return f'{voxels*self.voxel_size_A:.0f} Å' if self.known else f'{voxels:.1f} voxels'
-
-    def area(self,
-             voxels2:float, # an area
-             )->str: # '94,000 Å²', or '940 voxels²'
-        "Say an area in words."
-        return f'{voxels2*self.voxel_size_A**2:,.0f} Å²' if self.known else f'{voxels2:,.0f} voxels²'
 
 # %% ../../nbs/5_connect/05c2_pieces.ipynb #dc9f74ea
 THICKNESS_SUPPORT = 100_000     # so many voxels of a large region are looked at, a random choice

@@ -93,10 +93,10 @@ LABEL_KINDS.add('classes', None, 'each value is a kind of thing; some are membra
 LABEL_KINDS.add('instances', None, 'each value is a membrane of its own')
 LABEL_KINDS.add('probability', None, 'how sure a tool is that there is membrane')
 
-# %% ../../nbs/5_connect/05_settings.ipynb #31fa66b8
+# %% ../../nbs/5_connect/05_settings.ipynb #8c5cfad0
 @dataclass(frozen=True)
-class ConnectSettings:
-    "How membranes are told apart."
+class _MembraneSettings:
+    "What is membrane at all: which labels are, which voxels belong together, and what is too small or no sheet."
     membrane_values:tuple|None = setting(None, 'The label values that are membrane; without it the file and its values '
                                                'decide (in labels of this program 1).', each=int, min_length=1,
                                          option='--membrane-values', metavar='N,N')
@@ -117,6 +117,11 @@ class ConnectSettings:
                                        'Where the voxel size is not known: 6 voxels.', unit='Å', low=0)
     min_sheet_fraction:float = setting(.5, 'So much of a membrane must look like a sheet, or it is dropped.',
                                        low=0, high=1)
+
+# %% ../../nbs/5_connect/05_settings.ipynb #31fa66b8
+@dataclass(frozen=True)
+class ConnectSettings(_MembraneSettings):
+    "How membranes are told apart."
     tolerance_A:float = setting(30., "How far from a body's shell its voxels may lie; at least 2 voxels.",
                                 unit='Å', low=0)
     bilayer_A:float = setting(70., 'Sheets that run along each other no farther apart are the two leaflets of one '
