@@ -172,7 +172,7 @@ def new_optimiser(net:UNet, # that will be trained
     "Make Adam ready for a training."
     return torch.optim.Adam(net.parameters(), settings.rate, betas=settings.betas)
 
-
+# %% ../../nbs/4_segment/04d_unet.ipynb #1d8cdbc9
 def fit_net(net:UNet, # trained in place
             draw_batch:Callable, # draw_batch(step) -> Batch
             settings:TrainSettings=TrainSettings(), # steps, rate, losses
