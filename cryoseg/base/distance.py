@@ -16,7 +16,7 @@ from .scratch import scratch_array
 # %% ../../nbs/9_base/09d2_distance.ipynb #1d7419d7
 @compiled()
 def _envelope(heights, n, first, starts, out):
-    "The lower envelope of n parabolas at their places, into `out`; `first` and `starts` are room to work in."
+    "The lower envelope of n parabolas at their places, into `out`; `first` and `starts` are work space."
     k = 0
     first[0] = 0
     starts[0] = 0

@@ -22,7 +22,17 @@ class Nearest(NamedTuple):
     places:np.ndarray # (n,3)
     vertex:np.ndarray # (n,) the vertex nearest to the point; -1 where none is within reach
 
+# %% ../../nbs/9_base/09e2_nearest.ipynb #61b13d2c
+def _near_vertices(points, vertices, reach):
+    "The nearest vertices (n,k) of each point; the nearest of all where there are fewer within reach, and -1 for none."
+    k = min(NEAREST_VERTICES, len(vertices))
+    away, near = cKDTree(vertices).query(points, k=k, distance_upper_bound=reach)
+    near = near.reshape(len(points), k)
+    known = np.isfinite(away).reshape(len(points), k)
+    near = np.where(known, near, near[:, :1])
+    return np.where(known[:, :1], near, -1)
 
+# %% ../../nbs/9_base/09e2_nearest.ipynb #9abd2463
 def _faces_round(faces, n):
     "The faces (n,k) round each of n vertices; where there are fewer, the last is repeated."
     corners = faces.ravel()
@@ -34,7 +44,7 @@ def _faces_round(faces, n):
     place = np.minimum(first[:, None] + k, len(order) - 1)
     return order[place]//3
 
-
+# %% ../../nbs/9_base/09e2_nearest.ipynb #d85b580c
 def _nearest_place(points, triangles):
     "The place (n,3) of some triangles (n,k,3,3) that is nearest to each point, and its distance (n,)."
     from trimesh.triangles import closest_point
@@ -45,17 +55,7 @@ def _nearest_place(points, triangles):
     best = distance.reshape(n, k).argmin(1) + k*np.arange(n)
     return places[best], distance[best]
 
-
-def _near_vertices(points, vertices, reach):
-    "The nearest vertices (n,k) of each point; the nearest of all where there are fewer within reach, and -1 for none."
-    k = min(NEAREST_VERTICES, len(vertices))
-    away, near = cKDTree(vertices).query(points, k=k, distance_upper_bound=reach)
-    near = near.reshape(len(points), k)
-    known = np.isfinite(away).reshape(len(points), k)
-    near = np.where(known, near, near[:, :1])
-    return np.where(known[:, :1], near, -1)
-
-
+# %% ../../nbs/9_base/09e2_nearest.ipynb #81dbe5e0
 def nearest_on_mesh(points:np.ndarray, # (n,3)
                     vertices:np.ndarray, # (m,3) each of them used by a face
                     faces:np.ndarray, # (k,3)
