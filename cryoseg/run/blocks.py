@@ -92,7 +92,7 @@ def _part(padding, place):
         return None
     return replace(padding, bits=padding.bits[place])
 
-
+# %% ../../nbs/2_run/02a6_blocks.ipynb #77d10308
 def label_in_blocks(pool, # a pool.ByFile
                     path:Path, # of the tomogram
                     reading:InputSettings, # how it is read

@@ -129,7 +129,7 @@ class TomogramTask:
         "What the tomogram is called."
         return Path(self.folder).name
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #7de625f2
 @dataclass(frozen=True)
 class Outcome:
     "What became of a tomogram."
@@ -433,7 +433,7 @@ def worker_facts(folder:str, # that it should see
     "Say what this process is."
     return WorkerFacts(__version__, machine_mark(), Path(folder).is_dir())
 
-
+# %% ../../nbs/2_run/02a7_cluster.ipynb #1c65db44
 def why_useless(address:str, # of a worker
                 facts:WorkerFacts|None, # what it says; None: it cannot
                 n_threads:int, # that it has

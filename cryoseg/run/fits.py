@@ -114,7 +114,7 @@ class Refitted(NamedTuple):
     surface:Surface|None=None # without the model behind it
     error:tuple|None=None # LabelError
 
-
+# %% ../../nbs/2_run/02i_fits.ipynb #fe67757c
 def _label_error(profiles):
     "How far labels are off; None where it cannot be told."
     from cryoseg.measure.label_error import label_error_of
@@ -244,7 +244,7 @@ def _fit_together(surfaces, points, task, shelf, errors, voxel_size_A):
 
     return refit_nested(surfaces, points, task.shape, task.settings, task.seed, finish, own)
 
-
+# %% ../../nbs/2_run/02i_fits.ipynb #c9c7cee5
 def fit_surfaces(membranes:np.ndarray, # (Z,Y,X) integer ids, 0 background
                  settings:SurfaceSettings=SurfaceSettings(), # of the run
                  seed:int=0, # of all random choices

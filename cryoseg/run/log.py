@@ -129,7 +129,7 @@ def memory_in_use()->int: # bytes
             total += held.rss - getattr(held, 'shared', 0)
     return total
 
-
+# %% ../../nbs/2_run/02a9_log.ipynb #043c3533
 class PeakMemory:
     "The most memory that was in use within a block."
 
@@ -170,7 +170,7 @@ def count_labels(labels:np.ndarray, # (Z,Y,X) of the net
             counts[name] += int(np.count_nonzero(labels[part] == value))
     return counts
 
-
+# %% ../../nbs/2_run/02a9_log.ipynb #a43efb6f
 def _by_status(rows):
     "How many there are of each status."
     return dict(sorted(Counter(row.status for row in rows).items()))

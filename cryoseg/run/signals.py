@@ -33,7 +33,7 @@ class Stop:
     told = False                # that has been said
     process = None              # number of the process that the handler is for; None: there is none
 
-
+# %% ../../nbs/2_run/02a1_signals.ipynb #2cb1b045
 def is_importing(frame, # where a signal fell
                  )->bool: # True where an import is not done yet
     "Whether a frame lies within an import: an error raised there can come out as any other."

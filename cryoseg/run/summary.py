@@ -89,7 +89,7 @@ def joined_rows(runs:list, # of Finished
     return [MembraneOf(run.name, groups.get(run.name, ''), *(getattr(row, name) for name in names))
             for run in runs for row in run.membranes]
 
-
+# %% ../../nbs/2_run/02f_summary.ipynb #d2d1e4d6
 FILES = 'membranes.csv', 'tomograms.csv', 'comparison.csv', 'summary.html'
 
 
@@ -116,7 +116,7 @@ def summarise(folders:list, # paths of runs, or of folders that hold runs
     tomograms = [tomogram_row(run, groups.get(run.name, '')) for run in runs]
     return Summary(runs, groups, tomograms, compare_groups(runs, groups) if groups else [])
 
-
+# %% ../../nbs/2_run/02f_summary.ipynb #7836f294
 def write_summary(summary:Summary, # of some runs
                   folder, # where to; replaced as a whole
                   page:str, # HTML
