@@ -46,6 +46,8 @@ from .padding import find_padding
 from .padding import inner_box
 from .padding import warn_of_padding
 from .outliers import cleaned
+
+# %% ../../nbs/4_segment/04i_match.ipynb #e80c9b64
 from .unet import UNet
 from .unet import fit_net
 from .unet import predict
@@ -61,8 +63,6 @@ from .train import draw_crop
 from .engines import TorchEngine
 from .engines import use_bf16
 from .predict import net_scale
-
-# %% ../../nbs/4_segment/04i_match.ipynb #e80c9b64
 from .predict import resized
 from .predict import segment_slice
 from .predict import slices_with_image
@@ -137,7 +137,7 @@ def in_noise_units(image:np.ndarray, # (Y,X) intensities
     variance = (blur(square, NEAR_PX) + far) / weight
     return (detail / np.sqrt(variance + TINY)).astype(np.float32)
 
-
+# %% ../../nbs/4_segment/04i_match.ipynb #0e788621
 def by_hand(marked:np.ndarray, # (Y,X) 0, 1, 2 or IGNORE
             probability:np.ndarray, # (Y,X) of membrane, by the net
             image:np.ndarray, # (Y,X) intensities
@@ -179,7 +179,7 @@ class Appearance:
 STRETCH_PX = 5.                 # standard deviation of the Gaussian that a stretch of membrane is averaged with
 STRETCHES = .1, .5, .9          # quantiles that say how much membranes fade
 
-
+# %% ../../nbs/4_segment/04i_match.ipynb #b0d3864e
 def membrane_thickness(masks:list, # of (Y,X) bool
                        )->float: # pixels
     "Area of the membranes over the length of their middle lines."
@@ -241,7 +241,7 @@ def _look_at(image, net, marked, window):
     side = min(window, *image.shape)
     return _Looked(units, labels, membrane, *[background_windows(a, labels, side) for a in (units, image)])
 
-
+# %% ../../nbs/4_segment/04i_match.ipynb #5661c16d
 def measure_appearance(slices:np.ndarray, # (N,Y,X) intensities
                        net:UNet, # in evaluation mode
                        marked:np.ndarray|None=None, # (N,Y,X) 0, 1, 2 or IGNORE, by hand; None = what the net is sure of

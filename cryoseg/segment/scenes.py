@@ -593,7 +593,7 @@ def _labels(pen):
     labels[_covers(pen, pen.ignored) & (labels == 0)] = IGNORE
     return labels
 
-
+# %% ../../nbs/4_segment/04e_scenes.ipynb #0946c0f2
 def finish_scene(pen:Pen, # with all membranes and proteins; changed in place
                  rng:np.random.Generator, # gives everything
                  settings:SceneSettings, # what may occur
@@ -736,7 +736,7 @@ def _with_streaks(noise, rng):
     lines = lines if rng.random() < P_ALONG_X else lines.T
     return standardise(noise + weight * lines * strength)
 
-
+# %% ../../nbs/4_segment/04e_scenes.ipynb #316d3fcf
 def render_scene(layers:np.ndarray, # (7,Y,X) as drawn by `draw_scene`
                  rng:np.random.Generator, # gives everything else
                  cnr:tuple=(.45, 5.), # contrast-to-noise ratios, drawn log-uniformly
