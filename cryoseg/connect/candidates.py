@@ -99,7 +99,7 @@ def _elected(pair, links, scale):
     return Join(*pair, cost, mean('distance_A')/a, reason, SLICES, scale.settings.link, elected,
                 angles, difference, middle)
 
-
+# %% ../../nbs/5_connect/05c5_candidates.ipynb #7b1a59a1
 def join_in_slices(pieces:list, # of Piece
                    scale:Scale, # the settings in voxels
                    seed:int=0, # of Q-learning
@@ -200,7 +200,7 @@ def _joins_by_slices(pieces, separate, scale, seed, progress=None, share=map):
         found.append(replace(j, a=a, b=b))
     return found
 
-
+# %% ../../nbs/5_connect/05c5_candidates.ipynb #7ee799db
 def find_joins(found:Pieces, # of a mask
                scale:Scale, # the settings in voxels
                seed:int=0, # of everything that draws

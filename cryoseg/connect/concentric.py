@@ -38,7 +38,7 @@ CLEARLY = 2.2                   # voxels below the outer shell, where the inner 
 MIN_BELOW = .08                 # of the voxels clearly below the outer shell, or there is no second one
 MOST_FITTED, MOST_ASKED = 4000, 1000    # voxels that are fitted, and that are asked first; a random choice of more
 
-
+# %% ../../nbs/5_connect/05e_concentric.ipynb #c2c3f4e2
 def _seen_from(centre, voxels):
     "Directions (n,3) and distances (n,) of voxels from a centre."
     away = voxels - centre
@@ -111,7 +111,7 @@ def has_depth(voxels:np.ndarray, # (n,3) z,y,x, of a region
     deep = (below > CLEARLY).mean()
     return bool(deep >= MIN_BELOW)
 
-
+# %% ../../nbs/5_connect/05e_concentric.ipynb #e38b5bbd
 def fit_two_shells(voxels:np.ndarray, # (n,3) z,y,x, of a region
                    centre:np.ndarray, # (3,) of the bodies, about
                    seed:int=0, # of the choice of voxels

@@ -705,7 +705,7 @@ def _longest_gap(a, b, reach, scale):
         return -np.inf
     return scale.epsilon + 2*a.cell if n_closed else reach
 
-# %% ../../nbs/5_connect/05c4_joins.ipynb #9713e37c
+
 def list_bridges(pieces:list, # of Piece
                  scale:Scale, # the settings in voxels
                  )->Bridges: # with finite costs

@@ -152,7 +152,7 @@ def _fault_of(group, draft, judge):
         return judge()
     return None if decided.keeps else DROPPED
 
-
+# %% ../../nbs/5_connect/05c9_membranes.ipynb #8c99398a
 def _assemble(found, draft, scale, seed, known):
     "Groups of joined pieces become membranes, the largest first; `known` keeps what was found out about each group."
     links, fragment_ids = draft.links, draft.fragment_ids
@@ -377,7 +377,7 @@ def thin_each(numbered:Numbered, # ids of thick walls
         halves.append(middles.half)
     return Middles(mask, float(np.median(halves)))
 
-
+# %% ../../nbs/5_connect/05c9_membranes.ipynb #5960b7a2
 def fill_walls(ids:np.ndarray, # (Z,Y,X) of the middles
                mask:np.ndarray, # (Z,Y,X) bool, the whole walls
                reach:float, # voxels
@@ -708,7 +708,7 @@ def _find_lines_of_ids(numbered, scale, seed):
         given += [int(numbered.ids[n - 1])]*len(found.lines)
     return Lines(lines, links, owner, tuple(given))
 
-# %% ../../nbs/5_connect/05c9_membranes.ipynb #be516fcf
+
 def find_in_slice(mask:np.ndarray, # (Y,X) bool
                   scale:Scale, # the settings in voxels
                   edits=(), # of Edit
@@ -738,7 +738,7 @@ def _warn_of_unused(settings):
         warn_user(f'the voxel size is not known, so {", ".join(unused)} cannot be used and limits in voxels hold: '
                   'give --voxel-size')
 
-
+# %% ../../nbs/5_connect/05c9_membranes.ipynb #f8576ad7
 def find_membranes(labels:np.ndarray, # (Z,Y,X) labels of any integer type, or a boolean mask
                    voxel_size_A:float|None, # edge of a voxel, Å; None = not known: all limits are voxels
                    settings:ConnectSettings=ConnectSettings(), # how they are told apart

@@ -229,7 +229,7 @@ def fit_body(cells:np.ndarray, # (m,3) z,y,x voxels
     except (ValueError, np.linalg.LinAlgError):
         return None
 
-
+# %% ../../nbs/5_connect/05c2_pieces.ipynb #f9841b80
 MAX_PLATE = 1.5                 # voxels that a plate may be thicker than its wall: it bends less, and lies on no body
 
 

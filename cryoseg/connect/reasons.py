@@ -133,7 +133,7 @@ def dropped_group(n_voxels:int, # of the group
     numbers = tuple(map(int, fragments))
     return Dropped(n_voxels, len(numbers), reason, numbers, *fault[1:], size=float(size), given_ids=given_ids)
 
-
+# %% ../../nbs/5_connect/05c6_reasons.ipynb #c5d93b64
 def dropped_specks(specks:Specks, # of a mask
                    scale:Scale, # the settings in voxels
                    given_ids:tuple=(), # of int: the ids of another tool that are nothing but specks

@@ -55,7 +55,7 @@ def _tensors(box):
             tensor[..., a, b] = tensor[..., b, a] = gaussian_filter(slopes[a]*slopes[b], AROUND_SIGMA)
     return tensor
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #9b41d732
 def ways_across(voxels:np.ndarray, # (n,3) z,y,x, of a region
                 seed:int=0, # of the blocks
                 blocks:int=BLOCKS, # that are looked at
@@ -102,7 +102,7 @@ def may_be_layered(voxels:np.ndarray, # (n,3) z,y,x, of a region
     middle = near >= np.median(near) # at the face of a thick wall the number grows faster, too
     return bool((far/near >= MIN_GROWTH)[middle].mean() >= MIN_CROWDED)
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #eaa01b53
 def is_layered(voxels:np.ndarray, # (n,3) z,y,x, of a region
                ways:Ways, # of it
                least_gap:float, # voxels; walls that are nearer are the leaflets of one membrane
@@ -141,7 +141,7 @@ def _polynomials(u, v, degree):
     pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
     return np.stack([a[:, i]*b[:, j] for i, j in pairs], 1), np.array([max(p) for p in pairs])
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #4214bb33
 class Frame(NamedTuple):
     "Coordinates along and across a stack."
     middle:np.ndarray # (3,) z,y,x voxels
@@ -244,7 +244,7 @@ class Stack(NamedTuple):
         wider = _polynomials(u, v, SPACING_DEGREE)[0] @ self.spacing
         return left, _sheets_at(self.at, wider), np.stack([u, v], 1)*self.frame.half
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #d408c588
 def _clearest(u, v, left, least_gap):
     "Middle of the part where the sheets are told apart best; None where fewer than two are."
     best, most = None, 0.
@@ -391,7 +391,7 @@ def _in_same_shells(parts, scale, rng, seed):
     held = np.bincount(owner, part != 2, len(parts))/np.maximum(np.bincount(owner, minlength=len(parts)), 1)
     return [n for n in range(1, len(parts)) if held[n] >= MOSTLY]
 
-
+# %% ../../nbs/5_connect/05f_stack.ipynb #e3fb3adb
 def _near_box(region, other):
     "Whether the boxes of two regions are near each other."
     gap = gap_of_boxes(region.min(0), region.max(0), other.min(0), other.max(0))
