@@ -97,25 +97,49 @@ def test_the_contents_hold_every_page_in_its_chapter():
     "Nothing falls out of the table of contents, and each chapter has the title that the front page gives it."
     import make_site
     import nbformat
-    titles = make_site.captions(nbformat.read(NBS / 'index.ipynb', as_version=4))
-    assert list(titles) == sorted({p.parent.name for p in notebooks()} - {'nbs'}) and all(titles.values())
+    titles = make_site.captions(nbformat.read(NBS / 'contents.ipynb', as_version=4))
+    assert list(titles) == sorted({p.parent.name for p in notebooks()} - {'nbs', 'tutorials'}) and all(titles.values())
     pages = [make_site.page_name(p) for p in notebooks()]
     cell = make_site.contents(pages, titles).source
-    assert re.findall(r'^\w+/\w+$', cell, re.MULTILINE) == [page for page in pages if page != 'index']
-    assert re.findall(r':caption: (.*)', cell) == list(titles.values())
+    named = re.findall(r'^\w+(?:/\w+)?$', cell, re.MULTILINE)
+    assert sorted(named) == sorted(page for page in pages if page != 'index')
+    assert re.findall(r':caption: (.*)', cell) == ['Start here', 'Tutorials', *titles.values()]
 
 
 def test_the_links_of_the_readme_arrive():
     for link in re.findall(r'\]\((?!https?:|#)([^)#\s]+)', read('README.md')): assert (ROOT / link).exists(), f'README.md links to {link}, which is not there'
 
 
-def test_the_index_shows_every_room():
-    "The front page leads to each notebook."
-    index = NBS / 'index.ipynb'
-    assert index.exists(), 'nbs/index.ipynb is missing'
-    text = index.read_text(encoding='utf-8')
-    missing = [p.stem for p in notebooks() if p != index and p.stem not in text]
-    assert not missing, f'nbs/index.ipynb does not name {missing}'
+def test_the_contents_name_every_notebook():
+    "The page of contents leads to each notebook, and the front page to it."
+    text = (NBS / 'contents.ipynb').read_text(encoding='utf-8')
+    missing = [p.stem for p in notebooks() if p.parent != NBS and p.stem not in text]
+    assert not missing, f'nbs/contents.ipynb does not name {missing}'
+    index = (NBS / 'index.ipynb').read_text(encoding='utf-8')
+    assert all(name in index for name in ('contents.ipynb', 'commands.ipynb', 'glossary.ipynb'))
+
+
+def test_the_front_page_is_one_screen():
+    "Two commands, five lines of Python, a table of at most ten rows; what is longer has pages of its own."
+    text = read('README.md')
+    assert len(text) < 3000 and len(re.findall(r'^\| ', text, re.MULTILINE)) <= 10
+    program, = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    assert len(program.strip().splitlines()) == 5
+
+
+def test_the_map_is_drawn_anew():
+    "The pictures of the map are those that the command draws, and its boxes lead to pages."
+    import pipeline_map
+    from site_pages import page_name
+    pages = {page_name(p) for p in notebooks()}
+    for step in pipeline_map.STEPS:
+        assert (NBS / 'images' / f'map_{step.folder}.svg').read_text(encoding='utf-8') == pipeline_map.svg(step.folder)
+        assert step.page in pages, step.page
+
+
+def test_how_to_cite():
+    cited = yaml.safe_load(read('CITATION.cff'))
+    assert cited['version'] == dev.settings()['version'] and cited['license'] == 'BSD-3-Clause'
 
 
 def test_the_page_of_refusals_counts_the_damaged_files():

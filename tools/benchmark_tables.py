@@ -30,48 +30,53 @@ def spread(values, form):
     return ' to '.join(texts)
 
 
-def found_membranes():
-    "Vesicles of a third-party simulator: how many were found, and how far off their surfaces are."
-    for snr in ('1.0', '0.3'):
-        measured = rows('accuracy', f'PolNet liposomes, SNR {snr}')
-        vesicles = [r for r in measured if r['to_truth_vox'] is not None]
-        if not vesicles: continue
-        true = [r for r in measured if r['vesicle'] in 'ABCD']
-        found = sum(r['ids'] > 0 for r in true)
-        yield f'vesicles of another simulator (PolNet, signal to noise {snr}): found', f'{found} of {len(true)}'
-        yield '... mean distance of their surfaces from the truth', spread([r['to_truth_vox'] for r in vesicles], '.2f') + ' voxel'
+def of_polnet():
+    "Vesicles of a third-party simulator: found and invented, and how far off their surfaces are, in nm."
+    measured = [r for snr in ('1.0', '0.3') for r in rows('accuracy', f'PolNet liposomes, SNR {snr}: surfaces against the true spheres, mean distance where visible, voxels of 10')]
+    if not measured: return
+    true = [r for r in measured if r['vesicle'] in 'ABCD']
+    invented = sum(r['ids'] for r in measured if r['vesicle'] not in 'ABCD')
+    yield 'vesicles of another simulator: found; invented', f'{sum(r["ids"] > 0 for r in true)} of {len(true)}; {invented}'
+    yield '... mean distance from the truth', spread([r['to_truth_vox'] for r in true], '.2f') + ' nm'      # of voxels of 10 Å
+
+
+def inside_the_band():
+    "Share of surfaces within two standard deviations of the truth."
+    of_phantoms, of_polnet = ([r['in_95'] for r in rows('coverage', 'surfaces of labelled tomograms')
+                               if r['tomograms'].startswith(name) and r['errors'].startswith('corrected') and r['places'] == 'all']
+                              for name in ('phantoms', 'PolNet'))
+    if of_phantoms: yield '... within 2 sd of the truth; on our own phantoms', f'{of_polnet[0]:.0%}; {of_phantoms[0]:.0%}'
+
+
+def thickness():
+    "Error of the bilayer's thickness on phantoms that chose no setting."
+    measured = rows('measures', 'thickness of the bilayers of phantoms')
+    if measured: yield f'thickness of {measured[0]["measured"]} bilayers: rms error; within 2 sd', f'{measured[0]["rms_error_A"]/10:.2f} nm; {measured[0]["within_2_sd"]}'
 
 
 def real_slices():
     "Hand-traced real slices: the skeleton F1 of images that chose no setting."
     measured = [r for r in rows('network', 'real slices, default settings') if r['group'] not in ('mean', 'all')]
-    if measured: yield 'real slices traced by hand: F1 within 2 pixels, by group', spread([r['f1_2px_other'] for r in measured], '.2f')
+    if measured: yield 'real slices, hand-traced: F1 within 2 pixels', spread([r['f1_2px_other'] for r in measured], '.2f')
 
 
-def touching_vesicles():
-    "Vesicles that touch, drawn with known truth."
-    measured = rows('merging', 'touching vesicles')
-    if measured: yield 'touching vesicles: adapted Rand error (0 is perfect)', spread([r['adapted_rand'] for r in measured], '.3f')
+def ordinary_tomogram():
+    "Time and memory of an ordinary tomogram."
+    found = [r for r in rows('scale', 'whole runs') if r['size'] == 'ordinary']
+    if not found: return
+    machine = read('scale')['machine']
+    yield (f'{found[0]["voxels"]/1e6:.0f} million voxels on {machine["cores"]} cores: time; memory',
+           f'{found[0]["seconds"]/60:.0f} min; {found[0]["peak_anonymous_MB"]/1000:.1f} GB')
 
 
-def held_out():
-    "Real membranes of which a part was hidden: how often the truth lay within the error bar."
-    measured = [r for r in rows('surfaces', 'real membranes') if r['in_95'] is not None]
-    if measured: yield 'hidden parts of real membranes: within the 95 % error bar', spread([r['in_95'] for r in measured], '.0%')
-
-
-def time_of_a_run():
-    "Seconds of the stages on a phantom, all together."
-    measured = [r for r in rows('pipeline', 'stages on a phantom of 200x512x512') if r['stage'] not in ('simulate', 'total')]
-    if not measured: return
-    machine = read('pipeline')['machine']
-    yield f'a volume of 200x512x512 voxels, all stages with measures and files, {machine["cores"]} cores of {machine["cpu"]}', f'{sum(r["seconds"] for r in measured):.0f} s'
+FORMATS = 'files', 'MRC, TIFF, OME-Zarr, Amira; RELION, IMOD, ChimeraX, copick, PLY'
 
 
 def headline():
     "The table of the front page, as Markdown."
-    chosen = [row for part in (found_membranes, real_slices, touching_vesicles, held_out, time_of_a_run) for row in part()]
-    lines = ['| measured | |', '|---|---|', *(f'| {what} | {value} |' for what, value in chosen)]
+    chosen = [row for part in (of_polnet, inside_the_band, thickness, real_slices, ordinary_tomogram) for row in part()]
+    lines = [f'| {what} | {value} |' for what, value in [('measured', 'by commands of this repository'), *chosen, FORMATS]]
+    lines.insert(1, '|---|---|')
     return '\n'.join(lines) if chosen else '*Not measured yet: run `make test-long`.*'
 
 

@@ -29,7 +29,7 @@ CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 NVIDIA_DRIVER = Path('/proc/driver/nvidia')
 REACH_SECONDS = 5
 ONE_THREAD = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMBA_NUM_THREADS'), '1')
-SITE = ['sphinx>=8,<10', 'myst-nb>=1.3,<2', 'furo>=2025.9']     # only the site needs these
+SITE = ['sphinx>=8,<10', 'myst-nb>=1.3,<2', 'furo>=2025.9', 'sphinx-mathjax-offline>=0.0.2']     # only the site needs these
 
 
 def say(text):

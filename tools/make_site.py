@@ -6,19 +6,17 @@ import ast
 import os
 import re
 import shutil
+import tempfile
+from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_markdown_cell
 
 from notebooks import NBS, ROOT, filtered, notebooks
+from pipeline_map import svg
+from site_pages import page_name, write_extra
 
 OUT = ROOT / '_docs'
-
-
-def page_name(path):
-    "The name of a notebook's page, as nbdev's links have it: 5_connect/05c1_merge becomes merge."
-    relative = path.relative_to(NBS)
-    return relative.with_name(re.sub(r'^\d+[a-z0-9]*_', '', relative.stem)).as_posix()
 
 
 def public_names(source):
@@ -35,62 +33,126 @@ def anchored(cells):
         yield cell
 
 
-def link(cell, home, up):
-    "Link the names in backticks to the pages that explain them, and notebooks to their pages; `up` leads to the first page."
+DOCUMENTS = {'benchmarks/README.md': 'benchmarks.md', 'CHANGELOG.md': 'changes.md', 'CONTRIBUTING.md': 'contributing.md', 'paper_map.toml': 'paper_map.md'}
+
+
+def fold(cell):
+    "Hide what a reader of the page does not need: the source of a cell that only shows, and imports until they are asked for."
+    if not cell.source.strip() and cell.outputs: cell.source, cell.metadata['tags'] = 'pass', ['remove-input']
+    try: code = ast.parse(cell.source).body
+    except SyntaxError: return
+    if code and all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in code) and len(code) > 1: cell.metadata['tags'] = ['hide-input']
+
+
+def link(cell, home, up, url):
+    "Link names in backticks to the pages that explain them, notebooks and documents to their pages; `up` leads to the first page."
     from nbdev.doclinks import NbdevLookup
     linked = NbdevLookup().linkify(cell.source)
     linked = re.sub(r'\]\(((?:\.\./|\w+/)*)\d+[a-z0-9]*_(\w+\.ipynb)', r'](\1\2', linked)
+    for file, page in DOCUMENTS.items(): linked = re.sub(rf'\]\((?:\.\./)*{re.escape(file)}(#[\w-]+)?\)', f']({up}{page})', linked)
+    linked = re.sub(r'\]\((?:\.\./)+([A-Z]\w+\.\w+)\)', rf']({url}/blob/main/\1)', linked)
     cell.source = re.sub(rf'\[(`[^`]+`)\]\({re.escape(home)}/([^)]+)\)', rf'<a href="{up}\2">\1</a>', linked)
 
 
-def captions(index):
-    "Folder of nbs/ -> the title of its chapter, from the table of the notebook `index`."
-    rows = re.findall(r'^\| (.+?) \| \[\w+\]\((\w+)/', '\n'.join(cell.source for cell in index.cells), re.MULTILINE)
-    return {folder: title for title, folder in rows}
+def captions(contents):
+    "Folder of nbs/ -> the title of its chapter, from the table of the notebook `contents`."
+    rows = re.findall(r'^\| (.+?) \| \[\w+\]\((\w+)/', '\n'.join(cell.source for cell in contents.cells), re.MULTILINE)
+    return {folder: title for title, folder in rows if folder != 'tutorials'}
 
 
-def contents(pages, titles):
+def toctree(caption, pages):
+    "One part of the table of contents."
+    return '\n'.join(['```{toctree}', f':caption: {caption}', ':maxdepth: 1', ':hidden:', '', *pages, '```'])
+
+
+def contents(pages, titles, extra=()):
     "The table of contents, chapter by chapter, a cell for the foot of the first page."
-    lists = []
-    for folder, title in titles.items():
-        names = [page for page in pages if page.startswith(f'{folder}/')]
-        lists.append('\n'.join(['```{toctree}', f':caption: {title}', ':maxdepth: 1', '', *names, '```']))
+    first = [page for page in ('contents', 'commands', 'glossary', 'errata') if page in pages]
+    lists = [toctree('Start here', first), toctree('Tutorials', [page for page in pages if page.startswith('tutorials/')])]
+    lists += [toctree(title, [page for page in pages if page.startswith(f'{folder}/')]) for folder, title in titles.items()]
+    if extra: lists.append(toctree('Look up', extra))
     return new_markdown_cell('\n\n'.join(lists))
 
 
+def map_cell(path, up):
+    "The map with the box of a notebook's folder lit, its boxes being links."
+    drawn = svg(path.parent.name if path.parent != NBS else '').replace('href="', f'href="{up}')
+    return new_markdown_cell(f'<div class="pipeline">{drawn}</div>'.replace('\n', ''))
+
+
+def with_map(nb, path, up):
+    "A chapter with the map below its title; the page of the map itself has it in the place of its picture."
+    if path.parent.name in captions_of_steps(): nb.cells.insert(1, map_cell(path, up))
+    for k, cell in enumerate(nb.cells):
+        if '](images/map.svg)' in cell.source:
+            before, after = re.split(r'!\[[^]]*\]\(images/map\.svg\)', cell.source)
+            nb.cells[k:k + 1] = [new_markdown_cell(before), map_cell(path, up), *([new_markdown_cell(after)] if after.strip() else [])]
+            break
+
+
+def captions_of_steps():
+    "The folders that have a box on the map."
+    from pipeline_map import STEPS
+    return [step.folder for step in STEPS]
+
+
 def write_pages(folder):
-    "Write every notebook as a page into `folder`."
+    "Write every notebook as a page into `folder`, and all other pages."
     from nbdev.config import get_config
-    home = (get_config().doc_host + get_config().doc_baseurl).rstrip('/')
-    paths = notebooks()
+    config = get_config()
+    home = (config.doc_host + config.doc_baseurl).rstrip('/')
+    paths, extra = notebooks(), write_extra(folder)
+    titles = captions(filtered(NBS / 'contents.ipynb'))
     for path in paths:
         nb, name = filtered(path), page_name(path)
+        up = '../' * name.count('/')
         nb.cells = list(anchored(nb.cells))
         for cell in nb.cells:
-            if cell.cell_type == 'markdown': link(cell, home, '../' * name.count('/'))
-        if name == 'index':
-            for cell in nb.cells: cell.source = cell.source.replace('](../', f']({get_config().git_url}/blob/main/')
-            nb.cells.append(contents([page_name(p) for p in paths], captions(nb)))
+            if cell.cell_type == 'markdown': link(cell, home, up, config.git_url)
+            else: fold(cell)
+        with_map(nb, path, up)
+        if name == 'index': nb.cells.append(contents([page_name(p) for p in paths], titles, extra))
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(nb, folder / f'{name}.ipynb')
+    return folder
+
+
+CSS = '''.pipeline svg { width: 100%; height: auto; border: 1px solid #d5dde3; border-radius: 8px; }
+.pipeline a { text-decoration: none; }
+.pipeline a:hover rect { stroke-width: 3; }
+details { border-left: 3px solid #0072b2; padding: 0 .8em; margin: .6em 0; }
+details summary { cursor: pointer; color: #0072b2; font-weight: 600; }
+div.cell_output img { max-width: 100%; height: auto; }
+table { display: block; overflow-x: auto; }
+@media (min-width: 82em) { .content { width: 57em; } }
+'''
 
 
 def main():
     from nbdev.config import get_config
-    from sphinx.application import Sphinx
     os.chdir(ROOT)
-    config, pages = get_config(), OUT / '.pages'
     shutil.rmtree(OUT, ignore_errors=True)
-    write_pages(pages)
-    options = dict(project=config.title, author=config.author, copyright=config.copyright, release=config.version,
-                   extensions=['myst_nb'], nb_execution_mode='off', myst_enable_extensions=['dollarmath', 'amsmath'],
-                   html_theme='furo', html_title=config.title, html_show_sourcelink=False, html_copy_source=False)
-    app = Sphinx(str(pages), None, str(OUT), str(OUT / '.doctrees'), 'html', confoverrides=options, status=None)
-    app.build()
-    for made in (OUT / '.pages', OUT / '.doctrees', ROOT / 'jupyter_execute'): shutil.rmtree(made, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder: build(get_config(), Path(folder) / 'pages')
+    shutil.rmtree(ROOT / 'jupyter_execute', ignore_errors=True)
     (OUT / '.nojekyll').touch()         # or GitHub leaves out the folders that begin with an underscore
-    if app.statuscode: raise SystemExit(app.statuscode)
     print((OUT / 'index.html').relative_to(ROOT))
+
+
+def build(config, pages):
+    "Write the pages and build the site from them; a warning is an error."
+    from sphinx.application import Sphinx
+    pages.mkdir()
+    write_pages(pages)
+    shutil.copytree(NBS / 'images', pages / 'images')
+    (pages / '_static').mkdir()
+    (pages / '_static' / 'book.css').write_text(CSS, encoding='utf-8')
+    options = dict(project=config.title, author=config.author, copyright=config.copyright, release=config.version,
+                   extensions=['myst_nb', 'sphinx-mathjax-offline'], nb_execution_mode='off', myst_enable_extensions=['dollarmath', 'amsmath'],
+                   myst_heading_anchors=3, html_static_path=['_static'], html_css_files=['book.css'], nb_render_markdown_format='myst', nb_code_prompt_show='show: {type}',
+                   html_theme='furo', html_title=config.title, html_show_sourcelink=False, html_copy_source=False)
+    app = Sphinx(str(pages), None, str(OUT), str(pages.parent / 'doctrees'), 'html', confoverrides=options, status=None, warningiserror=True)
+    app.build()
+    if app.statuscode: raise SystemExit(app.statuscode)
 
 
 if __name__ == '__main__': main()

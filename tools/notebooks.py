@@ -226,7 +226,7 @@ def readme(folder=ROOT):
         images.mkdir(parents=True, exist_ok=True)
         (images / f'index_{i}.png').write_bytes(data)
         text = text.replace(f']({name})', f'](nbs/images/index_{i}.png)')
-    text = re.sub(r'\]\(((?:\w+/)*\w+\.ipynb)\)', r'](nbs/\1)', text).replace('](../', '](')
+    text = re.sub(r'\]\(((?:\w+/)*\w+\.ipynb(?:#[\w-]+)?)\)', r'](nbs/\1)', text).replace('](../', '](')
     text = re.sub(r'```python\s*```\s*', '', text)
     (folder / 'README.md').write_text(re.sub(r'\n{3,}', '\n\n', text).strip() + '\n', encoding='utf-8')
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+import cryoseg
 from ..base.files import VolumeError
 from ..base.files import remove_path
 from ..phantom.example import example_phantom
@@ -31,11 +32,13 @@ from .workflow import run_tomogram
 # %% ../../nbs/2_run/02j_example.ipynb #bed608a9
 @cache
 def package_digest()->str: # twelve hexadecimal digits
-    "A digest of all files of the package that can change a result."
-    home = Path(__file__).parents[1] if '__file__' in globals() else Path(read_run.__code__.co_filename).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(p for p in home.rglob('*') if p.suffix in ('.py', '.safetensors', '.json', '.npz')):
+    "A digest of the code and the weights of the package, without comments and without what only draws."
+    home, digest = Path(cryoseg.__file__).parent, hashlib.sha256()
+    code = [p for p in home.rglob('*.py') if p.parent.name != 'show' and p.stem != '_modidx']
+    for path in sorted(code):
         digest.update(path.relative_to(home).as_posix().encode())
+        digest.update(b'\n'.join(line for line in path.read_bytes().splitlines() if not line.startswith(b'#')))
+    for path in sorted(home.rglob('*.safetensors')):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
