@@ -98,8 +98,8 @@ class ContourSettings:
 
 # %% ../../nbs/6_surface/06_settings.ipynb #a6885479
 @dataclass(frozen=True)
-class SurfaceSettings:
-    "How the surface of one membrane is fitted."
+class _ProcessSettings:
+    "Which surface is fitted, and how fine."
     method:str = setting(
         'auto',
         'How surfaces are fitted.',
@@ -119,6 +119,11 @@ class SurfaceSettings:
         'paper: where the points outside lie, on an enlarged ellipsoid or on rays from the centre.', choices=ANCHORS)
     n_voxels:int = setting(700, 'paper, normals: to how many averaged voxels the surface is fitted.', low=10,
                            high=10_000)
+
+# %% ../../nbs/6_surface/06_settings.ipynb #bb5bcbe9
+@dataclass(frozen=True)
+class _LabelErrors(_ProcessSettings):
+    "How far the labels may be off."
     use_densities:bool = setting(
         True, 'Whether the densities of the tomogram say how far the labels of each membrane are off. Its surface is '
               'then corrected, and the errors of labels below hold only where too little of the bilayer is seen.')
@@ -134,6 +139,11 @@ class SurfaceSettings:
               'Not given: bilayer_A of connect where the voxel size is known, else none are.', unit='voxels', above=0)
     systematic_sigma_vox:float = setting(
         .3, 'Error that all voxels share: labels too far out everywhere.', unit='voxels', low=0)
+
+# %% ../../nbs/6_surface/06_settings.ipynb #d1b18676
+@dataclass(frozen=True)
+class SurfaceSettings(_LabelErrors):
+    "How the surface of one membrane is fitted."
     edge_vox:float = setting(2., 'Length of the edges of the mesh.', unit='voxels', above=0)
     samples:int = setting(64, 'How many random surfaces give the errors of area and volume.', low=2, high=2_000)
     min_points:int = setting(50, 'Fewer voxels make no surface.', low=9)
