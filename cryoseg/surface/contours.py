@@ -57,6 +57,18 @@ def middle_line(pixels:np.ndarray, # (n,2) y,x of the pixels of one membrane in 
     points = subvoxel_points(mask, cells, max(2*CELL_PX, 3*half), half + 2)
     return MiddleLine(points + low, 2*half)
 
+# %% ../../nbs/6_surface/06d_contours.ipynb #6d80eeaa
+def _by_lengths(fit, query):
+    "How the distance of points (m,2) from an ellipse changes with each of its five lengths, (m,5)."
+    e = fit.ellipse
+    return -normal_jacobian(e, e.nearest(query))
+
+
+def _slope(function, query, h):
+    "The gradient (m,2) of a function of points (m,2), by differences over h to either side."
+    differences = [function(query + h*axis) - function(query - h*axis) for axis in np.eye(2)]
+    return np.stack(differences, 1)/(2*h)
+
 # %% ../../nbs/6_surface/06d_contours.ipynb #8404660d
 @dataclass(frozen=True)
 class CurveProcess:
@@ -69,8 +81,7 @@ class CurveProcess:
 
     def jacobian(self, query:np.ndarray)->np.ndarray: # (m,2) -> (m,5) change of the distance with the five lengths
         "Evaluate h(x)."
-        e = self.ellipse.ellipse
-        return -normal_jacobian(e, e.nearest(query))
+        return _by_lengths(self.ellipse, query)
 
     def _left_over(self, query):
         "r(x), (m,5)."
@@ -101,8 +112,7 @@ class CurveProcess:
 
     def gradient(self, query:np.ndarray, h:float=.5)->np.ndarray: # (m,2), step in pixels -> (m,2)
         "Compute the gradient of the mean, by differences."
-        differences = [self.mean(query + h*axis) - self.mean(query - h*axis) for axis in np.eye(2)]
-        return np.stack(differences, 1)/(2*h)
+        return _slope(self.mean, query, h)
 
 # %% ../../nbs/6_surface/06d_contours.ipynb #52c7a395
 MAX_CELLS = 200         # about so many points condition a process: longer lines are thinned more
@@ -131,7 +141,7 @@ class Anchor(NamedTuple):
     x:float
     side:int # INSIDE, ON or OUTSIDE
 
-
+# %% ../../nbs/6_surface/06d_contours.ipynb #645b96f4
 def curve_data(middle:np.ndarray, # (m,2) points along the middle of a membrane
                thickness_px:float, # of the band of pixels
                settings:ContourSettings, # spacing and anchors
@@ -162,7 +172,7 @@ def _with_anchors(data, by_hand):
     return CurveData(np.vstack([data.points, places]), np.r_[values, sides*data.level],
                      np.r_[data.noise_weight, weight], data.level, len(by_hand))
 
-
+# %% ../../nbs/6_surface/06d_contours.ipynb #9c1b3b76
 def beyond_ellipse(data:CurveData, # zeros and anchors
                    ellipse:EllipseFit, # the mean
                    )->np.ndarray: # (n,) values less the distance from the ellipse, sides as the ellipse has them
@@ -245,7 +255,7 @@ def resample(points:np.ndarray, # (n,2); the last repeats the first where the cu
     is_open = not np.allclose(points[0], points[-1])
     return points_along(points, lambda length: np.linspace(0, length, int(np.clip(length/step, *VERTICES)), is_open))
 
-# %% ../../nbs/6_surface/06d_contours.ipynb #67b48bd4
+
 def cut_open(extrapolated:np.ndarray, # (n,) bool, along a curve
              closed:bool, # whether the last point is joined to the first
              )->np.ndarray: # (m,) indices of the points that remain, in order
@@ -518,7 +528,7 @@ def fit_slice(membrane:Followed, # in space
     ellipse = membrane.ellipses.get(z)
     return fit_section(pixels, shape, settings, id, z, ellipse, '' if ellipse else NO_NEIGHBOUR, seed, anchors)
 
-
+# %% ../../nbs/6_surface/06d_contours.ipynb #406d81f6
 def _fit_membrane(id, points, shape, settings, seed, anchors):
     "The contours of one membrane of a volume, slice by slice."
     membrane = follow(points, settings, seed)

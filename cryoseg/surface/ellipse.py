@@ -7,7 +7,7 @@ __all__ = ['DENSE', 'NEWTON_STEPS', 'NEWTON_END', 'ON_AXIS', 'THINNEST', 'SMALLE
            'MIN_NOISE_PX', 'MIN_WITHIN', 'CIRCLE_WIDTH', 'CIRCLE_APART', 'LARGEST_CIRCLE', 'WIDTHS', 'FIRST_STEPS',
            'CAP', 'SAME', 'BENT', 'ROUND', 'LEAST_RADIUS', 'STRAY_NOISE', 'MIN_STRETCH_PX', 'MAX_STRETCHES',
            'VARIANCES', 'PIXEL_VARIANCE', 'MIN_RADIUS_PX', 'NO_BOUNDS', 'NEIGHBOUR_METHODS', 'ParametricEllipse',
-           'foot_number', 'Ellipse', 'curve_distance', 'fit_ellipse_axis_aligned', 'as_pixels', 'ellipse_parameters',
+           'foot_number', 'Ellipse', 'fit_ellipse_axis_aligned', 'as_pixels', 'curve_distance', 'ellipse_parameters',
            'ellipse_from_parameters', 'normal_jacobian', 'LengthPrior', 'tukey_loss', 'refine_lengths', 'noise_of',
            'round_prior', 'LocatedEllipse', 'locate_ellipse', 'Stretches', 'average_stretches', 'error_correlations',
            'LengthGrid', 'condition_lengths', 'LengthPosterior', 'length_posterior', 'Band', 'EllipseFit',
@@ -129,15 +129,6 @@ class Ellipse(ParametricEllipse):
         a, b = self.axes
         return float(4*a*ellipe(1 - (b/a)**2))
 
-# %% ../../nbs/6_surface/06a_ellipse.ipynb #ad4f38bf
-def curve_distance(one:Ellipse, # a curve
-                   other:Ellipse, # to compare it with
-                   )->float: # pixels
-    "Compare two curves: the mean distance of the points of one to the other, and back; the larger of the two."
-    there = np.abs(one.signed_distance(other.points())).mean()
-    back = np.abs(other.signed_distance(one.points())).mean()
-    return float(max(there, back))
-
 # %% ../../nbs/6_surface/06a_ellipse.ipynb #1af06ef1
 def fit_ellipse_axis_aligned(points:np.ndarray, # (n,2) y,x pixels, 4 or more
                              )->Ellipse: # its axes are those of the image
@@ -170,6 +161,15 @@ def as_pixels(points:np.ndarray, # (n,2) y,x
         raise ValueError(f'{distinct} distinct points; an ellipse needs at least {min_distinct}: '
                          'take it from a neighbouring slice')
     return points
+
+
+def curve_distance(one:Ellipse, # a curve
+                   other:Ellipse, # to compare it with
+                   )->float: # pixels
+    "Compare two curves: the mean distance of the points of one to the other, and back; the larger of the two."
+    there = np.abs(one.signed_distance(other.points())).mean()
+    back = np.abs(other.signed_distance(one.points())).mean()
+    return float(max(there, back))
 
 # %% ../../nbs/6_surface/06a_ellipse.ipynb #4cd11420
 THINNEST = 1e-3         # the short axis over the long one, at least

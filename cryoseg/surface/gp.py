@@ -243,9 +243,6 @@ def value_gradient_covariance(kernel:Kernel, # at its scale
     joint[..., 1:, 1:] = -first[..., None]*np.eye(d) - (bend*along)[..., None]*along[..., None, :]
     return joint
 
-# %% ../../nbs/6_surface/06b_gp.ipynb #63b41db8
-BLOCK = 128             # points that are asked at once: their covariance with a thousand values fits the cache
-
 # %% ../../nbs/6_surface/06b_gp.ipynb #b4522db0
 class Posterior:
     "What can be asked of a process that knows its values. Queries are (m,d) points."
@@ -291,6 +288,7 @@ class Posterior:
         return q*pull.sum(1)[:, None] - pull @ self.points
 
 # %% ../../nbs/6_surface/06b_gp.ipynb #45b1cbb2
+BLOCK = 128             # points that are asked at once: their covariance with a thousand values fits the cache
 JITTER = 1e-10          # of the amplitude, on the diagonal: rounding must not make an eigenvalue negative
 
 
@@ -516,7 +514,7 @@ def gaussian_draws(covariance:np.ndarray, # (m,m)
     root = vectors*np.sqrt(eigenvalues.clip(0)) @ vectors.T     # symmetric: no sign of an eigenvector decides
     return rng.standard_normal((n, len(root))) @ root
 
-
+# %% ../../nbs/6_surface/06b_gp.ipynb #42750444
 class Moments(NamedTuple):
     "What a process says of some places."
     mean:np.ndarray # (m,)
@@ -581,6 +579,11 @@ def _inverse(cholesky):
     return dtrtri(cholesky, lower=1)[0]
 
 
+def _log_determinant(cholesky):
+    "The logarithm of the determinant of the matrix that has this Cholesky factor."
+    return 2*np.log(np.diag(cholesky)).sum()
+
+
 def feature_posterior(log_variance:np.ndarray, # (p,) log prior variances of the coefficients
                       gram:np.ndarray, # (p,p) the weighted sum of the features' products
                       right:np.ndarray, # (p,) the weighted sum of the features times the values
@@ -590,7 +593,7 @@ def feature_posterior(log_variance:np.ndarray, # (p,) log prior variances of the
     half, cholesky = _whitened(log_variance, gram, noise)
     root = _inverse(cholesky)*half
     covariance = root.T @ root
-    return FeaturePosterior(covariance @ right/noise, covariance, 2*np.log(np.diag(cholesky)).sum())
+    return FeaturePosterior(covariance @ right/noise, covariance, _log_determinant(cholesky))
 
 # %% ../../nbs/6_surface/06b_gp.ipynb #2de22b2e
 @dataclass(frozen=True)
@@ -617,8 +620,7 @@ class FeatureProblem:
         noise = np.exp(theta[-1])
         half, cholesky = _whitened(log_variance, self.gram, noise)
         mean = half*cho_solve((cholesky, True), half*self.right, check_finite=False)/noise
-        log_determinant = 2*np.log(np.diag(cholesky)).sum()
-        value = .5*(self.square - mean @ self.right)/noise + .5*log_determinant + .5*self.n*theta[-1]
+        value = .5*(self.square - mean @ self.right)/noise + .5*_log_determinant(cholesky) + .5*self.n*theta[-1]
         z = (theta - self.centre)/self.spread
         return cholesky, mean, value + .5*z @ z
 
@@ -634,8 +636,7 @@ class FeatureProblem:
         left = (_inverse(cholesky)**2).sum(0)       # of each prior variance: the fraction that the values leave
         by_variance = .5*(1 - mean**2/np.exp(log_variance) - left)
         residual = self.square - 2*mean @ self.right + mean @ self.gram @ mean
-        learnt = len(left) - left.sum()
-        by_noise = .5*(self.n - residual/noise - learnt)
+        by_noise = .5*(self.n - residual/noise - (len(left) - left.sum()))
         pull = (theta - self.centre)/self.spread**2
         return Likelihood(value, np.r_[derivatives @ by_variance, by_noise] + pull)
 

@@ -245,7 +245,7 @@ def _area_and_volume_weights(vertices, faces, cell, n):
         by_volume += np.bincount(cell[corner], weights=volume, minlength=n)
     return by_area, by_volume
 
-
+# %% ../../nbs/6_surface/06g_sheet.ipynb #31b457fc
 class MeasuresSd(NamedTuple):
     "Standard deviations of what is measured on a body."
     area:float # voxels²

@@ -214,7 +214,7 @@ class SampleMeshes(NamedTuple):
 
 # %% ../../nbs/6_surface/06f_star.ipynb #5bb6dd44
 @dataclass(frozen=True)
-class StarShape:
+class _DisplacedEllipsoid:
     "An ellipsoid and a Gaussian process of the displacement along its rays."
     ellipsoid:Ellipsoid
     process:FeatureProcess # over directions
@@ -237,6 +237,18 @@ class StarShape:
     def _distance(self, points):
         return self.ellipsoid.signed_distance(points) - self.process.mean(self.ellipsoid.directions(points))
 
+    def along(self,
+              directions:np.ndarray, # (n,3) unit
+              normals:np.ndarray, # (n,3) unit, of the surface there
+              )->np.ndarray: # (n,) 0..
+        "How far the surface moves along its normals where the displacement grows by one."
+        step = self.ellipsoid.at(directions, 1.) - self.ellipsoid.at(directions)
+        return np.abs((step*normals).sum(1))
+
+# %% ../../nbs/6_surface/06f_star.ipynb #041f2bc6
+@dataclass(frozen=True)
+class StarShape(_DisplacedEllipsoid):
+    "An ellipsoid and a Gaussian process of the displacement along its rays."
     def mesh(self,
              edge_vox:float, # length of an edge, about
              )->StarMesh: # with sigma along the normals
@@ -247,14 +259,6 @@ class StarShape:
         vertices = self.ellipsoid.at(directions, mean)
         along = self.along(directions, vertex_normals(vertices, faces))
         return StarMesh(directions, vertices, faces, sd*along)
-
-    def along(self,
-              directions:np.ndarray, # (n,3) unit
-              normals:np.ndarray, # (n,3) unit, of the surface there
-              )->np.ndarray: # (n,) 0..
-        "How far the surface moves along its normals where the displacement grows by one."
-        step = self.ellipsoid.at(directions, 1.) - self.ellipsoid.at(directions)
-        return np.abs((step*normals).sum(1))
 
     def sample_meshes(self,
                       n:int, # how many
@@ -323,7 +327,7 @@ def fit_displacement(cells:Displacements, # or Cells
     return fit_features(features, cells.directions, cells.displacement, weights, prior, start, limits,
                         centre, spread, inflation)
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #be9d8306
 def whole_walls(ellipsoid:Ellipsoid, # from which the wall is measured
                 directions:np.ndarray, # (m,3) unit
                 middle:np.ndarray, # (m,) displacement of the middle of the wall there, voxels
@@ -621,7 +625,7 @@ def wall_middle(star:StarShape, # fitted to all of the points
         return places
     return places[whole_walls(star.ellipsoid, directions[chosen], surface + shift, usual, cut_by)]
 
-# %% ../../nbs/6_surface/06f_star.ipynb #327594f0
+# %% ../../nbs/6_surface/06f_star.ipynb #88351e7a
 def _between_leaflets(star, points, shape, settings, seed):
     "The body that runs between the two leaflets of a bilayer, or None."
     middle = wall_middle(star, points, settings.bilayer_vox, cut_by=shape) if settings.bilayer_vox else None
@@ -636,7 +640,7 @@ def _between_leaflets(star, points, shape, settings, seed):
             return StarBody(body, middle, TWO_FACES)
     return None
 
-# %% ../../nbs/6_surface/06f_star.ipynb #88351e7a
+
 def _second_try(star, points, shape, settings, seed, why_not):
     "A body between two leaflets, round a sphere, or without its folds; else why there is none."
     between = _between_leaflets(star, points, shape, settings, seed)
@@ -684,7 +688,7 @@ def find_star_body(points:np.ndarray, # (n,3) pruned voxels of one membrane
         return body
     return replace(body, star=fit_star(body.points, settings, body.star.ellipsoid, seed, shape))
 
-
+# %% ../../nbs/6_surface/06f_star.ipynb #77986d39
 def fit_star_surface(points:np.ndarray, # (n,3) pruned voxels of one membrane
                      shape:tuple, # (Z,Y,X) of the volume
                      settings:SurfaceSettings=SurfaceSettings(), # how surfaces are fitted
