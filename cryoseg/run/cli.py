@@ -185,7 +185,7 @@ def run(inputs:Inputs, output:Out, scheduler:Scheduler=None, overwrite:Overwrite
             show_run(result, report)
     for_each(inputs, work, log)
 
-
+# %% ../../nbs/2_run/02b_cli.ipynb #091a2b3c
 @app.command()
 @with_settings('input', 'segment', 'resources')
 def segment(inputs:Inputs, output:Out, overwrite:Overwrite=False, settings:RunSettings=None, log=None):
@@ -370,7 +370,6 @@ def surface(membranes:Membranes, output:Out, voxel_size:VoxelSize=None, labels_a
         result = run_membranes(membranes, output, reading, volume, settings, overwrite, progress, log=log)
         report = make_report(membranes, output, progress, log)
     show_run(result, report)
-
 
 # %% ../../nbs/2_run/02b_cli.ipynb #02b5m1a1
 RunFolder = Annotated[Path, typer.Argument(metavar='DIR', help='The folder of a run.')]

@@ -120,7 +120,7 @@ def name_fault(name:str, # for a membrane
         return f'the name {name} begins like a formula of a spreadsheet; begin it with a letter or a number'
     return ''
 
-
+# %% ../../nbs/2_run/02e_measures.ipynb #75069557
 def with_names(rows:list, # of Membrane
                job:Job, # the run in the making
                )->list: # of Membrane
@@ -140,7 +140,7 @@ def with_names(rows:list, # of Membrane
             names[id] = edit.value
     return [replace(row, name=names.get(row.id, row.name)) for row in rows]
 
-
+# %% ../../nbs/2_run/02e_measures.ipynb #b8e92971
 PARTS = dict(thickness=.6, distances=.15, proteins=.15, meshes=.1)     # of the time of the stage
 STEPS = 1000
 
@@ -154,7 +154,7 @@ def _progress_of(job, part):
     before = sum(PARTS[name] for name in names[:names.index(part)])
     return lambda done, total: tell(round(STEPS*(before + PARTS[part]*done/max(total, 1))), STEPS)
 
-
+# %% ../../nbs/2_run/02e_measures.ipynb #3ee32e56
 def write_proteins(job:Job, # the run in the making
                    fresh:Path, # folder for the results
                    rows:list, # of Protein
@@ -168,7 +168,7 @@ def write_proteins(job:Job, # the run in the making
     if why:
         warn_user(f'{job.folder}: {why}')
 
-
+# %% ../../nbs/2_run/02e_measures.ipynb #58c210f7
 def measure_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:

@@ -159,8 +159,41 @@ def _bytes_of(path):
     return path.read_bytes() if path.exists() else None
 
 # %% ../../nbs/2_run/02g_review.ipynb #05c5cc5c
-class RunView:
-    "A finished run as a person looks at it. Places are voxels z,y,x. Raises VolumeError for no run."
+def _boxes_toml(boxes):
+    "Regions, each a label and (3,2) ranges z,y,x, as TOML that `cryoseg train --regions` reads."
+    tables = []
+    for label, ranges in boxes:
+        lines = [f'{axis} = [{low}, {high}]' for axis, (low, high) in zip('zyx', ranges.tolist())]
+        tables.append('\n'.join(['[[box]]', f'label = "{label}"', *lines, '']))
+    return '\n'.join(tables)
+
+
+def _given_membranes(run, settings):
+    "The membranes that a run began with."
+    path = input_of(run)
+    return reading_of(_volume_of(run, path).data, path, 'membranes', settings).data
+
+
+def _chosen_tomogram(given, shape, settings):
+    "Densities that were chosen by hand (Volume). Raises VolumeError where they are of another shape."
+    found = given if isinstance(given, Volume) else read_input(given, settings.input)
+    if found.shape != shape:
+        raise VolumeError(f'the tomogram has shape {found.shape}, the run {shape} (z,y,x); '
+                          'give the one that it was made from')
+    return found
+
+
+def _own_tomogram(folder, record, shape):
+    "The densities that a run knows of (Volume); None where there are none any more."
+    path = unchanged_input(folder, record) if record.kind == 'tomogram' else measured_on(record)
+    if path is None or not path.exists():
+        return None
+    found = read_input(path, input_settings(record.settings.get('input', {})))
+    return found if found.shape == shape else None
+
+# %% ../../nbs/2_run/02g_review.ipynb #3f290322
+class _RunData:
+    "The arrays, tables and decisions of a finished run, read again when its folder has changed."
 
     def __init__(self,
                  folder, # of a run
@@ -179,11 +212,13 @@ class RunView:
         self.settings = settings_of(self.run)
         self.frame = replace(self.run.volume, voxel_size_A=record.voxel_size_A,
                              voxel_size_known=record.voxel_size_known)
-        self.membranes = self._data('membranes.mrc', self._given)
+        self.membranes = self._data('membranes.mrc', lambda: _given_membranes(self.run, self.settings))
         self.fragments = self._data('fragments.mrc', lambda: self.membranes)
         self.links = self.run.links if (self.folder/'links.csv').exists() else []
         self.edits, self._edits_seen = self.run.edits, _bytes_of(self.folder/EDITS)
-        self.image = self._tomogram()
+        given, shape = self._given_image, self.frame.shape
+        chosen = None if given is None else _chosen_tomogram(given, shape, self.settings)
+        self.image = _own_tomogram(self.folder, record, shape) if chosen is None else chosen
         self._followed = {}
         self._had.update(record.stages)
 
@@ -191,25 +226,9 @@ class RunView:
         "A volume of the run, or what stands for it."
         return own_data(self.folder/name) if (self.folder/name).exists() else otherwise()
 
-    def _given(self):
-        "The membranes that the run began with."
-        path = input_of(self.run)
-        return reading_of(_volume_of(self.run, path).data, path, 'membranes', self.settings).data
-
-    def _tomogram(self):
-        "The densities (Volume); None where there are none any more."
-        record, given = self.run.record, self._given_image
-        if given is not None:
-            found = given if isinstance(given, Volume) else read_input(given, self.settings.input)
-            if found.shape != self.frame.shape:
-                raise VolumeError(f'the tomogram has shape {found.shape}, the run {self.frame.shape} (z,y,x); '
-                                  'give the one that it was made from')
-            return found
-        path = unchanged_input(self.folder, record) if record.kind == 'tomogram' else measured_on(record)
-        if path is None or not path.exists():
-            return None
-        found = read_input(path, input_settings(record.settings.get('input', {})))
-        return found if found.shape == self.frame.shape else None
+# %% ../../nbs/2_run/02g_review.ipynb #02d2be43
+class _RunPlaces(_RunData):
+    "Voxels of a run, places of its tables, and the way from one to the other."
 
     @property
     def shape(self)->tuple: # (Z,Y,X)
@@ -217,13 +236,9 @@ class RunView:
         return self.frame.shape
 
     @property
-    def names(self)->dict: # id -> name
-        "The names that a person has given, those that are not applied yet as well."
-        named = {row.id: row.name for row in self.run.table if row.name}
-        for edit in self.edits:
-            if edit.kind == RENAME:
-                named[self.membrane_at(*edit.first_A)] = edit.value
-        return named
+    def reach(self)->float: # voxels
+        "How far off a click may lie."
+        return Places(self.frame.voxel_size_A if self.frame.voxel_size_known else None).reach
 
     def membrane_at(self, x_A, y_A, z_A)->int: # its id; 0 where there is none
         "The membrane at a place of the tables, as the stages look it up."
@@ -241,6 +256,19 @@ class RunView:
         "A voxel as a place of the tables."
         return tuple(round(float(v), 2) for v in self.frame.to_xyz_A(np.array(zyx, float)))
 
+# %% ../../nbs/2_run/02g_review.ipynb #ccfda0ab
+class RunView(_RunPlaces):
+    "A finished run as a person looks at it. Places are voxels z,y,x. Raises VolumeError for no run."
+
+    @property
+    def names(self)->dict: # id -> name
+        "The names that a person has given, those that are not applied yet as well."
+        named = {row.id: row.name for row in self.run.table if row.name}
+        for edit in self.edits:
+            if edit.kind == RENAME:
+                named[self.membrane_at(*edit.first_A)] = edit.value
+        return named
+
     def at(self,
            zyx, # (3,) a voxel
            named:bool=True, # look its name up
@@ -254,11 +282,6 @@ class RunView:
         name = self.names.get(near[1], '') if named and near[1] else ''
         return Found(zyx, self.place(zyx), *near, name, density)
 
-    @property
-    def reach(self)->float: # voxels
-        "How far off a click may lie."
-        return Places(self.frame.voxel_size_A if self.frame.voxel_size_known else None).reach
-
     def boxes(self)->list: # of (label, (3,2) first and past the last voxel z,y,x)
         "The regions that were marked."
         found = []
@@ -270,15 +293,11 @@ class RunView:
 
     def regions_text(self)->str: # TOML, as `cryoseg train --regions` reads it
         "The regions as a file."
-        tables = []
-        for label, ranges in self.boxes():
-            lines = [f'{axis} = [{low}, {high}]' for axis, (low, high) in zip('zyx', ranges.tolist())]
-            tables.append('\n'.join(['[[box]]', f'label = "{label}"', *lines, '']))
-        return '\n'.join(tables)
+        return _boxes_toml(self.boxes())
 
 # %% ../../nbs/2_run/02g_review.ipynb #2be91737
-class Decisions(RunView):
-    "Decisions about a finished run, each written down at once."
+class _EditsFile(RunView):
+    "A run and the file of the decisions about it: written at once, and never over what another hand wrote."
 
     def _add(self, kind, first, second=None, value='', fragments=(None, None)):
         "Write a decision down."
@@ -315,6 +334,10 @@ class Decisions(RunView):
         with atomic_write(path) as part:
             part.write_text(text, encoding='utf-8')
 
+# %% ../../nbs/2_run/02g_review.ipynb #6594f179
+class _Clicks(_EditsFile):
+    "Decisions about what lies at one voxel or at two."
+
     def _two(self, kind, first, second):
         "A decision about what lies at two voxels."
         a, b = self.at(first), self.at(second)
@@ -334,8 +357,15 @@ class Decisions(RunView):
         return self._two(CUT, first, second)
 
     def split(self, first:tuple, second:tuple)->Edit: # voxels z,y,x
-        "Part two places of one membrane."
+        "Separate two places of one membrane."
         return self._two(SPLIT, first, second)
+
+    def _one(self, kind, zyx, value=''):
+        "A decision about what lies at one voxel."
+        found = self.at(zyx)
+        if not found.fragment:
+            raise VolumeError(f'{found}; click on a fragment')
+        return self._add(kind, found.zyx, value=value, fragments=(found.fragment, None))
 
     def drop(self, zyx:tuple)->Edit: # a voxel z,y,x
         "Leave a membrane out."
@@ -345,12 +375,9 @@ class Decisions(RunView):
         "Make a membrane of what was left out."
         return self._one(KEEP, zyx)
 
-    def _one(self, kind, zyx, value=''):
-        "A decision about what lies at one voxel."
-        found = self.at(zyx)
-        if not found.fragment:
-            raise VolumeError(f'{found}; click on a fragment')
-        return self._add(kind, found.zyx, value=value, fragments=(found.fragment, None))
+# %% ../../nbs/2_run/02g_review.ipynb #4c2dc1c7
+class Decisions(_Clicks):
+    "Decisions about a finished run, each written down at once."
 
     def rename(self, zyx:tuple, name:str)->Edit: # a voxel z,y,x
         "Give a membrane a name."
@@ -369,6 +396,12 @@ class Decisions(RunView):
         voxels = [self.voxel(*f.centre_A) for f in (a, b)]
         return self._add(JOIN if join else CUT, *voxels, fragments=(a.fragment_id, b.fragment_id))
 
+    def settled(self)->set: # of frozenset of two fragments
+        "Which joins a person has decided about already, by the fragments that lie there now."
+        decided = [edit for edit in self.edits if edit.kind in (JOIN, CUT) and None not in edit.second_A]
+        places = [(edit.first_A, edit.second_A) for edit in decided]
+        return {frozenset(self.at(self.voxel(*at), named=False).fragment for at in two) for two in places}
+
     def undo(self)->Edit|None: # None where nothing was decided
         "Take the last decision back."
         if not self.edits:
@@ -377,15 +410,36 @@ class Decisions(RunView):
         self._write(list(self.edits[:-1]))
         return last
 
-    def settled(self)->set: # of frozenset of two fragments
-        "Which joins a person has decided about already, by the fragments that lie there now."
-        decided = [edit for edit in self.edits if edit.kind in (JOIN, CUT) and None not in edit.second_A]
-        places = [(edit.first_A, edit.second_A) for edit in decided]
-        return {frozenset(self.at(self.voxel(*at), named=False).fragment for at in two) for two in places}
+    def forget(self, n:int)->Edit: # number of the edit
+        "Take one decision back, whichever it is."
+        gone = self.edits[n]
+        self._write([*self.edits[:n], *self.edits[n + 1:]])
+        return gone
+
+# %% ../../nbs/2_run/02g_review.ipynb #9c487c78
+def _fit_regions(boxes, image, membranes):
+    "The intensity model of marked boxes (label and ranges). Raises VolumeError where too little is marked."
+    from cryoseg.segment.match import REGION_LABELS
+    from cryoseg.segment.match import by_hand
+    from cryoseg.segment.motifs import fit_intensities
+    images, labels = [], []
+    for label, box in boxes:
+        for z in range(*box[0]):
+            cut = slice(*box[1]), slice(*box[2])
+            densities = np.asarray(image[z][cut], np.float32)
+            marked = np.full(densities.shape, REGION_LABELS[label], np.uint8)
+            images.append(densities.ravel())
+            labels.append(by_hand(marked, (membranes[z][cut] > 0).astype(np.float32), densities).ravel())
+    if not images:
+        raise VolumeError('no region is marked; draw a box of background and one of membrane')
+    try:
+        return fit_intensities(np.concatenate(images), np.concatenate(labels))
+    except ValueError as error:
+        raise VolumeError(str(error)) from None
 
 # %% ../../nbs/2_run/02g_review.ipynb #bd252e26
-class Review(Decisions):
-    "All that a person decides about a finished run, with anchors and regions; and its application."
+class _Marks(Decisions):
+    "Anchors and regions: what is drawn into a slice."
 
     def anchor(self, zyx:tuple, side:str, membrane:int)->Edit: # voxel z,y,x; inside, on or outside; id
         "Say where the contour of a membrane runs in a slice."
@@ -414,11 +468,29 @@ class Review(Decisions):
         self._write([*self.edits[:n], moved, *self.edits[n + 1:]])
         return moved
 
-    def forget(self, n:int)->Edit: # number of the edit
-        "Take one decision back, whichever it is."
-        gone = self.edits[n]
-        self._write([*self.edits[:n], *self.edits[n + 1:]])
-        return gone
+    def region(self, first:tuple, second:tuple, label:str)->Edit: # two corners, voxels z,y,x; the class
+        "Mark a box as background, membrane or protein."
+        if label not in REGION_CLASSES:
+            raise VolumeError(f'a region is {", ".join(REGION_CLASSES)}, not {label!r}')
+        return self._add(REGION, first, second, label)
+
+    def intensities(self): # segment.motifs.IntensityModel. Raises VolumeError where too little is marked
+        "Fit the intensity model (§4.1) to the regions."
+        if self.image is None:
+            raise VolumeError('the tomogram of this run is not there, and regions need its densities')
+        return _fit_regions(self.boxes(), self.image.data, self.membranes)
+
+# %% ../../nbs/2_run/02g_review.ipynb #9fc9de69
+def _is_stale(stage, job, wanted):
+    "Whether a stage has not heeded all decisions yet; one that is not done is, where it is wanted."
+    done = job.record.stages.get(stage.name)
+    if done is None:
+        return wanted
+    return edits_read(stage, job) != {k: v for k, v in done.read.items() if k == EDITS}
+
+# %% ../../nbs/2_run/02g_review.ipynb #784738d9
+class Review(_Marks):
+    "All that a person decides about a finished run, with anchors and regions; and its application."
 
     def contour(self, z:int, membrane:int)->Contour: # as the stage will fit it
         "Fit the contour of a membrane in a slice with the anchors that there are."
@@ -432,48 +504,14 @@ class Review(Decisions):
             self._followed[membrane] = follow(np.argwhere(self.membranes == membrane), settings, seed)
         return fit_slice(self._followed[membrane], z, self.shape[1:], settings, membrane, seed, anchors)
 
-    def region(self, first:tuple, second:tuple, label:str)->Edit: # two corners, voxels z,y,x; the class
-        "Mark a box as background, membrane or protein."
-        if label not in REGION_CLASSES:
-            raise VolumeError(f'a region is {", ".join(REGION_CLASSES)}, not {label!r}')
-        return self._add(REGION, first, second, label)
-
-    def intensities(self): # segment.motifs.IntensityModel. Raises VolumeError where too little is marked
-        "Fit the intensity model (§4.1) to the regions."
-        from cryoseg.segment.match import REGION_LABELS
-        from cryoseg.segment.match import by_hand
-        from cryoseg.segment.motifs import fit_intensities
-        if self.image is None:
-            raise VolumeError('the tomogram of this run is not there, and regions need its densities')
-        images, labels = [], []
-        for label, box in self.boxes():
-            for z in range(*box[0]):
-                cut = slice(*box[1]), slice(*box[2])
-                image = np.asarray(self.image.data[z][cut], np.float32)
-                marked = np.full(image.shape, REGION_LABELS[label], np.uint8)
-                images.append(image.ravel())
-                labels.append(by_hand(marked, (self.membranes[z][cut] > 0).astype(np.float32), image).ravel())
-        if not images:
-            raise VolumeError('no region is marked; draw a box of background and one of membrane')
-        try:
-            return fit_intensities(np.concatenate(images), np.concatenate(labels))
-        except ValueError as error:
-            raise VolumeError(str(error)) from None
-
     @property
     def pending(self)->list: # names of stages
         "The stages that have not heeded all decisions yet."
         record = self.run.record
         job = Job(self.folder, Path(record.input), record.kind, self.frame, self.settings, record)
-        found = []
-        for stage in stages_of(record.kind):
-            done = record.stages.get(stage.name)
-            if done is None:
-                stale = stage.name in self._had or record.kind == 'tomogram'
-            else:
-                stale = edits_read(stage, job) != {k: v for k, v in done.read.items() if k == EDITS}
-            found += [stage.name] if stale else []
-        return found
+        whole = record.kind == 'tomogram'
+        return [stage.name for stage in stages_of(record.kind)
+                if _is_stale(stage, job, whole or stage.name in self._had)]
 
     def apply(self,
               progress:Callable|None=None, # called as progress(stage, done, total)

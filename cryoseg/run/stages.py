@@ -72,10 +72,10 @@ def read_edits(folder, # of a run
     path = Path(folder)/EDITS
     return read_rows(path, Edit, size_A) if path.exists() else []
 
-
+# %% ../../nbs/2_run/02a5_stages.ipynb #4a5b8e96
 @dataclass
-class Job:
-    "A run in the making."
+class _Work:
+    "What a run works on, and with: its input, settings and record, and who helps."
     folder:Path
     path:Path # the input
     kind:str # tomogram, labels or membranes: what the input is
@@ -109,6 +109,11 @@ class Job:
         "How many slices or membranes are worked on at a time."
         given, memory = self.settings.segment.workers, self.settings.resources.memory
         return given if given and not memory else affordable_workers(given or os.cpu_count() or 1, memory)
+
+# %% ../../nbs/2_run/02a5_stages.ipynb #ff27f035
+@dataclass
+class Job(_Work):
+    "A run in the making."
 
     def tell(self, stage): # a function(done, total), or None
         "The progress of one stage."
@@ -237,7 +242,7 @@ def places_of(job:Job): # connect.edits.Places
     from cryoseg.connect.edits import Places
     return Places(job.size_A)
 
-
+# %% ../../nbs/2_run/02a5_stages.ipynb #1cb1e769
 def anchors_of(job:Job, # the run in the making
                membranes:np.ndarray, # (Z,Y,X) ids
                )->dict: # (id, z) -> list of surface.contours.Anchor
@@ -264,7 +269,7 @@ def anchors_of(job:Job, # the run in the making
         warn_user('anchors are not heeded by an ellipse; set --contours to gp or auto')
     return found
 
-
+# %% ../../nbs/2_run/02a5_stages.ipynb #90dda2ed
 def contour_stage(job:Job, # the run in the making
                   fresh:Path, # folder for the results
                   )->None:

@@ -103,7 +103,6 @@ from .stages import segment_stage
 from .stages import surface_stage
 from .measures import measure_stage
 
-
 # %% ../../nbs/2_run/02a_workflow.ipynb #c6bcd2fa
 @dataclass(frozen=True)
 class Stage:
@@ -115,7 +114,7 @@ class Stage:
     reads:Callable = lambda job: {} # job -> {name: path} of what it reads, beside the files of earlier stages
     heeds:Callable = lambda kind: False # kind of an edit -> whether the stage heeds decisions of this kind
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #ccc4c2a5
 def segment_reads(job:Job)->dict: # name -> path
     "The input, and the files that settings name."
     files = dict(input=job.path, mask=job.settings.input.mask, weights=job.settings.segment.weights)
@@ -139,7 +138,7 @@ def measure_reads(job:Job)->dict: # name -> path
     "A tomogram that is not the input of the run."
     return {'tomogram': job.tomogram} if job.tomogram else {}
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #371ee11a
 STAGES = (
     Stage('segment', ('input', 'contrast', 'segment'), ('labels.mrc', 'probabilities.mrc'), segment_stage,
           segment_reads),
@@ -270,18 +269,10 @@ def do_stages(job:Job, # the run in the making
 
 # %% ../../nbs/2_run/02a_workflow.ipynb #a301b755
 @dataclass(frozen=True)
-class Run:
-    "What a folder held when a run came to its end."
+class _RunVolumes:
+    "The folder of a run, and the volumes in it."
     folder:Path
     record:RunRecord
-    again:dict = field(default_factory=dict) # stage -> why it was done; empty for one that was kept
-    table:Rows = field(default_factory=Rows) # of Membrane: their measures
-    sections:Rows = field(default_factory=Rows) # of Section: the contours; empty where none were asked for
-
-    @property
-    def kept(self)->list: # names of stages
-        "The stages that were done already."
-        return [name for name, why in self.again.items() if not why]
 
     @cached_property
     def volume(self)->Volume: # (Z,Y,X), the data are those of labels or membranes
@@ -298,6 +289,19 @@ class Run:
     def membranes(self)->np.ndarray: # (Z,Y,X) uint16 ids
         "Single membranes."
         return own_data(self.folder/'membranes.mrc')
+
+# %% ../../nbs/2_run/02a_workflow.ipynb #0dc37bbf
+@dataclass(frozen=True)
+class Run(_RunVolumes):
+    "What a folder held when a run came to its end."
+    again:dict = field(default_factory=dict) # stage -> why it was done; empty for one that was kept
+    table:Rows = field(default_factory=Rows) # of Membrane: their measures
+    sections:Rows = field(default_factory=Rows) # of Section: the contours; empty where none were asked for
+
+    @property
+    def kept(self)->list: # names of stages
+        "The stages that were done already."
+        return [name for name, why in self.again.items() if not why]
 
     @cached_property
     def distances(self)->Rows: # of Distance
@@ -610,7 +614,7 @@ def _tomogram_of(job, given):
         at_size_of(record, volume, path)
     return volume, None if own and same else path
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #8973d330
 def measured_on(record:RunRecord, # of a run
                 )->Path|None: # None where it is the input, or nothing was measured
     "The tomogram on which a run was measured before, where it was given by hand."
@@ -628,7 +632,7 @@ def _how_read(job, own):
                           'tomogram with --tomogram FILE to measure on it as it is said')
     return as_run if own else job.settings.input
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #d7655cd5
 def measure_run(folder, # of a run whose surfaces are done
                 settings:RunSettings=RunSettings(), # of the run; thickness, distances and output may differ
                 tomogram=None, # path of the densities; None: the input of the run, where it is a tomogram
@@ -675,7 +679,7 @@ def renumbered(links:list, # of Link, as a person left them
         warnings.warn(words, VolumeWarning, stacklevel=3)
     return [replace(link, fragment_a=now[link.fragment_a], fragment_b=now[link.fragment_b]) for link in kept]
 
-
+# %% ../../nbs/2_run/02a_workflow.ipynb #5e7187c0
 def store_edits(links_path, # a links.csv that a person changed
                 folder, # of the run
                 labels:LabelReading|np.ndarray, # of which the links are
