@@ -54,7 +54,7 @@ class LabelError(NamedTuple):
         "How far the surface is expected to lie outwards of the bilayer."
         return self.offset_A + self.slope_A*normals[:, 0]**2
 
-
+# %% ../../nbs/7_measure/07b2_label_error.ipynb #4632c6da
 class _Regression(NamedTuple):
     "The line for one choice of sigma and length."
     log_likelihood:float

@@ -53,7 +53,7 @@ class Bilayer(NamedTuple):
     inner:float # a2: of the inner one
     core:float # a3: of the tails
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #a964897f
 def _shapes(p, t):
     "The three Gaussians (3,k) at places t (k,), the distances from their centres (3,k), their standard deviations."
     c, d, s = p[:3]
@@ -70,7 +70,7 @@ def bilayer_density(bilayer:Bilayer, # its parameters
     gaussians, _, _ = _shapes(p, t)
     return p[3] + p[4]*t + p[5:] @ gaussians
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #d3dd0c1f
 def _derivatives(p, t):
     "The derivatives (k,8) of the density by its parameters."
     gaussians, away, sd = _shapes(p, t)
@@ -141,7 +141,7 @@ class BilayerFit(NamedTuple):
     prior_variance:float # of the thickness: what the priors leave open, voxels²
     free:bool # False where the fit ended at a limit, or not at all
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #0749b90c
 class _Prior(NamedTuple):
     "What a parameter is held by."
     parameter:int # its place
@@ -161,7 +161,7 @@ def _held_derivatives(priors, n):
         row[prior.parameter] = 1/prior.sd
     return rows
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #36e69cf6
 def _limits(voxel_size_A):
     "Lowest and highest values of the parameters."
     thin, thick = np.array(LIMITS_A)/voxel_size_A
@@ -227,7 +227,7 @@ class Profiles(NamedTuple):
     vertices:np.ndarray # (n,) numbers of the points in the mesh
     lost:np.ndarray # (3,) fractions of the area lost to the beam, the edge, and something near
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #892693d5
 def _along(points, normals, t):
     "Places (n,k,3) along normals."
     return points[:, None] + t[:, None]*normals[:, None]
@@ -331,7 +331,7 @@ class Patch(NamedTuple):
     middle_spread:float # standard deviation of their influences on the middle, voxels
     leaflet_spread:np.ndarray # (2,) the same on the two amplitudes
 
-
+# %% ../../nbs/7_measure/07b_thickness.ipynb #caffde6f
 def _distances(a, b):
     "Distances (n,m), in bins."
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2*a @ b.T

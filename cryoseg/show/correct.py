@@ -73,7 +73,7 @@ def _anchor(review, places, panel):
         raise VolumeError('no anchor lies where the drag began; click to set one')
     return review.move_anchor(n, places[1])
 
-
+# %% ../../nbs/8_show/08g_correct.ipynb #be6b70c0
 MODES = (
     Mode('look', 'Click to see what lies there.', 1, lambda review, places, panel: None),
     Mode('join', 'Click two fragments that are one membrane.', 2, lambda review, places, panel: review.join(*places)),

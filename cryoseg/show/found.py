@@ -377,7 +377,7 @@ def _place(row, units):
         return Cell('–')
     return Cell(', '.join(f'{value/units.long_A:.1f}' for value in (row.x_A, row.y_A, row.z_A)), row.x_A)
 
-
+# %% ../../nbs/8_show/08d3_found.ipynb #6ab1c416
 def _distance_cells(pair, units):
     "A pair of membranes as a row."
     return [Cell(f'{pair.membrane_a}, {pair.membrane_b}', pair.membrane_a),

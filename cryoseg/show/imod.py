@@ -21,7 +21,7 @@ HALF_PIXEL = .5                         # x and y of the middle of the first pix
 Z_FROM_HALF = 1 << 10                   # flag of a model: its z begins at -0.5
 NOT_FROM_3DMOD = 1 << 11                # flag of a model: not written by 3dmod
 OPEN_CONTOUR = 1 << 3                   # flag of a contour
-OFF_VERTICES = 1e-6                     # voxels: no plane goes through a vertex
+OFF_VERTICES = 1e-3                     # voxels: no plane goes through a vertex
 ANGSTROM = -10                          # units of pixels: a power of ten, in metres
 
 
@@ -29,6 +29,13 @@ class Contour(NamedTuple):
     "A section of a membrane."
     points:np.ndarray # (n,3) x,y,z of the model, pixels
     closed:bool
+
+
+def _lines(section):
+    "The lines (n,3) of a section: closed ones, and those that end at a rim, which trimesh leaves out of its paths."
+    closed = {number for path in section.paths for number in path}
+    ends = [entity.discrete(section.vertices) for number, entity in enumerate(section.entities) if number not in closed]
+    return [*section.discrete, *ends]
 
 
 def contours_of(surface:Surface, # with a mesh
@@ -42,7 +49,7 @@ def contours_of(surface:Surface, # with a mesh
     found = []
     for z in range(max(0, int(np.ceil(low))), min(n_slices - 1, int(high)) + 1, every):
         section = mesh.section(plane_origin=(z + OFF_VERTICES, 0, 0), plane_normal=(1, 0, 0))
-        for line in section.discrete if section is not None else ():
+        for line in _lines(section) if section is not None else ():
             closed = len(line) > 3 and np.allclose(line[0], line[-1])
             _, y, x = (line[:-1] if closed else line).T
             points = np.column_stack([x + HALF_PIXEL, y + HALF_PIXEL, np.full(len(x), float(z))])
@@ -73,7 +80,7 @@ def _object(name, color, contours):
         parts += [b'CONT', struct.pack('>iIii', len(points), flags, 0, 0), points.tobytes()]
     return b''.join(parts)
 
-
+# %% ../../nbs/8_show/08e2_imod.ipynb #2e5b6a50
 def write_imod(path, # the file to be, .mod
                surfaces:list, # of Surface
                shape:tuple, # (Z,Y,X) of the volume

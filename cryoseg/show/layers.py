@@ -44,7 +44,7 @@ def data_uri(image:Image.Image, # of Pillow
         image.save(file, kind, optimize=True, **keywords)
         return f'data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}'
 
-
+# %% ../../nbs/8_show/08d1_layers.ipynb #c8b4ea0a
 def _few_colors(image, n=_COLORS):
     "The picture with a palette, so that it is small."
     return image.quantize(n, method=Image.Quantize.FASTOCTREE)
@@ -125,7 +125,7 @@ def to_page(points:np.ndarray, # (...,2) row, column, voxels; row 0 at the botto
     "Where points of a slice lie in its picture."
     return np.stack([points[..., 1] + 0.5, height - 0.5 - points[..., 0]], axis=-1)
 
-
+# %% ../../nbs/8_show/08d1_layers.ipynb #d8a6c68a
 def number_size(shape:tuple, # (H,W) of the slice, voxels
                 n:int, # how many contours
                 )->float: # voxels

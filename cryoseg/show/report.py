@@ -87,7 +87,7 @@ from .scene import snapshot_html
 # %% ../../nbs/8_show/08d_report.ipynb #f7f71081
 UNKNOWN_A = 0, 1        # voxel sizes that mean that the header did not say
 
-# %% ../../nbs/8_show/08d_report.ipynb #60d5bab3
+
 @dataclass
 class _RunVolumes:
     "The volumes of a run, and the units that its lengths are in."
@@ -156,7 +156,7 @@ def _quietly(read, notes):
     notes += [f'{w.message}.' for w in caught]
     return volume
 
-# %% ../../nbs/8_show/08d_report.ipynb #d8b40b62
+
 def _read_result(path, run):
     "A volume that a run wrote, or None with a note; its voxel size is that of the record, known or not."
     size_A = run.record.get('run', {}).get('voxel_size_A')
@@ -284,7 +284,7 @@ def _read_measures(folder, notes):
 
     return rows('distances.csv', Distance), rows('proteins.csv', Protein)
 
-# %% ../../nbs/8_show/08d_report.ipynb #c167f604
+
 def read_run(folder:str|Path, # what `cryoseg run -o` wrote
              )->RunFiles: # with notes on what is missing or damaged
     "Collect the files of a run. Raises VolumeError without a `run.toml`; all else may be missing."
@@ -599,7 +599,7 @@ def pictures_html(run:RunFiles, # as `read_run` gives
                                  'The lower half of the surfaces, and above it the voxels they were fitted to as dots'))
     return pages.render('gallery', pictures=pictures, ramp=_ramp(run))
 
-# %% ../../nbs/8_show/08d_report.ipynb #9829dd4c
+
 def _thinned(run, max_faces):
     "How many triangles the scene has, in words, where the surfaces have more."
     if sum(len(s.faces) for s in run.drawn) <= max_faces:
@@ -768,7 +768,7 @@ def report_html(run:RunFiles, # as `read_run` gives
     tell(SCENE, STEPS)
     return page(_slices_that_fit(run, max_bytes - _size(page(' ', surfaces))), surfaces)
 
-# %% ../../nbs/8_show/08d_report.ipynb #cd0db3ce
+
 def write_report(run_folder:str|Path, # what `cryoseg run -o` wrote
                  path:str|Path|None=None, # where the page goes; None: report.html in the folder
                  progress:Callable|None=None, # called as progress(done, total)

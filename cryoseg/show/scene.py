@@ -166,7 +166,7 @@ def _facets(vertices, faces, max_faces, clip, color=None, values=None, color_map
         colors = np.tile(color, (len(faces), 1))
     return Facets(vertices[faces], normals, colors)
 
-
+# %% ../../nbs/8_show/08b_scene.ipynb #ff050434
 def _all_facets(surfaces, proteins, colors, color_map, max_faces, clip):
     "Triangles of all surfaces and of the proteins; `color_map` colours by sigma in voxels."
     fraction = max_faces / max(1, sum(len(s.faces) for s in surfaces))
