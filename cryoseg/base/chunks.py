@@ -145,6 +145,15 @@ def stored_chunks(folder:Path, # of an array
                           'write it again in larger chunks, for example of 64 voxels a side')
     return sizes
 
+# %% ../../nbs/9_base/09a6_chunks.ipynb #54d5473d
+def _block_sides(unit, lengths, item_bytes):
+    "The sides of a block of whole units, in a part of an array with these lengths, that is unpacked together."
+    sides = list(unit)
+    for axis in reversed(range(len(sides))):
+        fit = BLOCK_BYTES//(math.prod(sides)*item_bytes)
+        sides[axis] *= max(1, min(fit, -(-lengths[axis]//sides[axis])))
+    return sides
+
 # %% ../../nbs/9_base/09a6_chunks.ipynb #dfd95404
 class Grid(NamedTuple):
     "How an array is cut into the pieces that lie in one file each."
@@ -183,12 +192,9 @@ class Grid(NamedTuple):
                item_bytes:int, # of a voxel
                )->Iterator: # of tuples of slices
         "Cut a part of the array into blocks of whole chunks, where they are small of whole files, to unpack together."
+        lengths = [part.stop - part.start for part in region]
         whole_files = math.prod(self.piece)*item_bytes <= BLOCK_BYTES
-        sides = list(self.piece if whole_files else self.inner)
-        for axis in reversed(range(len(sides))):
-            length = region[axis].stop - region[axis].start
-            room = BLOCK_BYTES//(math.prod(sides)*item_bytes)
-            sides[axis] *= max(1, min(room, -(-length//sides[axis])))
+        sides = _block_sides(self.piece if whole_files else self.inner, lengths, item_bytes)
         starts = [range(part.start, part.stop, side) for part, side in zip(region, sides)]
         for corner in itertools.product(*starts):
             yield tuple(slice(k, min(k + side, part.stop)) for k, side, part in zip(corner, sides, region))

@@ -157,7 +157,7 @@ OTHER_SUFFIXES = {
     '.star': 'a table of RELION; give the tomogram that it names',
 }
 
-# %% ../../nbs/9_base/09c6_formats.ipynb #88e9cc22
+
 def _refuse_kind(path):
     "Raise VolumeError for a path that no reader takes."
     suffix = path.suffix.lower()
@@ -310,6 +310,24 @@ class VoxelSize(NamedTuple):
     edge_A:float
     known:bool # False where neither the file nor the caller says it
 
+
+def _are_cubes(edges):
+    "Whether edges are one edge, to rounding."
+    return max(edges) <= MAX_EDGE_RATIO*min(edges)
+
+
+def _check_cubes(edges, raw, path):
+    "Raise VolumeError where edges differ."
+    if not _are_cubes(edges):
+        sides = ' x '.join(f'{edge or 0:g}' for edge in raw.voxel_A)
+        raise VolumeError(f'{path}: voxels of {sides} Å (x,y,z) are no cubes; give --resample (resample=True) to '
+                          f'resample the volume or, where the header is wrong, {GIVE_SIZE}')
+
+
+def _impossible(raw):
+    "The voxel size of a file in words, where it is none that can be; empty where the file says none."
+    return ' x '.join(f'{edge:g}' for edge in raw.voxel_A) + ' Å a voxel' if all(raw.voxel_A) else ''
+
 # %% ../../nbs/9_base/09c6_formats.ipynb #36b678d3
 def _doubtful(edge, box):
     "Whether a voxel or its box, both in Å, is of a size that tomograms do not have."
@@ -347,25 +365,7 @@ def _edges(raw, shape):
     along = zip(raw.voxel_A, shape[::-1])
     return [edge for edge, n in along if edge is not None and low <= edge <= high and n > 1]
 
-# %% ../../nbs/9_base/09c6_formats.ipynb #74842207
-def _are_cubes(edges):
-    "Whether edges are one edge, to rounding."
-    return max(edges) <= MAX_EDGE_RATIO*min(edges)
-
-
-def _check_cubes(edges, raw, path):
-    "Raise VolumeError where edges differ."
-    if not _are_cubes(edges):
-        sides = ' x '.join(f'{edge or 0:g}' for edge in raw.voxel_A)
-        raise VolumeError(f'{path}: voxels of {sides} Å (x,y,z) are no cubes; give --resample (resample=True) to '
-                          f'resample the volume or, where the header is wrong, {GIVE_SIZE}')
-
-
-def _impossible(raw):
-    "The voxel size of a file in words, where it is none that can be; empty where the file says none."
-    return ' x '.join(f'{edge:g}' for edge in raw.voxel_A) + ' Å a voxel' if all(raw.voxel_A) else ''
-
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #c6a23f50
 def _say_doubts(edges, raw, shape, path):
     "Warn of a voxel size that the file does not say, does not say clearly, or that can hardly be."
     if not edges:
@@ -424,7 +424,7 @@ def _origin_of(raw):
     "Where the first voxel lies, x,y,z in Å; where the file has no origin, what `nstart` says."
     return raw.origin_A if any(raw.origin_A) else tuple(n*edge for n, edge in zip(raw.nstart, raw.voxel_A))
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #2f198413
 def _with_cubes(raw, path, labels, z_range=None):
     "(the same file with voxels that are cubes, what of `z_range` is still to be cut): its own slices are cut first."
     data = _to_zyx(raw, path)
@@ -535,7 +535,7 @@ def _colour_words(raw, path):
     return (f'{words}, or give --beam-axis x (beam_axis=) where it is a volume of {n} slices, --beam-axis z where it '
             'has so few voxels along x')
 
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #d9bccd1c
 def _as_volume(raw, path, voxel_size_A=None, ask=True):
     "The `Volume` that a file holds, nothing read yet; a question where the beam seems to run along x or y."
     data = _to_zyx(raw, path)
@@ -544,7 +544,7 @@ def _as_volume(raw, path, voxel_size_A=None, ask=True):
         _ask_for_beam(data.shape, path)
     return Volume(data, size.edge_A, raw.origin_A, raw.nstart, raw.axes, path, size.known)
 
-# %% ../../nbs/9_base/09c6_formats.ipynb #15ee9fe6
+
 def _native(volume):
     "The volume in the byte order of this machine."
     if volume.data.dtype.isnative:
@@ -652,6 +652,16 @@ def _sample(data):
     places = sorted({round(fraction*last) for fraction in SAMPLED})
     return np.stack([np.asarray(data[place], np.float32) for place in places])
 
+
+def _byte_order(dtype):
+    "The byte order of a file's numbers, in words."
+    return 'big' if dtype.byteorder == '>' else 'little'
+
+
+def _size_xyz_A(volume):
+    "The length of a volume along x,y,z in Å."
+    return tuple(six_digits(n*volume.voxel_size_A) for n in volume.shape[::-1])
+
 # %% ../../nbs/9_base/09c6_formats.ipynb #066d1130
 def _voxel_warnings(sample, finite, path):
     "What is wrong with sampled voxels, one line each."
@@ -682,17 +692,7 @@ def _low_mean_high(values):
         return None, None, None
     return float(values.min()), float(values.mean()), float(values.max())
 
-# %% ../../nbs/9_base/09c6_formats.ipynb #496f8dee
-def _byte_order(dtype):
-    "The byte order of a file's numbers, in words."
-    return 'big' if dtype.byteorder == '>' else 'little'
-
-
-def _size_xyz_A(volume):
-    "The length of a volume along x,y,z in Å."
-    return tuple(six_digits(n*volume.voxel_size_A) for n in volume.shape[::-1])
-
-
+# %% ../../nbs/9_base/09c6_formats.ipynb #150b4858
 def _taken_for_cubes(raw, path):
     "The pitch within slices where voxels are no cubes, with a warning; None where they are."
     shape = _to_zyx(raw, path).shape

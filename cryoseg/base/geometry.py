@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['EDGE_TOLERANCE', 'KEPT_SPHERES', 'LEAST_LENGTH', 'LEAST_IMAGE', 'FLAT', 'WIDTHS', 'MAX_START_RADIUS',
            'MAX_EVALUATIONS', 'ROUGH', 'FINE', 'MIN_NEIGHBOURS', 'LEAST_TURN', 'CURVATURE_RIDGE', 'LEAST_RIDGE',
-           'MIN_PATCH_POINTS', 'MIN_SLAB', 'fibonacci_sphere', 'points_along', 'some_of', 'Sphere', 'fit_sphere',
-           'gap_of_boxes', 'TriangleMesh', 'icosphere', 'CellMeans', 'average_in_cells', 'farthest_points',
-           'prune_sparse', 'Ellipsoid', 'fit_ellipsoid', 'CellGrid', 'LocalPlanes', 'local_planes', 'neighbour_means',
-           'orient_normals', 'SheetProjection', 'Patches', 'project_to_sheet', 'spherical_harmonics',
-           'harmonic_degrees', 'connected_groups']
+           'MIN_PATCH_POINTS', 'MIN_SLAB', 'fibonacci_sphere', 'points_along', 'some_of', 'TriangleMesh', 'icosphere',
+           'CellMeans', 'average_in_cells', 'farthest_points', 'prune_sparse', 'Ellipsoid', 'Sphere', 'fit_sphere',
+           'fit_ellipsoid', 'CellGrid', 'LocalPlanes', 'local_planes', 'neighbour_means', 'orient_normals',
+           'SheetProjection', 'Patches', 'project_to_sheet', 'spherical_harmonics', 'harmonic_degrees',
+           'connected_groups', 'gap_of_boxes']
 
 # %% ../../nbs/9_base/09d_geometry.ipynb #4059f523
 from collections.abc import Callable
@@ -60,33 +60,6 @@ def some_of(points:np.ndarray, # (n,...)
         return points
     return points[np.random.default_rng(rng).choice(len(points), most, replace=False)]
 
-
-class Sphere(NamedTuple):
-    "A sphere in space."
-    centre:np.ndarray # (3,) z,y,x voxels
-    radius:float # voxels
-
-    def distance(self,
-                 points:np.ndarray, # (n,3) z,y,x voxels
-                 )->np.ndarray: # (n,) without sign
-        "How far points lie off the sphere."
-        return np.abs(np.linalg.norm(points - self.centre, axis=1) - self.radius)
-
-
-def fit_sphere(points:np.ndarray, # (n,3)
-               )->Sphere: # in the unit of the points
-    "Fit a sphere by linear least squares: |x|² = 2 c·x + r² - |c|²."
-    terms = np.column_stack([2*points, np.ones(len(points))])
-    s = np.linalg.lstsq(terms, (points**2).sum(1), rcond=None)[0]
-    return Sphere(s[:3], np.sqrt(max(s[3] + s[:3] @ s[:3], 0.)))
-
-
-def gap_of_boxes(low, high, # (…,3) corners of boxes
-                 other_low, other_high, # (…,3) of others
-                 )->np.ndarray: # (…,3) voxels along each axis; negative where they overlap
-    "How far apart boxes are."
-    return np.maximum(low - other_high, other_low - high)
-
 # %% ../../nbs/9_base/09d_geometry.ipynb #158d1942
 class TriangleMesh(NamedTuple):
     "Points joined to triangles."
@@ -123,10 +96,10 @@ def _split_in_four(v, f):
     faces = np.vstack([np.column_stack(quarter) for quarter in quarters])
     return TriangleMesh(vertices/np.linalg.norm(vertices, axis=1, keepdims=True), faces)
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #4dcb771f
 KEPT_SPHERES = 6 # of the finenesses that were asked for last; 10,242 vertices take 0.7 MB
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #70bf7e2a
+
 @lru_cache(KEPT_SPHERES)
 def _sphere_mesh(splits):
     "The mesh of the unit sphere, made once: every star-shaped body asks for the same few."
@@ -135,7 +108,7 @@ def _sphere_mesh(splits):
         mesh = _split_in_four(*mesh)
     return mesh
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #a85be6eb
+
 def icosphere(splits:int, # how often each face is split in four; 0 is the icosahedron
               )->TriangleMesh: # unit vertices, n = 10*4**splits + 2; faces outwards
     "Build a closed mesh of the unit sphere with nearly equal triangles."
@@ -155,7 +128,7 @@ def _as_points(points, least=1, name='points'):
         raise ValueError(f'{name} holds {np.sum(~finite)} points that are not finite; remove them')
     return points
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #384d8e76
+
 class CellMeans(NamedTuple):
     "The points of a cloud, averaged within cubes."
     means:np.ndarray # (m,d) of each occupied cube
@@ -176,7 +149,7 @@ def average_in_cells(points:np.ndarray, # (n,d)
     sums = np.column_stack([np.bincount(which.ravel(), weights=x) for x in points.T])
     return CellMeans(sums/counts[:, None], counts)
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #ee0a43fd
+
 def farthest_points(points:np.ndarray, # (n,d)
                     n:int, # how many to pick; all, in some order, where there are no more
                     )->np.ndarray: # (n,) numbers, most important first
@@ -200,10 +173,10 @@ def prune_sparse(points:np.ndarray, # (n,d)
     to_kth = neighbour_spacing(points, k, factor)
     return to_kth <= factor*max(np.median(to_kth), LEAST_LENGTH)
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #0f2af5e2
+# %% ../../nbs/9_base/09d_geometry.ipynb #790419b8
 @dataclass(frozen=True)
-class Ellipsoid:
-    "The points where |(x - centre) @ matrix| = 1."
+class _EllipsoidSize:
+    "The points where |(x - centre) @ matrix| = 1, and how large that body is."
     centre:np.ndarray # (3,)
     matrix:np.ndarray # (3,3) lower triangular
 
@@ -216,6 +189,20 @@ class Ellipsoid:
     def radius(self):
         "Radius of the sphere of equal volume."
         return float(np.prod(self.axes)**(1/3))
+
+    def area(self)->float: # the unit of the points, squared
+        "Area of the surface, exact, by Carlson's integral."
+        a, b, c = self.axes**2
+        return float(4*np.pi*elliprg(a*b, a*c, b*c))
+
+    def volume(self)->float: # the unit of the points, cubed
+        "Volume of the body."
+        return float(4*np.pi/3*np.prod(self.axes))
+
+# %% ../../nbs/9_base/09d_geometry.ipynb #0f2af5e2
+@dataclass(frozen=True)
+class Ellipsoid(_EllipsoidSize):
+    "The points where |(x - centre) @ matrix| = 1."
 
     def _image(self, points):
         "The image of each point, its length, and the gradient of that length."
@@ -253,15 +240,6 @@ class Ellipsoid:
         on_surface = np.linalg.solve(self.matrix.T, directions.T).T
         return self.centre + (1 + displacement*gradient)[..., None]*on_surface
 
-    def area(self)->float: # the unit of the points, squared
-        "Area of the surface, exact, by Carlson's integral."
-        a, b, c = self.axes**2
-        return float(4*np.pi*elliprg(a*b, a*c, b*c))
-
-    def volume(self)->float: # the unit of the points, cubed
-        "Volume of the body."
-        return float(4*np.pi/3*np.prod(self.axes))
-
 # %% ../../nbs/9_base/09d_geometry.ipynb #811971e3
 _ROW, _COLUMN = np.tril_indices(3)
 
@@ -287,7 +265,7 @@ def _times(matrix, vector):
     "A matrix (3,3) times a vector."
     return _dot3(matrix[0], vector), _dot3(matrix[1], vector), _dot3(matrix[2], vector)
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #ff8e0fd7
 @compiled()
 def _sampson(p, matrix, x):
     "Sampson distances (n,) of `x` (n,3) from the ellipsoid `p` with its matrix, and their derivatives (n,9) by `p`."
@@ -312,7 +290,7 @@ def _sampson(p, matrix, x):
             gradient[i, 3 + k] = by_q*d[row]*y[column] - by_s*ds
     return value, gradient
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #ef87e7a1
+
 def _log_axes(p):
     "The logarithms (3,) of the axes of the ellipsoid `p`, and their derivatives (3,9) by `p`."
     left, singular, right = np.linalg.svd(_ellipsoid(p).matrix)
@@ -320,7 +298,7 @@ def _log_axes(p):
     by_matrix = -left[_ROW].T*right[:, _COLUMN]/singular[:, None]
     return -np.log(singular), np.hstack([np.zeros((3, 3)), by_matrix])
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #9885336f
+
 def _residuals(p, x, penalty):
     "Sampson distances of `x` (n,3), then `penalty` times the centred logarithms of the axes; and their derivatives."
     value, gradient = _sampson(p, _ellipsoid(p).matrix, x)
@@ -329,7 +307,27 @@ def _residuals(p, x, penalty):
     shape_gradient = penalty*(d_log - d_log.mean(0))
     return np.r_[value, shape_value], np.vstack([gradient, shape_gradient])
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #dbc69fb9
+# %% ../../nbs/9_base/09d_geometry.ipynb #17913908
+class Sphere(NamedTuple):
+    "A sphere in space."
+    centre:np.ndarray # (3,) z,y,x voxels
+    radius:float # voxels
+
+    def distance(self,
+                 points:np.ndarray, # (n,3) z,y,x voxels
+                 )->np.ndarray: # (n,) without sign
+        "How far points lie off the sphere."
+        return np.abs(np.linalg.norm(points - self.centre, axis=1) - self.radius)
+
+
+def fit_sphere(points:np.ndarray, # (n,3)
+               )->Sphere: # in the unit of the points
+    "Fit a sphere by linear least squares: |x|² = 2 c·x + r² - |c|²."
+    terms = np.column_stack([2*points, np.ones(len(points))])
+    s = np.linalg.lstsq(terms, (points**2).sum(1), rcond=None)[0]
+    return Sphere(s[:3], np.sqrt(max(s[3] + s[:3] @ s[:3], 0.)))
+
+
 FLAT = 1e-6 # thickness of a cloud, relative to its extent, below which it is a plane
 WIDTHS = (.25, .08) # of the soft loss in the first two fits, relative to the extent; then twice and once `robust_scale`
 MAX_START_RADIUS = 5. # of the sphere to start from, relative to the extent: a larger one is a plane in disguise
@@ -347,7 +345,7 @@ def _start_spheres(x):
         starts.append((sphere[:3], radius))
     return starts
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #de5a603e
 class _Problem:
     "Residuals and their derivatives, computed together: least squares asks for one after the other at the same place."
     def __init__(self, x, penalty):
@@ -440,7 +438,7 @@ def _row_points(starts, shape, z, y, x):
     last = max(min(x + 2, shape[2]), 0)
     return starts[row + first], starts[row + max(first, last)]
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #fc8f0205
 @compiled()
 def _add_products(d, total, squares):
     "Add a place to a sum (3,) and its products to a sum of squares (3,3)."
@@ -449,7 +447,7 @@ def _add_products(d, total, squares):
         for q in range(3):
             squares[p, q] += d[p]*d[q]
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #6935c10d
+
 @compiled()
 def _moments(queries, support, starts, low, shape, radius):
     "Count, sum and sum of squares of the `support` within `radius` of each query, relative to the query."
@@ -507,7 +505,7 @@ def local_planes(points:np.ndarray, # (n,d) where planes are wanted (lines, in t
     flatness[few] = 0
     return LocalPlanes(normals, flatness, counts.astype(int))
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #c0e68e84
+
 def neighbour_means(points:np.ndarray, # (n,3)
                     radius:float, # of the neighbourhood, the unit of the points
                     support:np.ndarray, # (m,3) the cloud
@@ -586,7 +584,7 @@ def _patch_equations(at, frame, slab, support, radius, matrix, right):
         used += 1
     return used
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #c9b58767
+
 @compiled()
 def _patches(queries, frames, slab, support, starts, low, shape, radius):
     "Normal equations of the patch through the `support` within `radius` of each query and `slab` of its plane; counts."
@@ -707,7 +705,7 @@ def _harmonics_at(z, y, x, degree, factors, out):
                 out[l*l + l - m] = twice*here*im
         re, im = re*x - im*y, re*y + im*x
 
-
+# %% ../../nbs/9_base/09d_geometry.ipynb #8caaeb75
 @compiled()
 def _harmonics(directions, degree):
     "All harmonics up to a degree, (n,(degree+1)**2)."
@@ -718,7 +716,7 @@ def _harmonics(directions, degree):
         _harmonics_at(z, y, x, degree, factors, out[i])
     return out
 
-# %% ../../nbs/9_base/09d_geometry.ipynb #6c10e8de
+
 def spherical_harmonics(directions:np.ndarray, # (n,3) unit vectors, z,y,x; the first is the polar axis
                         degree:int, # the finest
                         )->np.ndarray: # (n,(degree+1)**2), degree by degree, real and orthonormal
@@ -741,3 +739,10 @@ def connected_groups(n:int, # things, numbered from 0
     graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
     _, groups = connected_components(graph, directed=False)
     return groups
+
+
+def gap_of_boxes(low, high, # (…,3) corners of boxes
+                 other_low, other_high, # (…,3) of others
+                 )->np.ndarray: # (…,3) voxels along each axis; negative where they overlap
+    "How far apart boxes are."
+    return np.maximum(low - other_high, other_low - high)

@@ -10,8 +10,8 @@ __all__ = ['MODES', 'REFUSED_MODES', 'PACKED', 'HEADER_BYTES', 'MAX_SIDE', 'EXTE
            'MIN_ALIKE', 'ALIKE', 'PICTURES', 'LARGEST_SIGNED', 'N_BYTES', 'LOWEST', 'HALF', 'N_SAMPLED',
            'MIN_BACKGROUND', 'MAX_SHIFTED', 'STEEPER', 'RIGHT_ANGLES', 'SAME', 'SMALLEST_BOX_A', 'MANY', 'VERY_MANY',
            'CHUNK', 'WRITTEN_AS', 'CREATOR', 'MEANING', 'NOTE', 'OLD_LABELS', 'LABEL_MODE', 'MrcStart', 'read_start',
-           'tilt_angles', 'StackSign', 'likeness', 'stack_sign', 'read_mrc', 'mrc_dtype', 'MrcSlices', 'mrc_slices',
-           'write_mrc', 'was_cut_short', 'read_mrc_meaning', 'read_note']
+           'tilt_angles', 'StackSign', 'likeness', 'stack_sign', 'was_cut_short', 'read_mrc', 'mrc_dtype', 'MrcSlices',
+           'mrc_slices', 'write_mrc', 'read_mrc_meaning', 'read_note']
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #821c3478
 import bz2
@@ -159,7 +159,7 @@ def _suffix(path):
 
 @contextlib.contextmanager
 def _unpacking(path):
-    "Tell what goes wrong in a packed file: VolumeError where it is damaged."
+    "Report what goes wrong in a packed file: VolumeError where it is damaged."
     try:
         yield
     except (EOFError, zlib.error, OSError) as error:
@@ -388,7 +388,7 @@ def _says_unsigned(header, sample):
         return True
     return _steepness(sample, np.int8) > STEEPER*_steepness(sample, np.uint8)
 
-# %% ../../nbs/9_base/09c1_mrc.ipynb #21bda853
+
 def _bytes_as_meant(start, data, path):
     "The voxels of mode 0 as the numbers that they stand for."
     flags = _imod_flags(start)
@@ -530,6 +530,18 @@ def _mapped_voxels(start, path):
     "The voxels of a plain file, memory-mapped."
     offset = _voxel_offset(start, path.stat().st_size, path)
     return np.memmap(path, start.dtype, 'r', offset, start.shape)
+
+
+def was_cut_short(path:Path, # a file that is there
+                  )->bool: # False for every file of another program
+    "Whether a file of this program has fewer voxels than its header promises: a copy that broke off."
+    check_regular(path)
+    with open(path, 'rb') as file:
+        text = file.read(HEADER_BYTES)
+    if len(text) < HEADER_BYTES or CREATOR.encode() not in text:
+        return False
+    start = read_start(path)
+    return path.stat().st_size < start.offset + start.n_bytes
 
 # %% ../../nbs/9_base/09c1_mrc.ipynb #2a9d4e63
 def _fill(file, buffer):
@@ -741,18 +753,6 @@ OLD_LABELS = {1: 'membrane', 2: 'protein'} # in files without the line
 LABEL_MODE = 0 # of labels; ids have mode 6
 
 
-def was_cut_short(path:Path, # a file that is there
-                  )->bool: # False for every file of another program
-    "Whether a file of this program has fewer voxels than its header promises: a copy that broke off."
-    check_regular(path)
-    with open(path, 'rb') as file:
-        text = file.read(HEADER_BYTES)
-    if len(text) < HEADER_BYTES or CREATOR.encode() not in text:
-        return False
-    start = read_start(path)
-    return path.stat().st_size < start.offset + start.n_bytes
-
-
 def read_mrc_meaning(path:Path, # a file
                      )->dict: # label: its name; empty where the file does not say
     "Read what the header of an MRC file says about its labels."
@@ -776,7 +776,7 @@ def _after(start, lines):
     "What follows `start` in the line that begins with it; empty where none does."
     return next((line.removeprefix(start) for line in lines if line.startswith(start)), '')
 
-# %% ../../nbs/9_base/09c1_mrc.ipynb #1839930b
+
 def read_note(path:Path, # an MRC file
               )->str: # empty where there is none
     "Read the note that this program has left in a header."

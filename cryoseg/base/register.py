@@ -20,10 +20,8 @@ def import_place(thing, # anything, or a place 'package.module:name'
     return getattr(import_module(module), name)
 
 # %% ../../nbs/9_base/09a1_register.ipynb #4b2eb1d4
-class Register:
-    """Named things of one kind. A thing given as a place 'module:name' is imported when it is first asked for.
-
-    `register[name]` gives the thing, and raises VolumeError, naming the choices, where there is none."""
+class _Entries:
+    "Things by their names, in the order in which they were entered."
     def __init__(self,
                  kind:str, # what they are, for errors: 'surface method'
                  ):
@@ -31,6 +29,27 @@ class Register:
         self._things = {}
         self._help = {}
 
+    def check(self,
+              name:str, # as a user gave it
+              )->None:
+        "Raise VolumeError, naming the choices, where there is no such thing."
+        if name not in self._things:
+            raise VolumeError(f'{self.kind} {name!r} is not known; take {", ".join(self._things)}')
+
+    def __contains__(self, name):
+        return name in self._things
+
+    def __iter__(self):
+        return iter(self._things)
+
+    def __len__(self):
+        return len(self._things)
+
+# %% ../../nbs/9_base/09a1_register.ipynb #7a73959c
+class Register(_Entries):
+    """Named things of one kind. A thing given as a place 'module:name' is imported when it is first needed.
+
+    `register[name]` gives the thing, and raises VolumeError, naming the choices, where there is none."""
     def add(self,
             name:str, # as users write it
             thing, # the thing, or 'package.module:name'
@@ -49,26 +68,10 @@ class Register:
         del self._things[name]
         del self._help[name]
 
-    def check(self,
-              name:str, # as a user gave it
-              )->None:
-        "Raise VolumeError, naming the choices, where there is no such thing."
-        if name not in self._things:
-            raise VolumeError(f'{self.kind} {name!r} is not known; take {", ".join(self._things)}')
-
     def __getitem__(self, name):
         self.check(name)
         self._things[name] = import_place(self._things[name])
         return self._things[name]
-
-    def __contains__(self, name):
-        return name in self._things
-
-    def __iter__(self):
-        return iter(self._things)
-
-    def __len__(self):
-        return len(self._things)
 
     def help(self,
              name:str, # an entered one

@@ -260,7 +260,7 @@ def _square(a, b):
     "The squared distance of two places."
     return (a[0] - b[0])**2 + (a[1] - b[1])**2 + (a[2] - b[2])**2
 
-
+# %% ../../nbs/9_base/09e3_slivers.ipynb #a472fff0
 @compiled()
 def _normal(a, b, c):
     "The normal of a triangle, its length twice the area."
@@ -278,7 +278,7 @@ def _shape(a, b, c):
         return 1., 0.
     return (middle + longest - shortest)/(2*np.sqrt(middle*longest)), shortest
 
-# %% ../../nbs/9_base/09e3_slivers.ipynb #91325c6e
+
 @compiled()
 def _excess(sharpness, limits):
     "What a triangle counts."
@@ -290,7 +290,7 @@ def _better(new, old):
     "Whether a change is a step down; each is the sharpest triangle and the sum of what all count."
     return new[1] < old[1] - LEAST_GAIN and new[0] <= old[0]
 
-
+# %% ../../nbs/9_base/09e3_slivers.ipynb #ab00e259
 @compiled()
 def _upright(mesh, at, v, p, q):
     "Whether a face with the corners v (moved), p, q still looks as the normals there."
@@ -360,6 +360,16 @@ def _are_neighbours(mesh, v, w):
         if u == w:
             return True
     return len(fan) == MAX_FAN
+
+
+@compiled()
+def _in_common(ring, other):
+    "How many vertices two rings have in common."
+    n = 0
+    for v in ring:
+        for w in other:
+            n += v == w
+    return n
 
 # %% ../../nbs/9_base/09e3_slivers.ipynb #76c3b5d4
 @compiled()
@@ -492,16 +502,6 @@ def _rim_place(mesh, a, b, before, after, limits):
         return off <= limits.fixed, at
     return off <= (limits.straight if sides else limits.free), _merged_place(mesh, a, b, before, after)
 
-
-@compiled()
-def _in_common(ring, other):
-    "How many vertices two rings have in common."
-    n = 0
-    for v in ring:
-        for w in other:
-            n += v == w
-    return n
-
 # %% ../../nbs/9_base/09e3_slivers.ipynb #1c4d71e5
 @compiled()
 def _stays_surface(mesh, h, fan, closed, ring, other, other_ring):
@@ -576,7 +576,7 @@ def _merge(mesh, h, a, b, fan):
     if t >= 0:
         _close_up(mesh, t)
 
-
+# %% ../../nbs/9_base/09e3_slivers.ipynb #71415b26
 @compiled()
 def _collapse(mesh, h, a, b, limits):
     "Let one end of a half-edge, a, go into the other, b; whether that was done."
@@ -658,7 +658,7 @@ def _open_rim(mesh, h, limits):
     _remove(mesh, h)
     return True
 
-
+# %% ../../nbs/9_base/09e3_slivers.ipynb #782e4a50
 @compiled()
 def _drop(mesh, f, limits):
     "Drop a face at the rim; whether that was done."
@@ -672,7 +672,7 @@ def _drop(mesh, f, limits):
             return _cut_tip(mesh, h, limits)
     return False
 
-# %% ../../nbs/9_base/09e3_slivers.ipynb #f1fe9a15
+
 @compiled()
 def _flip_any(mesh, f, limits):
     "Turn a side of a face; whether that was done."
@@ -717,10 +717,18 @@ def _sweep(mesh, limits):
         changes += done or _collapse_any(mesh, f, limits) or _drop(mesh, f, limits) or _flip_any(mesh, f, limits)
     return changes
 
-# %% ../../nbs/9_base/09e3_slivers.ipynb #721ea749
+
 MAX_ROUNDS = 30                 # about six do
 
 
+def _settle(mesh, limits):
+    "Go through all faces until nothing changes any more."
+    for _ in range(MAX_ROUNDS):
+        mesh.normals[:] = vertex_normals(mesh.vertices, _faces(mesh))
+        if not _sweep(mesh, limits):
+            break
+
+# %% ../../nbs/9_base/09e3_slivers.ipynb #f6766003
 class EvenMesh(NamedTuple):
     "A mesh without slivers."
     vertices:np.ndarray # (n,3)
@@ -733,14 +741,6 @@ def _is_even(vertices, faces, limits, angle_deg):
     "Whether no triangle is too sharp or too small."
     shortest = _squares(vertices, faces)[0].min()
     return shortest >= limits.shortest and smallest_angles(vertices, faces).min() >= angle_deg
-
-
-def _settle(mesh, limits):
-    "Go through all faces until nothing changes any more."
-    for _ in range(MAX_ROUNDS):
-        mesh.normals[:] = vertex_normals(mesh.vertices, _faces(mesh))
-        if not _sweep(mesh, limits):
-            break
 
 
 def _what_is_left(mesh, source):

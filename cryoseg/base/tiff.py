@@ -447,7 +447,7 @@ def _silenced(library):
 
 @contextlib.contextmanager
 def _one_line(path):
-    "Tell in one line what goes wrong in a damaged file: VolumeError."
+    "Report in one line what goes wrong in a damaged file: VolumeError."
     try:
         yield
     except (VolumeError, MemoryError):

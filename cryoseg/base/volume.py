@@ -61,9 +61,31 @@ def same_voxel_size(one_A:float, # Å
     "Whether two voxel sizes are the same."
     return abs(one_A/other_A - 1) <= SAME_SIZE
 
+# %% ../../nbs/9_base/09b_volume.ipynb #8c6bb48f
+class _InSpace:
+    "What has an origin, an `nstart` and a voxel size, and so a place in space."
+    @property
+    def world_origin_A(self):
+        "x,y,z in Å of the centre of voxel (0,0,0): the origin or, where the header has none, what nstart says."
+        origin = np.asarray(self.origin_A, float)
+        return origin if origin.any() else np.asarray(self.nstart, float)*self.voxel_size_A
+
+    def to_xyz_A(self,
+                 points_zyx_vox:np.ndarray, # (...,3) z,y,x in voxels; voxel centres are whole numbers
+                 )->np.ndarray: # (...,3) x,y,z in Å
+        "Say where voxels lie in the coordinates that files and other programs use."
+        return np.asarray(points_zyx_vox, float)[..., ::-1]*self.voxel_size_A + self.world_origin_A
+
+    def to_zyx_vox(self,
+                   points_xyz_A:np.ndarray, # (...,3) x,y,z in Å
+                   )->np.ndarray: # (...,3) z,y,x in voxels
+        "Undo `to_xyz_A`."
+        from_origin = np.asarray(points_xyz_A, float) - self.world_origin_A
+        return (from_origin/self.voxel_size_A)[..., ::-1]
+
 # %% ../../nbs/9_base/09b_volume.ipynb #329223e0
 @dataclass(frozen=True, eq=False, repr=False)
-class Volume:
+class Volume(_InSpace):
     "A three-dimensional image and where it lies in space. Raises VolumeError where that is impossible."
     data:np.ndarray # (Z,Y,X), any real dtype; may be a memory map that is read when used
     voxel_size_A:float # edge of the cubic voxel, Å
@@ -86,12 +108,6 @@ class Volume:
         "Number of voxels along z, y, x."
         return self.data.shape
 
-    @property
-    def world_origin_A(self):
-        "x,y,z in Å of the centre of voxel (0,0,0): the origin or, where the header has none, what nstart says."
-        origin = np.asarray(self.origin_A, float)
-        return origin if origin.any() else np.asarray(self.nstart, float)*self.voxel_size_A
-
     def with_data(self,
                   data:np.ndarray, # (Z,Y,X) of the same shape
                   meaning:str='', # of labels
@@ -99,19 +115,6 @@ class Volume:
                   ): # a Volume
         "Put other voxels, for example labels, at the same place in space."
         return replace(self, data=data, meaning=meaning, note=note)
-
-    def to_xyz_A(self,
-                 points_zyx_vox:np.ndarray, # (...,3) z,y,x in voxels; voxel centres are whole numbers
-                 )->np.ndarray: # (...,3) x,y,z in Å
-        "Say where voxels lie in the coordinates that files and other programs use."
-        return np.asarray(points_zyx_vox, float)[..., ::-1]*self.voxel_size_A + self.world_origin_A
-
-    def to_zyx_vox(self,
-                   points_xyz_A:np.ndarray, # (...,3) x,y,z in Å
-                   )->np.ndarray: # (...,3) z,y,x in voxels
-        "Undo `to_xyz_A`."
-        from_origin = np.asarray(points_xyz_A, float) - self.world_origin_A
-        return (from_origin/self.voxel_size_A)[..., ::-1]
 
     def __repr__(self):
         z, y, x = self.shape
@@ -204,7 +207,7 @@ def named_labels(text:str, # such as '1 membrane, 2/3 lumen'
 
 # %% ../../nbs/9_base/09b_volume.ipynb #42797cba
 class LengthUnits(NamedTuple):
-    "In what lengths are told."
+    "The units in which lengths are given."
     long:str # nm, or vox where the voxel size is not known
     fine:str # Å, or vox
     long_A:float # how many of the finer ones the longer one has
@@ -212,9 +215,8 @@ class LengthUnits(NamedTuple):
 
 def length_units(size_known:bool, # the voxel size is known
                  )->LengthUnits: # nm and Å, or voxels
-    "Choose the units in which lengths are told; without a voxel size a voxel counts as 1."
+    "Choose the units in which lengths are given; without a voxel size a voxel counts as 1."
     return LengthUnits('nm', 'Å', 10.) if size_known else LengthUnits('vox', 'vox', 1.)
-
 
 # %% ../../nbs/9_base/09b_volume.ipynb #09b5a1b1
 def voxels_of(given, # (Z,Y,X) array, or a Volume
