@@ -93,6 +93,25 @@ def test_the_pages_of_the_book(tmp_path):
             assert (tmp_path / name).parent.joinpath(f'{link}.ipynb').resolve().exists(), f'{name} links to {link}, which is no page'
 
 
+def test_the_api_tells_shapes():
+    "A page of the API has every public function of its part, with what each argument means."
+    import site_pages
+    page = site_pages.api_page('phantom')
+    for words in ('## phantom.phantom', '### simulate_scene', '| `settings` | `PhantomSettings` |', '[notebook](../1_phantom/bodies.ipynb)'): assert words in page, words
+    assert set(site_pages.WINGS) == {p.name for p in site_pages.PACKAGE.iterdir() if (p / '__init__.py').exists() and any(p.glob('*.py')) and p.name != 'weights'}
+
+
+@pytest.mark.long
+def test_the_site_is_built_without_a_warning():
+    "Only where its packages are installed (`make site` does that); all links inside it arrive."
+    pytest.importorskip('furo')
+    check_site = subprocess.run([sys.executable, 'tools/make_site.py'], cwd=ROOT, capture_output=True, text=True)
+    assert not check_site.returncode, check_site.stdout + check_site.stderr
+    for page in (ROOT / '_docs').rglob('*.html'):
+        for link in re.findall(r'href="([^"#:?]+)(?:#[^"]*)?"', page.read_text(encoding='utf-8')):
+            assert (page.parent / link).exists(), f'{page.name}: {link}'
+
+
 def test_the_contents_hold_every_page_in_its_chapter():
     "Nothing falls out of the table of contents, and each chapter has the title that the front page gives it."
     import make_site

@@ -96,12 +96,12 @@ def captions_of_steps():
     return [step.folder for step in STEPS]
 
 
-def write_pages(folder):
-    "Write every notebook as a page into `folder`, and all other pages."
+def write_pages(folder, extra=()):
+    "Write every notebook as a page into `folder`; the names `extra` of other pages come last in the contents."
     from nbdev.config import get_config
     config = get_config()
     home = (config.doc_host + config.doc_baseurl).rstrip('/')
-    paths, extra = notebooks(), write_extra(folder)
+    paths = notebooks()
     titles = captions(filtered(NBS / 'contents.ipynb'))
     for path in paths:
         nb, name = filtered(path), page_name(path)
@@ -114,7 +114,6 @@ def write_pages(folder):
         if name == 'index': nb.cells.append(contents([page_name(p) for p in paths], titles, extra))
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(nb, folder / f'{name}.ipynb')
-    return folder
 
 
 CSS = '''.pipeline svg { width: 100%; height: auto; border: 1px solid #d5dde3; border-radius: 8px; }
@@ -142,7 +141,7 @@ def build(config, pages):
     "Write the pages and build the site from them; a warning is an error."
     from sphinx.application import Sphinx
     pages.mkdir()
-    write_pages(pages)
+    write_pages(pages, write_extra(pages))
     shutil.copytree(NBS / 'images', pages / 'images')
     (pages / '_static').mkdir()
     (pages / '_static' / 'book.css').write_text(CSS, encoding='utf-8')
