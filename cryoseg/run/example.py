@@ -97,4 +97,5 @@ def example_run(progress:Callable|None=None, # called as progress(stage, done, t
         _make(folder, progress)
     check_owner(folder)
     phantom, run = read_phantom_truth(folder), read_run(folder/'run')
-    return Example(phantom, run, read_surfaces(folder/'run', run.volume), body_of_each(run.membranes, phantom.membranes))
+    surfaces = read_surfaces(folder/'run', run.volume)
+    return Example(phantom, run, surfaces, body_of_each(run.membranes, phantom.membranes))

@@ -140,7 +140,8 @@ def parallel_ellipsoid(ellipsoid:Ellipsoid, # any
     turn, inverse, other = np.linalg.svd(ellipsoid.matrix)
     axes = 1/inverse - distance
     if not axes.min() > 0:
-        raise ValueError(f'the other membrane would lie {distance:.1f} voxels inside, and a semi-axis has {1/inverse.max():.1f}')
+        shortest = (1/inverse).min()
+        raise ValueError(f'the other membrane would lie {distance:.1f} voxels inside, a semi-axis has {shortest:.1f}')
     return Ellipsoid(ellipsoid.centre, (turn/axes) @ other)
 
 # %% ../../nbs/6_surface/06j_nested.ipynb #c7e38c36
