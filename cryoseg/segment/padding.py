@@ -447,7 +447,7 @@ def _grown(bits, width, n_px):
     left_out = (_unpacked(image, width).astype(np.uint8) for image in bits)
     return np.stack([np.packbits(cv2.dilate(image, disk), axis=-1) for image in left_out])
 
-# %% ../../nbs/4_segment/04a1_padding.ipynb #31e1c817
+
 class _Look(NamedTuple):
     "What one slice shows."
     image: np.ndarray           # (Y,X) as it is
