@@ -17,7 +17,7 @@ HOUSE = {       # the wings in their order, and the rooms of each: imports go fr
     'phantom': 'settings bodies imaging phantom example',
     'segment': 'settings padding outliers contrast noise motifs normalise weights unet scenes hard slabs train engines directions predict match',
     'connect': 'settings trace context link merge pieces concentric stack split joins candidates reasons instances edits membranes labels',
-    'surface': 'settings ellipse gp select contours checks star sheet anchored fit nested raster',
+    'surface': 'settings ellipse gp features select contours checks star sheet anchored fit nested raster',
     'measure': 'settings curvature middle thickness label_error distances proteins evaluate groups',
     'show': 'slices scene picture widgets layers pages found doubts overview points imod multiscale report export napari manners correct',
     'run': 'settings signals console terminal labelling blocks fits stages measures log workflow summary board cluster scale doctor review view example options command cli',

@@ -4,23 +4,19 @@
 
 # %% auto #0
 __all__ = ['ROUNDING', 'BLOCK', 'JITTER', 'LEARN_JITTER', 'IMPOSSIBLE', 'one_blas_thread', 'MAX_STEPS', 'AMPLITUDES', 'NOISES',
-           'START', 'LEAST_NOISE', 'CLEARANCE', 'NODE_REACH', 'NODE_STEP', 'MIN_CURVATURE', 'FEATURE_STEPS',
-           'ScaleSearch', 'Kernel', 'Gaussian', 'SquaredExponential', 'Matern32', 'Matern52', 'box_diagonal',
-           'ThinPlate', 'ThinPlate2D', 'ThinPlate3D', 'CovarianceBlocks', 'joint_covariance',
-           'value_gradient_covariance', 'Posterior', 'GaussianProcess', 'log_evidence', 'Likelihood',
-           'log_likelihood_and_gradient', 'fit_gp', 'zero_density', 'positional_sigma', 'fit_curve', 'ZeroCurve',
-           'zero_curve', 'Anchors', 'offset_anchors', 'gaussian_draws', 'Moments', 'FeatureProcess', 'FeaturePosterior',
-           'feature_posterior', 'FeatureProblem', 'posterior_nodes', 'fit_features']
+           'START', 'LEAST_NOISE', 'CLEARANCE', 'ScaleSearch', 'Kernel', 'Gaussian', 'SquaredExponential', 'Matern32',
+           'Matern52', 'box_diagonal', 'ThinPlate', 'ThinPlate2D', 'ThinPlate3D', 'CovarianceBlocks',
+           'joint_covariance', 'value_gradient_covariance', 'Posterior', 'GaussianProcess', 'log_evidence',
+           'Likelihood', 'log_likelihood_and_gradient', 'fit_gp', 'zero_density', 'positional_sigma', 'fit_curve',
+           'ZeroCurve', 'zero_curve', 'Anchors', 'offset_anchors', 'gaussian_draws']
 
 # %% ../../nbs/6_surface/06b_gp.ipynb #72a17af6
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
-from scipy.linalg.lapack import dtrtri
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
@@ -513,182 +509,3 @@ def gaussian_draws(covariance:np.ndarray, # (m,m)
     eigenvalues, vectors = np.linalg.eigh(covariance)
     root = vectors*np.sqrt(eigenvalues.clip(0)) @ vectors.T     # symmetric: no sign of an eigenvector decides
     return rng.standard_normal((n, len(root))) @ root
-
-# %% ../../nbs/6_surface/06b_gp.ipynb #42750444
-class Moments(NamedTuple):
-    "What a process says of some places."
-    mean:np.ndarray # (m,)
-    variance:np.ndarray # (m,) without the noise
-
-
-@dataclass(frozen=True)
-class FeatureProcess:
-    "f(x) = features(x) @ c with Gaussian coefficients c: a Gaussian process of kernel features(x) C features(x')ᵀ."
-    features:Callable # (n,d) points -> (n,p)
-    coefficients:np.ndarray # (p,) posterior mean
-    covariance:np.ndarray # (p,p) of the coefficients
-    noise:float = 0. # variance of a value of weight 1
-    theta:np.ndarray = field(default_factory=lambda: np.zeros(0)) # (k+1,) the fitted hyper-parameters
-
-    def mean(self,
-             query:np.ndarray, # (m,d) points
-             )->np.ndarray: # (m,)
-        "Compute the posterior mean."
-        return self.features(query) @ self.coefficients
-
-    def variance(self,
-                 query:np.ndarray, # (m,d) points
-                 )->np.ndarray: # (m,)
-        "Compute the posterior variance, without the noise."
-        return self.moments(query).variance
-
-    def moments(self,
-                query:np.ndarray, # (m,d) points
-                )->Moments: # (m,) each
-        "Compute mean and variance together: the features cost as much as the rest."
-        f = self.features(query)
-        return Moments(f @ self.coefficients, ((f @ self.covariance)*f).sum(1).clip(0))
-
-    def sample(self,
-               query:np.ndarray, # (m,d) points
-               n:int, # how many
-               rng:np.random.Generator, # where chance comes from
-               )->np.ndarray: # (n,m)
-        "Draw functions from the posterior."
-        draws = self.coefficients + gaussian_draws(self.covariance, n, rng)
-        return draws @ self.features(query).T
-
-# %% ../../nbs/6_surface/06b_gp.ipynb #48b70b5a
-class FeaturePosterior(NamedTuple):
-    "What values say of the coefficients, at some hyper-parameters."
-    mean:np.ndarray # (p,)
-    covariance:np.ndarray # (p,p)
-    log_determinant:float # of the prior's covariance over the posterior's
-
-
-def _whitened(log_variance, gram, noise):
-    "Prior standard deviations; Cholesky factor of the posterior's precision of coefficients in units of them."
-    half = np.exp(log_variance/2)
-    precision = half[:, None]*gram*half/noise
-    precision[np.diag_indices_from(precision)] += 1
-    return half, np.linalg.cholesky(precision)
-
-
-def _inverse(cholesky):
-    "The inverse of a lower triangular matrix."
-    return dtrtri(cholesky, lower=1)[0]
-
-
-def _log_determinant(cholesky):
-    "The logarithm of the determinant of the matrix that has this Cholesky factor."
-    return 2*np.log(np.diag(cholesky)).sum()
-
-
-def feature_posterior(log_variance:np.ndarray, # (p,) log prior variances of the coefficients
-                      gram:np.ndarray, # (p,p) the weighted sum of the features' products
-                      right:np.ndarray, # (p,) the weighted sum of the features times the values
-                      noise:float, # variance of a value of weight 1
-                      )->FeaturePosterior: # by Bayesian linear regression
-    "Condition the coefficients on the values."
-    half, cholesky = _whitened(log_variance, gram, noise)
-    root = _inverse(cholesky)*half
-    covariance = root.T @ root
-    return FeaturePosterior(covariance @ right/noise, covariance, _log_determinant(cholesky))
-
-# %% ../../nbs/6_surface/06b_gp.ipynb #2de22b2e
-@dataclass(frozen=True)
-class FeatureProblem:
-    "Values of which a feature process is to be found, summed up so that their number no longer matters."
-    gram:np.ndarray # (p,p) the weighted sum of the features' products
-    right:np.ndarray # (p,) the weighted sum of the features times the values
-    square:float # the weighted sum of the squared values
-    n:int # how many values
-    prior:Callable # hyper-parameters (k,) -> log prior variances (p,), their derivatives (k,p)
-    centre:np.ndarray # (k+1,) of a Gaussian prior on the hyper-parameters
-    spread:np.ndarray # (k+1,) its standard deviations, inf for none
-
-    def posterior(self,
-                  theta:np.ndarray, # (k+1,) hyper-parameters and log noise variance
-                  variance_inflation:np.ndarray|float=1., # (p,) factor of the prior variances
-                  )->FeaturePosterior: # of the coefficients
-        "Condition the coefficients on the values."
-        log_variance = self.prior(theta[:-1])[0] + np.log(variance_inflation)
-        return feature_posterior(log_variance, self.gram, self.right, np.exp(theta[-1]))
-
-    def _solve(self, theta, log_variance):
-        "What `value` and `cost` share: the Cholesky factor, the mean of the coefficients, the value."
-        noise = np.exp(theta[-1])
-        half, cholesky = _whitened(log_variance, self.gram, noise)
-        mean = half*cho_solve((cholesky, True), half*self.right, check_finite=False)/noise
-        value = .5*(self.square - mean @ self.right)/noise + .5*_log_determinant(cholesky) + .5*self.n*theta[-1]
-        z = (theta - self.centre)/self.spread
-        return cholesky, mean, value + .5*z @ z
-
-    def value(self, theta:np.ndarray)->float: # (k+1,) hyper-parameters and log noise variance -> minus the log
-        "Evaluate minus the log posterior of the hyper-parameters, up to a constant."
-        return self._solve(theta, self.prior(theta[:-1])[0])[2]
-
-    def cost(self, theta:np.ndarray)->Likelihood: # (k+1,) hyper-parameters and log noise variance -> minus the log
-        "Evaluate minus the log posterior of the hyper-parameters, up to a constant, and its gradient."
-        log_variance, derivatives = self.prior(theta[:-1])
-        noise = np.exp(theta[-1])
-        cholesky, mean, value = self._solve(theta, log_variance)
-        left = (_inverse(cholesky)**2).sum(0)       # of each prior variance: the fraction that the values leave
-        by_variance = .5*(1 - mean**2/np.exp(log_variance) - left)
-        residual = self.square - 2*mean @ self.right + mean @ self.gram @ mean
-        by_noise = .5*(self.n - residual/noise - (len(left) - left.sum()))
-        pull = (theta - self.centre)/self.spread**2
-        return Likelihood(value, np.r_[derivatives @ by_variance, by_noise] + pull)
-
-# %% ../../nbs/6_surface/06b_gp.ipynb #9ff07f92
-NODE_REACH = -1.2, 0., 1.2      # where hyper-parameters are tried on each axis, in standard deviations
-NODE_STEP = 1e-3        # of the differences that give the curvature, units of log
-MIN_CURVATURE = .25     # a flat likelihood says nothing, and the nodes go no further than two units of log
-
-
-def posterior_nodes(cost:Callable, # minus the log posterior of hyper-parameters, and its gradient
-                    best:np.ndarray, # (k+1,) its minimum: hyper-parameters and log noise variance
-                    bounds:np.ndarray, # (k+1,2) of all of them
-                    )->np.ndarray: # (3**k,k+1)
-    "Lay hyper-parameters round the best, along the axes of their posterior (the noise, known well, stays)."
-    k = len(best) - 1
-    steps = NODE_STEP*np.eye(k + 1)[:k]
-    differences = [cost(best + e).gradient - cost(best - e).gradient for e in steps]
-    hessian = np.array([d[:k]/(2*NODE_STEP) for d in differences])
-    eigenvalues, axes = np.linalg.eigh((hessian + hessian.T)/2)
-    scale = 1/np.sqrt(np.maximum(eigenvalues, MIN_CURVATURE))
-    grid = np.array(np.meshgrid(*[NODE_REACH]*k)).reshape(k, -1).T
-    nodes = np.column_stack([best[:k] + (grid*scale) @ axes.T, np.full(len(grid), best[-1])])
-    return np.clip(nodes, bounds[:, 0], bounds[:, 1])
-
-# %% ../../nbs/6_surface/06b_gp.ipynb #a95fb00c
-FEATURE_STEPS = 60      # of the search
-
-
-def fit_features(features:Callable, # (n,d) points -> (n,p)
-                 points:np.ndarray, # (n,d)
-                 values:np.ndarray, # (n,)
-                 weights:np.ndarray, # (n,) a value's noise variance is the common one over this
-                 prior:Callable, # hyper-parameters (k,) -> log prior variances (p,), their derivatives (k,p)
-                 start:np.ndarray, # (k+1,) hyper-parameters and log noise variance to begin from
-                 bounds:list, # (k+1) pairs
-                 centre:np.ndarray, # (k+1,) of a Gaussian prior on them
-                 spread:np.ndarray, # (k+1,) its standard deviations, inf for none
-                 variance_inflation:np.ndarray|float=1., # (p,) the prior variances are multiplied by this at the end
-                 )->FeatureProcess: # the mixture of the posteriors, by its mean and covariance
-    "Fit the coefficients by Bayesian regression, averaged over the hyper-parameters by their marginal likelihood."
-    design = features(points)
-    gram = design.T @ (design*weights[:, None])
-    right = design.T @ (values*weights)
-    square = (values*values*weights).sum()
-    problem = FeatureProblem(gram, right, square, len(values), prior, centre, spread)
-    options = dict(maxiter=FEATURE_STEPS)
-    best = minimize(problem.cost, start, jac=True, method='L-BFGS-B', bounds=bounds, options=options).x
-    nodes = posterior_nodes(problem.cost, best, np.array(bounds, float))
-    score = np.array([-problem.value(theta) for theta in nodes])
-    weight = np.exp(score - score.max())/np.exp(score - score.max()).sum()
-    parts = [problem.posterior(theta, variance_inflation) for theta in nodes]
-    mean = sum(w*part.mean for w, part in zip(weight, parts))
-    away = [part.mean - mean for part in parts]
-    covariance = sum(w*(part.covariance + np.outer(a, a)) for w, part, a in zip(weight, parts, away))
-    return FeatureProcess(features, mean, covariance, float(np.exp(best[-1])), best)

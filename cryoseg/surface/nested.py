@@ -25,8 +25,8 @@ from ..base.geometry import harmonic_degrees
 from ..base.geometry import spherical_harmonics
 from ..result.records import Surface
 from .settings import SurfaceSettings
-from .gp import FeatureProcess
-from .gp import fit_features
+from .features import FeatureProcess
+from .features import fit_features
 from .star import DECAY_LIMITS
 from .star import DECAY_LOG_SD
 from .star import DECAY_MEAN

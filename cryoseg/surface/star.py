@@ -44,8 +44,8 @@ from ..base.slivers import on_sides
 from ..base.slivers import without_slivers
 from ..result.records import Surface
 from .settings import SurfaceSettings
-from .gp import FeatureProcess
-from .gp import fit_features
+from .features import FeatureProcess
+from .features import fit_features
 from .checks import NotClosed
 from .checks import cloud_extents
 from .checks import inside_volume
