@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from importlib import import_module
+from pathlib import Path
 
 import benchmark_tables
 from notebooks import NBS, ROOT, notebooks
@@ -40,15 +41,38 @@ def source_of(module):
     return NBS / f'{found[1]}.ipynb'
 
 
-def arguments(node):
+def arguments(node, body):
     "(name, type, default) of each argument of a function, or field of a record."
     if isinstance(node, ast.ClassDef):
-        fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and n.target.id[0] != '_']
+        fields = [n for n in body if isinstance(n, ast.AnnAssign) and n.target.id[0] != '_']
         return [(n.target.id, ast.unparse(n.annotation), ast.unparse(n.value) if n.value else '') for n in fields]
     every = [*node.args.posonlyargs, *node.args.args]
     defaults = [''] * (len(every) - len(node.args.defaults)) + [ast.unparse(d) for d in node.args.defaults]
     some = [(a.arg, ast.unparse(a.annotation) if a.annotation else '', d) for a, d in zip(every, defaults)]
     return some + ([(f'**{node.args.kwarg.arg}', '', '')] if node.args.kwarg else [])
+
+
+def whole_body(node, classes):
+    "What stands in a class, that of its private bases in the same module first."
+    bases = [classes[base.id] for base in getattr(node, 'bases', []) if isinstance(base, ast.Name) and base.id[0] == '_' and base.id in classes]
+    return [n for base in bases for n in whole_body(base, classes)] + node.body
+
+
+def methods(body):
+    "A table of the public methods and properties of a class."
+    public = {n.name: n for n in body if isinstance(n, ast.FunctionDef) and n.name[0] != '_'}
+    rows = []
+    for name, node in public.items():
+        names = ', '.join(a.arg for a in node.args.args if a.arg != 'self')
+        form = name if any('property' in ast.unparse(d) for d in node.decorator_list) else f'{name}({names})'
+        rows.append((f'`{form}`', cell((ast.get_docstring(node) or '').partition('\n\n')[0])))
+    return table(('method', 'what it does'), rows) if rows else ''
+
+
+def field_comments(body, module):
+    "name -> what the comment at a field says."
+    lines = Path(module.__file__).read_text(encoding='utf-8').splitlines()
+    return {n.target.id: lines[n.end_lineno - 1].partition('#')[2].strip() for n in body if isinstance(n, ast.AnnAssign)}
 
 
 def comments(thing):
@@ -58,16 +82,18 @@ def comments(thing):
     except (TypeError, ValueError, OSError, AttributeError, SyntaxError, KeyError): return {}
 
 
-def described(node, module, page):
-    "A function or class: its line, its words, its arguments with types and shapes."
-    thing = getattr(import_module(f'cryoseg.{module}'), node.name)
-    said, given = comments(thing), [a for a in arguments(node) if a[0] != 'self']
+def described(node, module, page, classes):
+    "A function or class: its line, its words, its arguments with types and shapes, its methods."
+    home, body = import_module(f'cryoseg.{module}'), whole_body(node, classes)
+    said = field_comments(body, home) if isinstance(node, ast.ClassDef) else comments(getattr(home, node.name))
+    given = [a for a in arguments(node, body) if a[0] != 'self']
     form = ', '.join(name + (f'={default}' if default else '') for name, _, default in given)
     text = [f'### {node.name}', f'`{node.name}({form})` · [notebook](../{page}.ipynb)', ast.get_docstring(node) or '']
     rows = [(f'`{name}`', f'`{cell(kind)}`' if kind else '', cell(said.get(name.strip('*'), ''))) for name, kind, _ in given]
     if rows: text.append(table(('name', 'type', 'meaning, shape, unit'), rows))
-    if said.get('return'): text.append(f'Returns {said["return"]}.')
-    return '\n\n'.join(text)
+    if isinstance(node, ast.ClassDef): text.append(methods(body))
+    elif said.get('return'): text.append(f'Returns {said["return"]}.')
+    return '\n\n'.join(part for part in text if part)
 
 
 def api_page(wing):
@@ -78,7 +104,8 @@ def api_page(wing):
         if path.stem.startswith('_'): continue
         code, page = ast.parse(path.read_text(encoding='utf-8')), page_name(source_of(module))
         public = [n for n in code.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != '_']
-        text += [f'## {module}', ast.get_docstring(code) or '', *(described(n, module, page) for n in public)]
+        classes = {n.name: n for n in code.body if isinstance(n, ast.ClassDef)}
+        text += [f'## {module}', ast.get_docstring(code) or '', *(described(n, module, page, classes) for n in public)]
     return '\n\n'.join(text) + '\n'
 
 

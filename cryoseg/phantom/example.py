@@ -42,7 +42,7 @@ EXAMPLE_BODIES = (
     Body(5, 'bumpy', (38., 62., 137.), (24., 36., 29.), _about_beam(-30), BUMPS),
     Body(6, 'ellipsoid', (44., 183., 146.), (26., 30., 27.)),
     Body(7, 'sphere', (34., 109., 172.), (16., 16., 16.)))
-FILAMENT_CORNERS = (38, 99, -4), (38, 105, 45), (38, 111, 95), (38, 118, 140), (38, 137, 196)
+FILAMENT_CORNERS = (38, 99, -4), (38, 105, 45), (38, 111, 95), (38, 124, 140), (38, 148, 196)
 FILAMENT_DIAMETER_VOX = 7.      # 70 Å: actin
 
 # %% ../../nbs/1_phantom/01d_example.ipynb #c067aaba
