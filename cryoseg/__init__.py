@@ -1,4 +1,4 @@
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The public face: each name is imported from its room when it is first asked for, so that `import cryoseg` is light.
 _ROOMS = {
