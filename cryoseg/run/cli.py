@@ -394,7 +394,7 @@ def measure(folder:RunFolder, tomogram:Tomogram=None, settings:RunSettings=None,
 # %% ../../nbs/2_run/02b_cli.ipynb #02b5a1c1
 @app.command()
 @with_settings(config='folder')
-def apply(folder:RunFolder, settings:RunSettings=None, log=None):
+def apply(folder:RunFolder, log=None):
     "Do again what decisions in DIR/edits.csv change (join, cut, split, drop, keep, rename, anchor), and nothing else."
     from cryoseg.run.review import apply_edits
     from cryoseg.run.workflow import make_report
@@ -414,7 +414,7 @@ Port = Annotated[Optional[int], typer.Option(
 
 @app.command()
 @with_settings()
-def view(folder:RunFolder, no_browser:NoBrowser=False, port:Port=None, settings:RunSettings=None):
+def view(folder:RunFolder, no_browser:NoBrowser=False, port:Port=None):
     "Look at a finished run in JupyterLab and correct it by clicking: joins, splits, names, anchors, regions."
     from cryoseg.run.view import view_run
     view_run(folder, not no_browser, port, say)
@@ -440,7 +440,7 @@ TomogramName = Annotated[str, typer.Option(
 @with_settings()
 def export(folder:RunFolder, to:To, output:Annotated[Optional[Path], typer.Option(
         '-o', '--output', help='Folder for the files; DIR/export without it.', show_default=False)]=None,
-           spacing:Spacing=100., zarr_version:ZarrVersion='0.4', name:TomogramName='', settings:RunSettings=None):
+           spacing:Spacing=100., zarr_version:ZarrVersion='0.4', name:TomogramName=''):
     "Hand a finished run over to other programs: RELION, IMOD, ChimeraX, napari, OME-Zarr, copick, STL, OBJ."
     from cryoseg.show.export import EXPORTS
     from cryoseg.show.export import ExportSettings
@@ -454,7 +454,7 @@ def export(folder:RunFolder, to:To, output:Annotated[Optional[Path], typer.Optio
 
 @app.command()
 @with_settings()
-def napari(folder:RunFolder, settings:RunSettings=None):
+def napari(folder:RunFolder):
     "Open a finished run in napari: tomogram, labels, membranes, surfaces and proteins as layers in Å."
     from cryoseg.show.napari import open_run
     open_run(folder)
@@ -473,8 +473,7 @@ By = Annotated[str, typer.Option('--by', metavar='COLUMN', help='The column of -
 
 @app.command()
 @with_settings()
-def summary(folders:RunFolders, output:Out, groups:Groups=None, by:By='group', overwrite:Overwrite=False,
-            settings:RunSettings=None):
+def summary(folders:RunFolders, output:Out, groups:Groups=None, by:By='group', overwrite:Overwrite=False):
     "Join the measures of many runs: tables of all membranes and tomograms, groups compared, and a page with plots."
     from cryoseg.result.folder import record_path
     from cryoseg.result.folder import refuse_loss
@@ -619,7 +618,7 @@ def evaluate_command(result:Result, truth:Truth, as_json:AsJson=False, labels_ar
 # %% ../../nbs/2_run/02b_cli.ipynb #159d35af
 @app.command()
 @with_settings()
-def info(file:Annotated[Path, typer.Argument(help='A volume in any format that is read.')], settings:RunSettings=None):
+def info(file:Annotated[Path, typer.Argument(help='A volume in any format that is read.')]):
     "Say what a file holds: shape, type, voxel size, origin, axes, polarity."
     from cryoseg.base.formats import describe
     for name, value in asdict(describe(file)).items():
@@ -631,7 +630,7 @@ Try = Annotated[bool, typer.Option('--test/--no-test', help='Let a tiny phantom 
 
 @app.command()
 @with_settings()
-def doctor(as_json:AsJson=False, test:Try=True, settings:RunSettings=None):
+def doctor(as_json:AsJson=False, test:Try=True):
     "Say what is installed, what the machine gives and what computes, and try it (exit code 1 where it does not work)."
     from cryoseg.run.doctor import examine
     from cryoseg.run.doctor import is_broken

@@ -132,28 +132,36 @@ def with_settings(*groups, # names of groups of settings, or of single ones; '' 
                   config:str='', # name of the argument with the folder of a run, whose settings are the defaults
                   **defaults, # path with __ for the dot -> a default of the command's own
                   )->Callable: # a decorator
-    "Give a command the options of some groups of settings; its function receives them as `settings`."
+    """Give a command the options of some groups of settings; its function receives them as `settings`.
+
+    A function without that argument has no use for settings: its command offers none, and refuses --set and --config."""
     defaults = {path.replace('__', '.'): value for path, value in defaults.items()}
     infos = settings_options(groups, defaults)
 
     def decorate(function):
         asked = inspect.signature(function).parameters
         own = [p for p in asked.values() if p.name not in ('settings', 'log')]
+        takes = 'settings' in asked
+
+        def built(given):
+            options = {s.path: checked_option(s, given.pop(name)) for name, s in infos.items()}
+            base = given.pop('config') or config and run_settings(given[config])
+            chosen = {**defaults, **{k: v for k, v in options.items() if v is not None}}
+            return build_settings(chosen, base or None, given.pop('set_'))
 
         def command(**given):
             Talk.level = given.pop('verbose') - given.pop('quiet')
             with plain_errors():
-                options = {s.path: checked_option(s, given.pop(name)) for name, s in infos.items()}
-                base = given.pop('config') or config and run_settings(given[config])
-                settings = build_settings({**defaults, **{k: v for k, v in options.items() if v is not None}},
-                                          base or None, given.pop('set_'))
+                known = dict(settings=built(given)) if takes else {}
                 target = given.get('output') or given.get(config)
                 with command_log(given) as log, locked_output(function.__name__, target):
-                    return function(settings=settings, **log, **given)
+                    return function(**known, **log, **given)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         extra = [(name, option_of(s), None) for name, s in infos.items()]
         common_ = COMMON | LOGGED if 'log' in asked else COMMON
+        if not takes:
+            common_ = {name: kind for name, kind in common_.items() if name not in ('config', 'set_')}
         extra += [(name, kind, value) for name, (kind, value) in common_.items()]
         added = [inspect.Parameter(name, keyword, default=value, annotation=kind) for name, kind, value in extra]
         mine = [p.replace(kind=keyword) for p in own]

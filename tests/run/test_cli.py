@@ -381,6 +381,14 @@ def test_bad_options(phantom, tmp_path):
     assert cryoseg('run', tomogram).exit_code == 2 and cryoseg('fly').exit_code == 2
 
 
+@pytest.mark.parametrize('command', ['apply', 'view', 'export', 'napari', 'summary', 'info', 'doctor'])
+def test_a_command_without_settings_refuses_them(command, tmp_path, capsys):
+    "They were taken and then left aside, without a word."
+    for option in (['--set', 'surface.edge_vox=3'], ['--config', 'my.toml']):
+        with pytest.raises(SystemExit) as error: main([command, str(tmp_path), *option])
+        assert error.value.code == 2 and 'No such option' in capsys.readouterr().err
+
+
 def test_missing_voxel_size_is_said(tmp_path):
     path = write_mrc(tmp_path / 'unknown.mrc', np.random.default_rng(0).normal(size=(6, 32, 32)).astype(np.float32), 0)
     result = cryoseg('segment', path, '-o', tmp_path / 'o')
