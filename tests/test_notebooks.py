@@ -22,7 +22,19 @@ def test_there_are_notebooks():
 @each_notebook
 def test_runs(path):
     "Every ordinary cell runs, in a process of its own; nothing is stored."
-    code, text = run_apart(path, store=False, seconds=SECONDS)
+    ends_well(path, solve=False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('path', [p for p in notebooks() if '<summary>Solution' in p.read_text(encoding='utf-8')], ids=lambda p: p.stem)
+def test_solutions_run(path):
+    "After the cells, the hidden solutions of the exercises run in the notebook's names."
+    ends_well(path, solve=True)
+
+
+def ends_well(path, solve):
+    "Fail with what a notebook printed where it did not come to its end."
+    code, text = run_apart(path, store=False, seconds=SECONDS, solve=solve)
     if code is None: pytest.fail(f'{path.name} did not end in {SECONDS} s\n{text[-2000:]}', pytrace=False)
     if code: pytest.fail(text[-8000:], pytrace=False)
 

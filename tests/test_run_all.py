@@ -9,7 +9,7 @@ import pytest
 from notebooks import NBS, ROOT, notebooks
 
 SECONDS = 120                       # for a whole notebook on two cores; a cell that hangs is stopped then
-SAMPLE = {'t1_first', '02_settings', '09c6_formats'}      # in `make test`; all in `make test-long`
+SAMPLE = {'02_settings', '09c6_formats'}      # in `make test`; all in `make test-long`
 COPIED = ('nbs', 'benchmarks', 'tools', 'cryoseg')
 marks = [pytest.param(p, id=p.relative_to(NBS).with_suffix('').as_posix(), marks=() if p.stem in SAMPLE else pytest.mark.long) for p in notebooks()]
 

@@ -85,9 +85,9 @@ def run_cell(shell, path, cell):
     raise SystemExit(f'{path.name}: a cell failed\n--- cell\n{cell.source}\n--- error\n{lines}')
 
 
-def run_here(path, slow=False, store=True):
+def run_here(path, slow=False, store=True, solve=True):
     """Run the notebook `path` in this process with nbdev's skips (and the slow cells where `slow`), after it the
-    solutions to its exercises; `store` the outputs of its cells."""
+    solutions to its exercises where `solve`; `store` the outputs of its cells."""
     sys.path.insert(0, str(ROOT))
     from execnb.nbio import mk_cell, read_nb, write_nb
     from execnb.shell import CaptureShell
@@ -108,7 +108,7 @@ def run_here(path, slow=False, store=True):
         if cell.cell_type != 'code' or skips & set(directives) or directives.get('eval:', [''])[0].lower() == 'false': continue
         cell.outputs = []
         run_cell(shell, path, cell)
-    for code in solutions(nb): run_cell(shell, path, mk_cell(code))
+    for code in solutions(nb) if solve else (): run_cell(shell, path, mk_cell(code))
     if not store: return
     clean_outputs(nb)
     nb.metadata = dict(kernelspec=dict(display_name='python3', language='python', name='python3'))
@@ -136,22 +136,22 @@ def processes():
     return context
 
 
-def run_into(log, path, slow, store):
+def run_into(log, path, slow, store, solve):
     "Run the notebook `path` here; what it prints goes to the file `log`."
     multiprocessing.set_start_method(None, force=True)      # the cells see the system's own way, not that of this process
     with open(log, 'wb') as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(file.fileno(), stream.fileno())
-        run_here(path, slow, store)
+        run_here(path, slow, store, solve)
 
 
-def run_apart(path, slow=False, store=True, seconds=None):
+def run_apart(path, slow=False, store=True, seconds=None, solve=True):
     "Run the notebook `path` in a process of its own, for `seconds` at most."
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / 'log'
         log.touch()                     # there to be read even where the process never comes to its notebook
-        process = processes().Process(target=run_into, args=(log, path, slow, store))
+        process = processes().Process(target=run_into, args=(log, path, slow, store, solve))
         process.start()
         try:
             process.join(seconds)

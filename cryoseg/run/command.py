@@ -127,14 +127,14 @@ def run_settings(folder:Path, # of a run
         raise VolumeError(f'{folder} holds no run.toml; give the folder of a run')
     return path
 
-
+# %% ../../nbs/2_run/02b0_command.ipynb #94b2baf5
 def with_settings(*groups, # names of groups of settings, or of single ones; '' = the seed
                   config:str='', # name of the argument with the folder of a run, whose settings are the defaults
                   **defaults, # path with __ for the dot -> a default of the command's own
                   )->Callable: # a decorator
     """Give a command the options of some groups of settings; its function receives them as `settings`.
 
-    A function without that argument has no use for settings: its command offers none, and refuses --set and --config."""
+    Where the function has no such argument, the command offers no settings, and refuses --set and --config."""
     defaults = {path.replace('__', '.'): value for path, value in defaults.items()}
     infos = settings_options(groups, defaults)
 

@@ -256,6 +256,7 @@ def commonest(block):
     return min(zip(-counts, values == 0, values))[2]
 
 
+@pytest.mark.long
 def test_what_no_memory_holds_is_read_where_the_disk_does(tmp_path, monkeypatch):
     monkeypatch.setattr(scratch, 'IN_MEMORY_BYTES', 0)
     data = numbers((40, 60, 60), 'f4')

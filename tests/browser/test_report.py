@@ -108,6 +108,7 @@ def waited(page, part, done):
 CAMERA = 'K3DInstance.then(k3d => { const c = k3d.getWorld().camera; c.updateMatrixWorld(); return [...c.matrixWorldInverse.elements]; })'
 
 
+@pytest.mark.long
 def test_the_scene_turns_under_the_mouse(open_page, faults, address):
     page = open_page(address, WIDE)
     page.get_by_role('button', name='Turn them in 3-D').click()

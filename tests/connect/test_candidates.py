@@ -91,6 +91,7 @@ def test_a_pair_has_one_candidate(torn):
     assert len({j.pair for j in joins}) == len(joins) and all(j.middle is not None for j in joins)
 
 
+@pytest.mark.long
 def test_slices_vote_for_a_pair_whatever_its_numbers(torn):
     one = join_in_slices(torn.pieces, scale(link='greedy'))[0]
     other = join_in_slices(torn.pieces[::-1], scale(link='greedy'))[0]

@@ -272,6 +272,7 @@ def test_surface_refuses_to_write_over_its_input(phantom):
     refused('surface', phantom / 'out/membranes_closed.mrc', '-o', phantom / 'out', naming=('membranes_closed.mrc', '-o'))
 
 
+@pytest.mark.long
 def test_edited_links_win_and_last(phantom, tmp_path):
     "FINDINGS A.3: in the run's own folder, and a later `run` keeps them."
     out = tmp_path / 'out'
@@ -536,6 +537,7 @@ def test_a_zero_on_the_command_line_counts(tmp_path):
         with pytest.raises(VolumeError, match=f'threshold = {value:g}'): build_settings({'segment.threshold': value})
 
 
+@pytest.mark.long
 def test_another_command_goes_on_with_the_run(tmp_path, phantom):
     out = tmp_path / 'out'
     shutil.copytree(phantom / 'out', out)

@@ -71,6 +71,7 @@ def test_a_broken_package_is_told_and_the_rest_is_looked_at(tmp_path, monkeypatc
     assert found['processors'].state in (OK, NOTE) and found['machine' if name == 'psutil' else 'net'].state == BROKEN
 
 
+@pytest.mark.long
 def test_the_command(tmp_path):
     "Without the packages, which take long to load: as JSON, with an exit code that says whether all is well, and without names of places."
     code = 'import cryoseg.run.doctor as d; d.requirements = lambda: []; d.BESIDE = ()\n' + MAIN

@@ -247,6 +247,7 @@ def bench(tomogram, warm):
     return Bench(tomogram, warm, uuid.uuid4().hex, 1)
 
 
+@pytest.mark.long
 def test_three_kills(bench):
     "At work on the labels, while the membranes are written and put in their place, and at work on the surfaces."
     draw = random.Random(0)
@@ -290,6 +291,7 @@ def same_in_pieces(bench, pieces, workers):
         shutil.rmtree(out)
 
 
+@pytest.mark.long
 def test_the_same_bytes_in_pieces(bench):
     "Slice by slice, from temporary files, with two workers; the record, and the report after it, say that these were two."
     assert same_in_pieces(bench, FINE, 2) == ['report.html', 'run.toml']

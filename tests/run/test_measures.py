@@ -156,6 +156,7 @@ def test_another_tomogram_must_have_the_shape(done, first, tmp_path):
     assert 'tomogram has changed' in run.again['measure'] and any(row.thickness_A for row in run.table)
 
 
+@pytest.mark.long
 def test_labels_get_their_densities(first, tmp_path):
     shutil.copy(first/'out/labels.mrc', tmp_path/'mine.mrc')
     out = tmp_path/'o'

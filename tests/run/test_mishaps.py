@@ -85,6 +85,7 @@ def done(labels, tmp_path):
     return tmp_path/'o'
 
 
+@pytest.mark.long
 def test_equal_runs_give_equal_files(labels):
     "With other addresses in memory and another order of sets; the report too. (The record names the input by its place.)"
     other = dict(os.environ, PYTHONHASHSEED='77')

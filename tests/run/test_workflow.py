@@ -183,6 +183,7 @@ def test_one_membrane_that_fails_is_refused_and_the_others_go_on(place, monkeypa
     assert all(s.status != 'refused' for s in surfaces[1:]) and len(ids) > 1
 
 
+@pytest.mark.long
 def test_the_seed_reaches_every_stage_that_draws(place, monkeypatch):
     "FINDINGS A.5."
     seen = {}
