@@ -42,22 +42,29 @@ def print_table(title, rows):
     for line in cells: print('  '.join(text.ljust(width) for text, width in zip(line, widths)), flush=True)
 
 
+def stored(name):
+    "What the last run of a benchmark wrote, with its commit and machine; None where it was not run."
+    path = RESULTS / f'{name}.json'
+    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
+
+
+def read_table(name, title):
+    "Rows of the first table of a benchmark whose title starts with `title`; none where it was not measured."
+    measured = stored(name)
+    tables = measured['numbers']['tables'] if measured else []
+    return next((t['rows'] for t in tables if t['title'].startswith(title)), [])
+
+
 def markdown_tables(name, *titles):
     "The tables that the last run of a benchmark wrote, as Markdown; where titles are given, those that start with one of them."
-    path = RESULTS / f'{name}.json'
-    if not path.exists(): return f'*{name}: not measured yet; run `make test-long`.*'
+    measured = stored(name)
+    if not measured: return f'*{name}: not measured yet; run `make test-long`.*'
     text = []
-    for t in json.loads(path.read_text(encoding='utf-8'))['numbers']['tables']:
+    for t in measured['numbers']['tables']:
         if titles and not t['title'].startswith(titles): continue
         head = list(t['rows'][0])
         text += [f'**{t["title"]}**', '\n'.join(['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head), *('| ' + ' | '.join(show(row[h]) for h in head) + ' |' for row in t['rows'])])]
     return '\n\n'.join(text)
-
-
-def read_table(name, title):
-    "Rows of the table whose title starts with `title`, as the last run of a benchmark wrote them."
-    tables = json.loads((RESULTS / f'{name}.json').read_text(encoding='utf-8'))['numbers']['tables']
-    return next(t['rows'] for t in tables if t['title'].startswith(title))
 
 
 def finish(tables, path):

@@ -2,26 +2,13 @@
 
 `python tools/benchmark_tables.py`, after the benchmarks have run. `headline` chooses the few rows of the front page.
 """
-import json
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'benchmarks' / 'results'
 sys.path.insert(0, str(ROOT / 'benchmarks'))
-
-
-def read(name):
-    "What a benchmark measured; None where it was not run."
-    path = RESULTS / f'{name}.json'
-    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
-
-
-def rows(name, title):
-    "The rows of one table of a benchmark; none where it was not measured."
-    measured = read(name)
-    tables = measured['numbers']['tables'] if measured else []
-    return next((table['rows'] for table in tables if table['title'].startswith(title)), [])
+from _tables import markdown_tables, read_table, stored  # noqa: E402  (after the path)
 
 
 def spread(values, form):
@@ -32,7 +19,7 @@ def spread(values, form):
 
 def of_polnet():
     "Vesicles of a third-party simulator: found and invented, and how far off their surfaces are, in nm."
-    measured = [r for snr in ('1.0', '0.3') for r in rows('accuracy', f'PolNet liposomes, SNR {snr}: surfaces against the true spheres, mean distance where visible, voxels of 10')]
+    measured = [r for snr in ('1.0', '0.3') for r in read_table('accuracy', f'PolNet liposomes, SNR {snr}: surfaces against the true spheres, mean distance where visible, voxels of 10')]
     if not measured: return
     true = [r for r in measured if r['vesicle'] in 'ABCD']
     invented = sum(r['ids'] for r in measured if r['vesicle'] not in 'ABCD')
@@ -42,7 +29,7 @@ def of_polnet():
 
 def inside_the_band():
     "Share of surfaces within two standard deviations of the truth."
-    of_phantoms, of_polnet = ([r['in_95'] for r in rows('coverage', 'surfaces of labelled tomograms')
+    of_phantoms, of_polnet = ([r['in_95'] for r in read_table('coverage', 'surfaces of labelled tomograms')
                                if r['tomograms'].startswith(name) and r['errors'].startswith('corrected') and r['places'] == 'all']
                               for name in ('phantoms', 'PolNet'))
     if of_phantoms: yield '... within 2 sd of the truth; on our own phantoms', f'{of_polnet[0]:.0%}; {of_phantoms[0]:.0%}'
@@ -50,21 +37,21 @@ def inside_the_band():
 
 def thickness():
     "Error of the bilayer's thickness on phantoms that chose no setting."
-    measured = rows('measures', 'thickness of the bilayers of phantoms')
+    measured = read_table('measures', 'thickness of the bilayers of phantoms')
     if measured: yield f'thickness of {measured[0]["measured"]} bilayers: rms error; within 2 sd', f'{measured[0]["rms_error_A"]/10:.2f} nm; {measured[0]["within_2_sd"]}'
 
 
 def real_slices():
     "Hand-traced real slices: the skeleton F1 of images that chose no setting."
-    measured = [r for r in rows('network', 'real slices, default settings') if r['group'] not in ('mean', 'all')]
+    measured = [r for r in read_table('network', 'real slices, default settings') if r['group'] not in ('mean', 'all')]
     if measured: yield 'real slices, hand-traced: F1 within 2 pixels', spread([r['f1_2px_other'] for r in measured], '.2f')
 
 
 def ordinary_tomogram():
     "Time and memory of an ordinary tomogram."
-    found = [r for r in rows('scale', 'whole runs') if r['size'] == 'ordinary']
+    found = [r for r in read_table('scale', 'whole runs') if r['size'] == 'ordinary']
     if not found: return
-    machine = read('scale')['machine']
+    machine = stored('scale')['machine']
     yield (f'{found[0]["voxels"]/1e6:.0f} million voxels on {machine["cores"]} cores: time; memory',
            f'{found[0]["seconds"]/60:.0f} min; {found[0]["peak_anonymous_MB"]/1000:.1f} GB')
 
@@ -82,11 +69,10 @@ def headline():
 
 def page():
     "The text of benchmarks/README.md."
-    from _tables import markdown_tables
     text = ['# Benchmarks', 'Made by `python tools/benchmark_tables.py` from the files in [results](results), which `make test-long` writes. '
             'Each benchmark is a command: `python benchmarks/NAME.py`.']
     for path in sorted(RESULTS.glob('*.json')):
-        measured, script = read(path.stem), ROOT / 'benchmarks' / f'{path.stem}.py'
+        measured, script = stored(path.stem), ROOT / 'benchmarks' / f'{path.stem}.py'
         machine = measured['machine']
         text += [f'## {path.stem}', f'[{script.name}]({script.name}), commit `{measured["commit"]}`, {machine["cores"]} cores of {machine["cpu"]}.',
                  markdown_tables(path.stem)]

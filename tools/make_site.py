@@ -13,7 +13,7 @@ import nbformat
 from nbformat.v4 import new_markdown_cell
 
 from notebooks import NBS, ROOT, filtered, notebooks
-from pipeline_map import svg
+from pipeline_map import STEPS, svg
 from site_pages import page_name, write_extra
 
 OUT = ROOT / '_docs'
@@ -82,18 +82,12 @@ def map_cell(path, up):
 
 def with_map(nb, path, up):
     "A chapter with the map below its title; the page of the map itself has it in the place of its picture."
-    if path.parent.name in captions_of_steps(): nb.cells.insert(1, map_cell(path, up))
+    if path.parent.name in {step.folder for step in STEPS}: nb.cells.insert(1, map_cell(path, up))
     for k, cell in enumerate(nb.cells):
         if '](images/map.svg)' in cell.source:
             before, after = re.split(r'!\[[^]]*\]\(images/map\.svg\)', cell.source)
             nb.cells[k:k + 1] = [new_markdown_cell(before), map_cell(path, up), *([new_markdown_cell(after)] if after.strip() else [])]
             break
-
-
-def captions_of_steps():
-    "The folders that have a box on the map."
-    from pipeline_map import STEPS
-    return [step.folder for step in STEPS]
 
 
 def write_pages(folder, extra=()):

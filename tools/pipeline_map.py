@@ -44,12 +44,12 @@ def text(x, y, words, size, colour, weight='normal'):
     return f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" font-weight="{weight}" text-anchor="middle">{escape(words)}</text>'
 
 
-def box(step, lit, ending):
+def box(step, lit):
     "A box, with a link to its page."
     width, height = BOX
     fill, ink, soft = (BLUE, '#fff', '#fff') if lit else (PALE, INK, GREY)
     middle = step.x + width//2
-    return (f'<a href="{step.page}{ending}"><rect x="{step.x}" y="{step.y}" width="{width}" height="{height}" rx="9" fill="{fill}" stroke="{BLUE}"/>'
+    return (f'<a href="{step.page}.html"><rect x="{step.x}" y="{step.y}" width="{width}" height="{height}" rx="9" fill="{fill}" stroke="{BLUE}"/>'
             + text(middle, step.y + 25, step.title, 16, ink, 'bold') + text(middle, step.y + 45, step.words, 11.5, soft) + '</a>')
 
 
@@ -58,7 +58,7 @@ def arrow(x1, y1, x2, y2, bend=''):
     return f'<path d="M{x1} {y1} {bend}L{x2} {y2}" fill="none" stroke="{GREY}" stroke-width="1.6" marker-end="url(#head)"/>'
 
 
-def svg(lit='', ending='.html'):
+def svg(lit=''):
     "The map; `lit` names a folder of nbs/."
     arrows = [arrow(95, 78, 95, 116), arrow(132, 137, 158, 137), arrow(310, 137, 388, 137), arrow(540, 137, 618, 137), arrow(770, 137, 848, 137),
               arrow(170, 60, 235, 106, 'L 235 60 '), arrow(925, 108, 925, 80)]
@@ -66,7 +66,7 @@ def svg(lit='', ending='.html'):
     things = [text(t.x, t.y, t.title, 14, INK, 'bold') + text(t.x, t.y + 17, t.words, 11, GREY) for t in THINGS]
     head = f'<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L10 5L0 10z" fill="{GREY}"/></marker></defs>'
     parts = [head, f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>', text(206, 54, 'trains', 11, GREY), *arrows, *ticks, *things,
-             *(box(step, step.folder == lit, ending) for step in STEPS)]
+             *(box(step, step.folder == lit) for step in STEPS)]
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="Helvetica, Arial, sans-serif" role="img" '
             f'aria-label="The pipeline: from a tomogram to labels, membranes, surfaces and tables">' + '\n'.join(parts) + '</svg>\n')
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import benchmark_tables
-from notebooks import NBS, ROOT, notebooks
+from notebooks import NBS, ROOT
 
 PACKAGE = ROOT / 'cryoseg'
 WINGS = dict(phantom='tomograms whose truth is known', segment='from grey values to labels', connect='from labels to single membranes',
@@ -130,17 +130,21 @@ def pictures(path):
             if 'image/png' in output.get('data', {}): yield heading, base64.b64decode(''.join(output['data']['image/png']))
 
 
+def shown_of_paper():
+    "(name, its place) of what the paper shows and a notebook makes."
+    places = tomllib.loads((NBS / 'paper_map.toml').read_text(encoding='utf-8'))
+    return [(name, place) for name, place in places.items() if 'notebook' in place]
+
+
 def gallery(folder):
     "The figures of the paper, each with a link; the pictures are written into `folder`."
-    figures = tomllib.loads((NBS / 'paper_map.toml').read_text(encoding='utf-8'))
     text = ['# Gallery', 'The figures of the paper, made anew by the notebooks that stand below them.']
     (folder / 'gallery').mkdir(parents=True, exist_ok=True)
-    for name, place in figures.items():
-        if not name.startswith('Fig.') or 'notebook' not in place: continue
+    for name, place in shown_of_paper():
         path, words = NBS / f'{place["notebook"]}.ipynb', place['heading']
-        shown = [data for heading, data in pictures(path) if words in heading]
-        for k, data in enumerate(shown[:1]):
-            file = folder / 'gallery' / f'{re.sub("[^0-9]+", "", name)}_{k}.png'
+        data = next((data for heading, data in pictures(path) if words in heading), None)
+        if name.startswith('Fig.') and data is not None:
+            file = folder / 'gallery' / f'{re.sub("[^0-9]+", "", name)}.png'
             file.write_bytes(data)
             text += [f'## {name}', f'![{name}: {cell(words)}](gallery/{file.name})', f'[{page_name(path)}]({page_name(path)}.ipynb)']
     return '\n\n'.join(text) + '\n'
@@ -149,8 +153,7 @@ def gallery(folder):
 def paper_map():
     "Each figure, table, algorithm and equation of the paper: its notebook and its function."
     rows = []
-    for name, place in tomllib.loads((NBS / 'paper_map.toml').read_text(encoding='utf-8')).items():
-        if 'notebook' not in place: continue
+    for name, place in shown_of_paper():
         page = page_name(NBS / f'{place["notebook"]}.ipynb')
         rows.append((name, f'[{page}]({page}.ipynb)', cell(place.get('heading', '')), f'`{place["function"]}`' if place.get('function') else ''))
     return f'# The paper and its cells\n\nWhere each figure, table, algorithm and equation is made.\n\n{table(("paper", "notebook", "heading", "function"), rows)}\n'
@@ -158,8 +161,7 @@ def paper_map():
 
 def compared():
     "What was measured beside other programs here, and what their authors measured."
-    measured = benchmark_tables.read('opponents')
-    from _tables import markdown_tables
+    commit = benchmark_tables.stored('opponents')['commit']
     theirs = [('ETSAM', '0.787', '0.80', '0.80'), ('TARDIS', '0.555', '0.62', '0.57'), ('MemBrain-seg', '0.540', '0.47', '0.74')]
     others = [('MemBrain-seg', 'the default choice for labels; 3-D net', 'single membranes are connected components; gaps stay open'),
               ('TARDIS', 'labels and instances in one command', 'labels points, adds no surface'),
@@ -169,15 +171,14 @@ def compared():
               ('cryoseg', 'single membranes, closed surfaces, measures, each with an error; no GPU, no hand labels', 'crowded cells: recall; see the front page')]
     return '\n\n'.join([
         '# How it compares', 'Other programs do things that this one does not, and the other way round.', table(('program', 'strength', 'where it stops'), others),
-        '## Measured here', f'`python benchmarks/opponents.py`, commit `{measured["commit"]}`: surfaces of bodies of which parts are missing.', markdown_tables('opponents'),
+        '## Measured here', f'`python benchmarks/opponents.py`, commit `{commit}`: surfaces of bodies of which parts are missing.', benchmark_tables.markdown_tables('opponents'),
         '## Measured by others', 'Ten tomograms of the CryoET Data Portal, from the tables of the authors of ETSAM; cryoseg was not part of it, and was not run on them.',
         table(('program', 'mean Dice', 'precision', 'recall'), theirs)]) + '\n'
 
 
 def moved_links(text):
     "Links of a document at the top of the repository, for a page of the site."
-    text = re.sub(r'\]\(nbs/((?:\w+/)*)(\w+)\.ipynb', lambda m: f']({page_name(NBS / f"{m[1]}{m[2]}.ipynb")}.ipynb', text)
-    return text
+    return re.sub(r'\]\(nbs/((?:\w+/)*)(\w+)\.ipynb', lambda m: f']({page_name(NBS / f"{m[1]}{m[2]}.ipynb")}.ipynb', text)
 
 
 def write_extra(folder):
@@ -190,5 +191,3 @@ def write_extra(folder):
     for wing in WINGS: (folder / 'api' / f'{wing}.md').write_text(api_page(wing), encoding='utf-8')
     return list(pages)
 
-
-__all__ = ['page_name', 'write_extra', 'notebooks']

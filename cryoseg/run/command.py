@@ -24,6 +24,7 @@ from ..base.files import remove_unfinished
 from .console import one_line
 from .console import stage_bars
 from .options import COMMON
+from .options import TAKEN
 from .options import LOGGED
 from .options import build_settings
 from .options import checked_option
@@ -159,10 +160,8 @@ def with_settings(*groups, # names of groups of settings, or of single ones; '' 
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         extra = [(name, option_of(s), None) for name, s in infos.items()]
-        common_ = COMMON | LOGGED if 'log' in asked else COMMON
-        if not takes:
-            common_ = {name: kind for name, kind in common_.items() if name not in ('config', 'set_')}
-        extra += [(name, kind, value) for name, (kind, value) in common_.items()]
+        shared = (TAKEN if takes else {}) | COMMON | (LOGGED if 'log' in asked else {})
+        extra += [(name, kind, value) for name, (kind, value) in shared.items()]
         added = [inspect.Parameter(name, keyword, default=value, annotation=kind) for name, kind, value in extra]
         mine = [p.replace(kind=keyword) for p in own]
         command.__signature__ = inspect.Signature([*mine, *added])

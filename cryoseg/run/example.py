@@ -19,6 +19,7 @@ import numpy as np
 
 import cryoseg
 from ..base.files import VolumeError
+from ..base.files import move_over
 from ..base.files import remove_path
 from ..phantom.example import example_phantom
 from ..phantom.phantom import Phantom
@@ -62,7 +63,7 @@ def _make(folder, progress):
         write_phantom(example_phantom(), part)
         run_tomogram(part/'tomogram.mrc', part/'run', progress=progress)
         if not folder.exists():
-            os.replace(part, folder)
+            move_over(part, folder)
     except OSError:
         if not folder.exists():
             raise
